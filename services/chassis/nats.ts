@@ -1,0 +1,62 @@
+/** NATS connection of a service, and the streams and buckets that all of them expect. */
+import { jetstream, jetstreamManager, RetentionPolicy, StorageType, type JetStreamClient } from '@nats-io/jetstream'
+import { Kvm, type KV } from '@nats-io/kv'
+import { Objm, type ObjectStore } from '@nats-io/obj'
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { Type, type Static } from 'typebox'
+import { buckets, streams } from '../contracts/subjects.ts'
+
+export const NatsConfig = Type.Object(
+  {
+    servers: Type.Array(Type.String(), { minItems: 1 }),
+    user: Type.String(),
+    password: Type.String(),
+    /** Copies of each stream: 1 on one server, 3 on a cluster. */
+    replicas: Type.Integer({ minimum: 1, maximum: 5, default: 1 }),
+  },
+  { additionalProperties: false },
+)
+export type NatsConfig = Static<typeof NatsConfig>
+
+export interface Store {
+  readonly connection: NatsConnection
+  readonly js: JetStreamClient
+  readonly functions: KV
+  readonly code: ObjectStore
+}
+
+/** Connects, and goes on trying for as long as the process lives: every service survives a restart of NATS. */
+export const connectNats = (config: NatsConfig, name: string): Promise<NatsConnection> =>
+  connect({
+    name,
+    servers: config.servers,
+    user: config.user,
+    pass: config.password,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    waitOnFirstConnect: true,
+    pingInterval: 5_000,
+    maxPingOut: 2,
+  })
+
+const day = 24 * 3600 * 1_000_000_000
+
+/** Makes sure that buckets and streams exist, and opens them. Idempotent; any service may be the first. */
+export const openStore = async (connection: NatsConnection, config: NatsConfig): Promise<Store> => {
+  const manager = await jetstreamManager(connection)
+  const js = jetstream(connection)
+  const common = { storage: StorageType.File, num_replicas: config.replicas }
+  const wanted = [
+    // Work queue: an event leaves the stream when its outcome is committed, and not before.
+    { name: streams.async, subjects: ['async.>'], retention: RetentionPolicy.Workqueue, ...common },
+    { name: streams.dlq, subjects: ['dlq.>'], max_age: 14 * day, ...common },
+    { name: streams.usage, subjects: ['usage.>'], ...common },
+    { name: streams.logs, subjects: ['logs.>'], max_age: 7 * day, max_bytes: 1024 ** 3, ...common },
+  ]
+  for (const stream of wanted) {
+    await manager.streams.add(stream).catch(async () => await manager.streams.update(stream.name, stream))
+  }
+  const functions = await new Kvm(js).create(buckets.functions, { history: 1, replicas: config.replicas })
+  const code = await new Objm(js).create(buckets.code, { replicas: config.replicas })
+  return { connection, js, functions, code }
+}

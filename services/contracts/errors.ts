@@ -1,0 +1,92 @@
+/**
+ * The one table of what can go wrong: HTTP status, whether the same call may succeed later, whose fault it is.
+ * `awsType` is the exception name that Lambda clients know (the `__type` / `x-amzn-ErrorType` of the reply).
+ * `docs/errors.md` lists the same codes; a test compares the two.
+ */
+export const errorTable = {
+  INVALID_REQUEST: { status: 400, retryable: false, fault: 'caller', awsType: 'InvalidParameterValueException' },
+  INVALID_REQUEST_CONTENT: {
+    status: 400,
+    retryable: false,
+    fault: 'caller',
+    awsType: 'InvalidRequestContentException',
+  },
+  INVALID_ARCHIVE: { status: 400, retryable: false, fault: 'caller', awsType: 'InvalidParameterValueException' },
+  UNKNOWN_RUNTIME: { status: 400, retryable: false, fault: 'caller', awsType: 'InvalidParameterValueException' },
+  CODE_TOO_LARGE: { status: 400, retryable: false, fault: 'caller', awsType: 'CodeStorageExceededException' },
+  MISSING_AUTHENTICATION: {
+    status: 403,
+    retryable: false,
+    fault: 'caller',
+    awsType: 'MissingAuthenticationTokenException',
+  },
+  UNKNOWN_ACCESS_KEY: { status: 403, retryable: false, fault: 'caller', awsType: 'UnrecognizedClientException' },
+  BAD_SIGNATURE: { status: 403, retryable: false, fault: 'caller', awsType: 'InvalidSignatureException' },
+  FORBIDDEN: { status: 403, retryable: false, fault: 'caller', awsType: 'AccessDeniedException' },
+  NOT_FOUND: { status: 404, retryable: false, fault: 'caller', awsType: 'ResourceNotFoundException' },
+  UNKNOWN_OPERATION: { status: 404, retryable: false, fault: 'caller', awsType: 'UnknownOperationException' },
+  ALREADY_EXISTS: { status: 409, retryable: false, fault: 'caller', awsType: 'ResourceConflictException' },
+  REVISION_MISMATCH: { status: 412, retryable: false, fault: 'caller', awsType: 'PreconditionFailedException' },
+  NO_INSTANCE: { status: 409, retryable: true, fault: 'platform', awsType: 'ResourceNotReadyException' },
+  REQUEST_TOO_LARGE: { status: 413, retryable: false, fault: 'caller', awsType: 'RequestTooLargeException' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false, fault: 'caller', awsType: 'UnsupportedMediaTypeException' },
+  RESPONSE_TOO_LARGE: { status: 413, retryable: false, fault: 'function', awsType: 'RequestTooLargeException' },
+  TOO_MANY_REQUESTS: { status: 429, retryable: true, fault: 'caller', awsType: 'TooManyRequestsException' },
+  START_FAILED: { status: 502, retryable: true, fault: 'function', awsType: 'InvalidRuntimeException' },
+  CODE_CORRUPT: { status: 502, retryable: false, fault: 'platform', awsType: 'InvalidZipFileException' },
+  INSTANCE_LOST: { status: 502, retryable: false, fault: 'platform', awsType: 'ServiceException' },
+  NO_CAPACITY: { status: 503, retryable: true, fault: 'platform', awsType: 'EC2ThrottledException' },
+  UNAVAILABLE: { status: 503, retryable: true, fault: 'platform', awsType: 'ServiceException' },
+  DEADLINE_EXCEEDED: { status: 504, retryable: false, fault: 'platform', awsType: 'ServiceException' },
+  STORAGE_FULL: { status: 507, retryable: true, fault: 'platform', awsType: 'ServiceException' },
+  INTERNAL: { status: 500, retryable: false, fault: 'platform', awsType: 'ServiceException' },
+} as const satisfies Record<string, ErrorEntry>
+
+export interface ErrorEntry {
+  readonly status: number
+  /** The same request may succeed later, and the failed one never reached a handler. */
+  readonly retryable: boolean
+  readonly fault: 'caller' | 'function' | 'platform'
+  readonly awsType: string
+}
+
+export type ErrorCode = keyof typeof errorTable
+
+/** How a `PlatformError` looks on the wire between services (`application/json`, status from the table). */
+export interface ErrorBody {
+  readonly code: ErrorCode
+  readonly message: string
+  /** What names the cause: the limit and its value, the key, the signal. Never secrets, never stack traces. */
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+export class PlatformError extends Error {
+  readonly code: ErrorCode
+  readonly details: Readonly<Record<string, unknown>> | undefined
+
+  constructor(code: ErrorCode, message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'PlatformError'
+    this.code = code
+    this.details = details
+  }
+
+  get entry(): ErrorEntry {
+    return errorTable[this.code]
+  }
+
+  toBody(): ErrorBody {
+    return { code: this.code, message: this.message, ...(this.details ? { details: this.details } : {}) }
+  }
+
+  /** The error that another service sent; anything that is not an `ErrorBody` becomes INTERNAL. */
+  static fromBody(body: unknown): PlatformError {
+    const known =
+      typeof body === 'object' && body !== null && 'code' in body && String(body.code) in errorTable
+        ? (body as ErrorBody)
+        : undefined
+    return known
+      ? new PlatformError(known.code, known.message, known.details)
+      : new PlatformError('INTERNAL', 'a service answered with an error of unknown shape')
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * What the registry (NATS KV bucket `functions`) holds about a function.
+ *
+ * Key `<tenant>.<name>`: one `FunctionRecord`, changed by compare-and-set, so that a deploy is either wholly old or wholly new.
+ * Key `<tenant>.<name>.<n>`: the `VersionConfig` of published version n, written before the record names n, then immutable.
+ */
+import { Type, type Static } from 'typebox'
+
+export const runtimeNames = ['nodejs24.x', 'provided.al2023'] as const
+export type RuntimeName = (typeof runtimeNames)[number]
+
+export const latest = '$LATEST'
+
+/** How instances of a function are used. Set through tags: `forkyard:concurrency`, `forkyard:reuse`, `forkyard:keep-alive-ms`. */
+export const InstancePolicy = Type.Object(
+  {
+    /** Requests that one instance handles at the same time. */
+    concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1 }),
+    /** false: every instance handles one request (or one batch of `concurrency`) and ends. */
+    reuse: Type.Boolean({ default: true }),
+    /** How long an idle instance lives, in milliseconds. 0 ends it at once. */
+    keepAliveMs: Type.Integer({ minimum: 0, maximum: 3_600_000, default: 60_000 }),
+  },
+  { additionalProperties: false },
+)
+export type InstancePolicy = Static<typeof InstancePolicy>
+
+export const VersionConfig = Type.Object(
+  {
+    tenant: Type.String(),
+    name: Type.String(),
+    /** `$LATEST` or a decimal number. */
+    version: Type.String(),
+    /** New with every change of code or configuration; instances belong to one revision and never serve another. */
+    revisionId: Type.String(),
+    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    handler: Type.String(),
+    description: Type.String(),
+    role: Type.String(),
+    memoryMiB: Type.Integer({ minimum: 128, maximum: 10_240 }),
+    timeoutMs: Type.Integer({ minimum: 1000, maximum: 900_000 }),
+    /** Size of `/tmp` in MiB. */
+    ephemeralStorageMiB: Type.Integer({ minimum: 512, maximum: 10_240 }),
+    environment: Type.Record(Type.String(), Type.String()),
+    policy: InstancePolicy,
+    /** SHA-256 of the zip, base64, as Lambda's CodeSha256. */
+    codeSha256: Type.String(),
+    /** Bytes of the zip. */
+    codeSize: Type.Integer(),
+    /** Object `zip/<hex>` in the object store bucket `code`. */
+    zipDigest: Type.String(),
+    /** Lower-case hex SHA-256 of the EROFS image; object `image/<hex>` in the object store bucket `code`. */
+    imageDigest: Type.String(),
+    /** ISO 8601. */
+    lastModified: Type.String(),
+  },
+  { additionalProperties: false },
+)
+export type VersionConfig = Static<typeof VersionConfig>
+
+export const AliasRecord = Type.Object(
+  {
+    name: Type.String(),
+    functionVersion: Type.String(),
+    description: Type.String(),
+    revisionId: Type.String(),
+    /** Share of requests (0..1) that go to other versions. */
+    weights: Type.Record(Type.String(), Type.Number()),
+  },
+  { additionalProperties: false },
+)
+export type AliasRecord = Static<typeof AliasRecord>
+
+export const UrlRecord = Type.Object(
+  {
+    /** Host label of the function URL; unguessable, unique. */
+    urlId: Type.String(),
+    authType: Type.Union([Type.Literal('NONE'), Type.Literal('AWS_IAM')]),
+    invokeMode: Type.Union([Type.Literal('BUFFERED'), Type.Literal('RESPONSE_STREAM')]),
+    cors: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    creationTime: Type.String(),
+    lastModified: Type.String(),
+  },
+  { additionalProperties: false },
+)
+export type UrlRecord = Static<typeof UrlRecord>
+
+export const FunctionRecord = Type.Object(
+  {
+    tenant: Type.String(),
+    name: Type.String(),
+    latest: VersionConfig,
+    /** Published version numbers, ascending. Numbers are never used again, also after a delete. */
+    versions: Type.Array(Type.Integer()),
+    nextVersion: Type.Integer({ minimum: 1 }),
+    aliases: Type.Record(Type.String(), AliasRecord),
+    /** By qualifier: `$LATEST` or an alias name. */
+    urls: Type.Record(Type.String(), UrlRecord),
+    tags: Type.Record(Type.String(), Type.String()),
+    /** Asynchronous invocation: attempts after the first, and how long an event may wait, in milliseconds. */
+    eventInvoke: Type.Object({
+      maximumRetryAttempts: Type.Integer({ minimum: 0, maximum: 2 }),
+      maximumEventAgeMs: Type.Integer({ minimum: 60_000, maximum: 21_600_000 }),
+    }),
+  },
+  { additionalProperties: false },
+)
+export type FunctionRecord = Static<typeof FunctionRecord>
+
+/** Account number in ARNs. One installation is one account; tenants are told apart by their names. */
+export const accountId = '000000000000'
+
+export const functionArn = (region: string, name: string, qualifier?: string): string =>
+  `arn:aws:lambda:${region}:${accountId}:function:${name}${qualifier ? `:${qualifier}` : ''}`

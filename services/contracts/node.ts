@@ -1,0 +1,127 @@
+/** What the scheduler and the gateway say to a node agent, and what the agent reports. */
+import { Type, type Static } from 'typebox'
+import { RevisionRef, StartWish } from './placement.ts'
+import { InstancePolicy, runtimeNames } from './function.ts'
+
+/**
+ * Scheduler -> node: `POST /v1/instances`. Answered with 202 as soon as the start is queued; its end is in the reports.
+ * The node reads the rest of the configuration (code digest, environment, handler) from the registry itself.
+ */
+export const StartInstance = Type.Object(
+  {
+    instanceId: Type.String(),
+    revision: RevisionRef,
+    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    memoryMiB: Type.Integer(),
+    policy: InstancePolicy,
+    startWish: StartWish,
+  },
+  { additionalProperties: false },
+)
+export type StartInstance = Static<typeof StartInstance>
+
+/** Scheduler -> node: `DELETE /v1/instances/:instanceId` ends an idle instance (409 NO_INSTANCE-safe: a busy one ends after its request). */
+
+export const InstanceState = Type.Union([
+  Type.Literal('starting'),
+  Type.Literal('idle'),
+  Type.Literal('busy'),
+  Type.Literal('ended'),
+])
+export type InstanceState = Static<typeof InstanceState>
+
+export const InstanceReport = Type.Object(
+  {
+    instanceId: Type.String(),
+    revision: RevisionRef,
+    memoryMiB: Type.Integer(),
+    policy: InstancePolicy,
+    state: InstanceState,
+    /** Invocations that it handles now. */
+    inFlight: Type.Integer(),
+    /** Epoch milliseconds since which it is idle. */
+    idleSince: Type.Optional(Type.Integer()),
+    /** With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `start-failed`, `surplus`, ...). */
+    reason: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type InstanceReport = Static<typeof InstanceReport>
+
+/**
+ * Node -> scheduler, NATS subject `node.<nodeId>.report`. `full` reports (every second, and at once when asked on subject
+ * `node.report-now`) list everything the node has; the others list what changed. `seq` grows by one within an `epoch` (one run
+ * of the agent); after a gap the receiver waits for the next full report.
+ */
+export const NodeReport = Type.Object(
+  {
+    nodeId: Type.String(),
+    epoch: Type.String(),
+    seq: Type.Integer(),
+    full: Type.Boolean(),
+    /** Base URL of the node gateway. */
+    url: Type.String(),
+    /** False while draining or unable to start sandboxes (disk full, runsc missing). */
+    accepting: Type.Boolean(),
+    capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
+    instances: Type.Array(InstanceReport),
+    /** Invocations that ended since the last report: their leases are over. */
+    endedInvocations: Type.Array(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type NodeReport = Static<typeof NodeReport>
+
+/**
+ * Gateway -> node gateway: `POST /v1/invocations/:invocationId`. The body is the payload, streamed. These headers go with it.
+ * `forkyard-kind: event` is a Lambda event. `http` is a function URL request: the body starts with an `HttpPrelude`
+ * (JSON, then 8 NUL bytes, as in Lambda's http-integration-response), then the raw request body.
+ */
+export const invocationHeaders = {
+  /** JSON of RevisionRef. */
+  revision: 'forkyard-revision',
+  /** Epoch milliseconds. */
+  deadlineAt: 'forkyard-deadline-at',
+  /** The function's own time-out in milliseconds; runs from the moment an instance has pulled the request. */
+  timeoutMs: 'forkyard-timeout-ms',
+  kind: 'forkyard-kind',
+  /** `buffered`: the reply is complete and within the limit, or an error. `stream`: bytes as they come, the outcome in the trailer. */
+  responseMode: 'forkyard-response-mode',
+  functionArn: 'forkyard-function-arn',
+  /** Base64 JSON, as the Invoke API's. */
+  clientContext: 'forkyard-client-context',
+  traceparent: 'traceparent',
+} as const
+
+/**
+ * Reply of the node gateway. Status 200: the handler ran; header `forkyard-function-error` (`Unhandled`) marks a function error
+ * whose JSON is the body. In `http` kind the body starts with an `HttpPrelude`-style response prelude
+ * (`{statusCode, headers, cookies}`, 8 NULs), then the response body. Any other status: an `ErrorBody`.
+ * `forkyard-report` (JSON of InvocationReport, base64): a header in buffered mode, a trailer in stream mode.
+ */
+export const replyHeaders = {
+  functionError: 'forkyard-function-error',
+  report: 'forkyard-report',
+  contentType: 'content-type',
+} as const
+
+export const HttpPrelude = Type.Object({
+  method: Type.String(),
+  /** Origin-form target as received: path and query, still percent-encoded. */
+  target: Type.String(),
+  /** In order, names lower-case, one entry a value. */
+  headers: Type.Array(Type.Tuple([Type.String(), Type.String()])),
+  /** Host of the function URL, with port. */
+  host: Type.String(),
+  urlId: Type.String(),
+  sourceIp: Type.String(),
+  protocol: Type.String(),
+  /** Epoch milliseconds at which the gateway received it. */
+  receivedAt: Type.Integer(),
+  /** Set when the URL's auth type is AWS_IAM: who called. */
+  principal: Type.Optional(Type.String()),
+})
+export type HttpPrelude = Static<typeof HttpPrelude>
+
+/** Separates a JSON prelude from the body that follows. */
+export const preludeDelimiter = Buffer.alloc(8)

@@ -1,0 +1,65 @@
+/** Gateway -> scheduler: `POST /v1/placements` asks for a place for one invocation and takes the lease with the answer. */
+import { Type, type Static } from 'typebox'
+import { InstancePolicy, runtimeNames } from './function.ts'
+
+/** Names one revision of one version of one function: what an instance belongs to for its whole life. */
+export const RevisionRef = Type.Object(
+  { tenant: Type.String(), name: Type.String(), version: Type.String(), revisionId: Type.String() },
+  { additionalProperties: false },
+)
+export type RevisionRef = Static<typeof RevisionRef>
+
+/** Map key of a revision. The parts cannot contain `/` (names are `[A-Za-z0-9-_]`). */
+export const revisionKey = (ref: RevisionRef): string => `${ref.tenant}/${ref.name}/${ref.version}/${ref.revisionId}`
+
+export const startTypes = ['warm', 'fork', 'restore', 'boot'] as const
+export type StartType = (typeof startTypes)[number]
+
+/**
+ * How a new instance may be made. `auto` lets the node choose the cheapest that works; the others force one way and never use an
+ * idle instance (header `x-forkyard-start` of an invocation; for benchmarks and diagnosis).
+ */
+export const StartWish = Type.Union([
+  Type.Literal('auto'),
+  Type.Literal('boot'),
+  Type.Literal('restore'),
+  Type.Literal('restore-precreated'),
+])
+export type StartWish = Static<typeof StartWish>
+
+export const PlacementRequest = Type.Object(
+  {
+    invocationId: Type.String(),
+    revision: RevisionRef,
+    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    memoryMiB: Type.Integer(),
+    policy: InstancePolicy,
+    startWish: StartWish,
+    /** Epoch milliseconds; the one deadline of all hops. */
+    deadlineAt: Type.Integer(),
+    /** Nodes that just refused this invocation. */
+    excludeNodes: Type.Array(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type PlacementRequest = Static<typeof PlacementRequest>
+
+/**
+ * The invocation is lent a slot on this node. The gateway sends the request to the node at once; the node's buffer holds it until
+ * an instance of the revision pulls it. The lease ends when the node reports the invocation as ended, when the gateway gives it
+ * back (`DELETE /v1/placements/:invocationId`), or at the deadline.
+ */
+export const Placement = Type.Object(
+  {
+    invocationId: Type.String(),
+    nodeId: Type.String(),
+    /** Base URL of the node gateway. */
+    nodeUrl: Type.String(),
+    /** `idle`: an idle instance is there. `start`: this placement started one. `shared`: a slot of an instance that is busy or starting. */
+    decision: Type.Union([Type.Literal('idle'), Type.Literal('start'), Type.Literal('shared')]),
+    /** Why this node, in words, for logs and `explain`. */
+    reason: Type.String(),
+  },
+  { additionalProperties: false },
+)
+export type Placement = Static<typeof Placement>

@@ -1,0 +1,20 @@
+/** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
+export const buckets = { functions: 'functions', code: 'code' } as const
+export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS' } as const
+
+export const subjects = {
+  asyncInvocation: (tenant: string, name: string) => `async.${tenant}.${name}`,
+  deadLetter: (tenant: string, name: string) => `dlq.${tenant}.${name}`,
+  usage: (tenant: string, name: string, invocationId: string, attempt: number) =>
+    `usage.${tenant}.${name}.${invocationId}.${attempt}`,
+  logs: (tenant: string, name: string) => `logs.${tenant}.${name}`,
+  nodeReport: (nodeId: string) => `node.${nodeId}.report`,
+  allNodeReports: 'node.*.report',
+  /** Asks every node for a full report at once. */
+  reportNow: 'node.report-now',
+} as const
+
+export const registryKey = (tenant: string, name: string): string => `${tenant}.${name}`
+export const versionKey = (tenant: string, name: string, version: number): string => `${tenant}.${name}.${version}`
+export const zipObject = (digest: string): string => `zip/${digest}`
+export const imageObject = (digest: string): string => `image/${digest}`

@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        // In-process: no root, no tools, no network beyond loopback.
+        test: { name: 'unit', include: ['{services,stacks,images,scripts}/**/*.test.ts', 'test/unit/**/*.test.ts'] },
+      },
+      {
+        // Real processes: runsc, nats-server, the Pulumi engine. Root and the tools of `./scripts/test` are needed.
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          globalSetup: ['test/e2e/stack.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+})
