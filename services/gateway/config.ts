@@ -1,0 +1,62 @@
+import { Type, type Static } from 'typebox'
+import { NatsConfig } from '../chassis/nats.ts'
+
+/** An access key and the tenant that it acts for. */
+export const Account = Type.Object(
+  {
+    accessKeyId: Type.String({ minLength: 16 }),
+    secretAccessKey: Type.String({ minLength: 16 }),
+    tenant: Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$' }),
+  },
+  { additionalProperties: false },
+)
+export type Account = Static<typeof Account>
+
+/** Every limit is in bytes or milliseconds; the error that a limit causes names its key. */
+export const GatewayLimits = Type.Object(
+  {
+    /** Payload of a synchronous Invoke. */
+    syncPayloadBytes: Type.Integer({ minimum: 1, default: 6 * 1024 * 1024 }),
+    /** Payload of an asynchronous Invoke. */
+    asyncPayloadBytes: Type.Integer({ minimum: 1, default: 1024 * 1024 }),
+    /** Zip in CreateFunction and UpdateFunctionCode, after base64. */
+    zipBytes: Type.Integer({ minimum: 1, default: 50 * 1024 * 1024 }),
+    /** Sum of the files in a zip. */
+    unzippedBytes: Type.Integer({ minimum: 1, default: 250 * 1024 * 1024 }),
+    zipEntries: Type.Integer({ minimum: 1, default: 100_000 }),
+    /** Request body of a function URL. */
+    urlBodyBytes: Type.Integer({ minimum: 1, default: 6 * 1024 * 1024 }),
+    /** What a start may take, on top of the function's time-out: the deadline of an invocation is the sum. */
+    startBudgetMs: Type.Integer({ minimum: 100, default: 20_000 }),
+    /** Difference between a signature's time and the clock. */
+    clockSkewMs: Type.Integer({ minimum: 1000, default: 5 * 60_000 }),
+    /** Environment variables of a function, all together. */
+    environmentBytes: Type.Integer({ minimum: 1, default: 4096 }),
+  },
+  { additionalProperties: false, default: {} },
+)
+export type GatewayLimits = Static<typeof GatewayLimits>
+
+export const GatewayConfig = Type.Object(
+  {
+    listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+    /** As clients reach it; presigned code locations and function URLs are made from it. */
+    publicUrl: Type.String(),
+    /** Function URLs are `http://<urlId>.<urlDomain>[:port]/`. */
+    urlDomain: Type.String({ default: 'lambda-url.localhost' }),
+    region: Type.String({ default: 'us-east-1' }),
+    schedulerUrl: Type.String(),
+    /** Bearer token of the internal hops. */
+    internalToken: Type.String({ minLength: 32 }),
+    nats: NatsConfig,
+    accounts: Type.Array(Account, { minItems: 1 }),
+    /** Scratch space for archives; emptied at start. */
+    stagingDir: Type.String(),
+    /** Asynchronous events handled at the same time by this gateway. */
+    asyncWorkers: Type.Integer({ minimum: 0, default: 16 }),
+    limits: GatewayLimits,
+    logLevel: Type.String({ default: 'info' }),
+  },
+  { additionalProperties: false },
+)
+export type GatewayConfig = Static<typeof GatewayConfig>

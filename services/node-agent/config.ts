@@ -1,0 +1,70 @@
+import { Type, type Static } from 'typebox'
+import { NatsConfig } from '../chassis/nats.ts'
+import { runtimeNames } from '../contracts/function.ts'
+
+export const RuntimeFiles = Type.Object(
+  {
+    /** EROFS image of the runtime's root file system. */
+    imagePath: Type.String(),
+    imageDigest: Type.String(),
+    /** Directory of the bare runtime's checkpoint; absent: every start is a boot. */
+    checkpointPath: Type.Optional(Type.String()),
+    /** Command of the sandbox's first process. */
+    command: Type.Array(Type.String(), { minItems: 1 }),
+  },
+  { additionalProperties: false },
+)
+export type RuntimeFiles = Static<typeof RuntimeFiles>
+
+export const NodeAgentConfig = Type.Object(
+  {
+    nodeId: Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$' }),
+    listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+    /** Bearer token of the internal hops. */
+    internalToken: Type.String({ minLength: 32 }),
+    nats: NatsConfig,
+    region: Type.String({ default: 'us-east-1' }),
+    /** Owns every path that the agent makes; what is in it and belongs to nobody is removed. */
+    stateDir: Type.String(),
+    /** Short (socket paths end at 107 bytes), on a tmpfs. */
+    runDir: Type.String({ maxLength: 50 }),
+    runscPath: Type.String(),
+    runtimes: Type.Record(Type.Union(runtimeNames.map((name) => Type.Literal(name))), RuntimeFiles),
+    capacity: Type.Object(
+      {
+        /** Sum of the memory sizes of all instances. */
+        memoryMiB: Type.Integer({ minimum: 128 }),
+        instances: Type.Integer({ minimum: 1, default: 256 }),
+      },
+      { additionalProperties: false },
+    ),
+    /** Starts that run at the same time. */
+    startParallelism: Type.Integer({ minimum: 1, default: 2 }),
+    /** Sandboxes created ahead, each without function or code. */
+    precreatedSandboxes: Type.Integer({ minimum: 0, default: 0 }),
+    limits: Type.Object(
+      {
+        /** Answer of a buffered invocation. */
+        responseBytes: Type.Integer({ minimum: 1, default: 6 * 1024 * 1024 }),
+        /** Answer of a streamed invocation. */
+        streamedResponseBytes: Type.Integer({ minimum: 1, default: 200 * 1024 * 1024 }),
+        /** Requests in the node's buffer, all functions together. */
+        bufferedRequests: Type.Integer({ minimum: 1, default: 1000 }),
+        bufferedBytes: Type.Integer({ minimum: 1, default: 256 * 1024 * 1024 }),
+        /** Function initialisation: from the assignment to the first pull. */
+        initMs: Type.Integer({ minimum: 100, default: 10_000 }),
+        logLineBytes: Type.Integer({ minimum: 64, default: 64 * 1024 }),
+        /** Log bytes of one instance per second; what is over is dropped and counted. */
+        logBytesPerSecond: Type.Integer({ minimum: 1024, default: 1024 * 1024 }),
+        /** Memory for the sandbox's kernel on top of the function's own. */
+        sandboxOverheadMiB: Type.Integer({ minimum: 0, default: 96 }),
+        /** Processes and threads of a sandbox on the host. */
+        pids: Type.Integer({ minimum: 16, default: 1024 }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+    logLevel: Type.String({ default: 'info' }),
+  },
+  { additionalProperties: false },
+)
+export type NodeAgentConfig = Static<typeof NodeAgentConfig>

@@ -1,0 +1,66 @@
+/**
+ * The seam inside the node agent: the node scheduler makes and ends sandboxes, the node gateway feeds them requests.
+ * Neither knows how the other does it.
+ */
+import type { Readable } from 'node:stream'
+import type { VersionConfig } from '../contracts/function.ts'
+import type { InvocationReport, Phase } from '../contracts/usage.ts'
+import type { RevisionRef, StartType } from '../contracts/placement.ts'
+import type { PlatformError } from '../contracts/errors.ts'
+
+/** How a sandbox ended. `detail` is for people: exit status, signal, the cgroup's evidence. */
+export interface SandboxExit {
+  readonly reason: 'exit' | 'out-of-memory' | 'timeout' | 'killed'
+  readonly detail: string
+}
+
+/** What an instance is given when it becomes one revision's, for life. */
+export interface AssignmentInput {
+  readonly config: VersionConfig
+  readonly startType: StartType
+  /** Waterfall of the start so far; offsets from the moment the node began it. */
+  readonly phases: readonly Phase[]
+  /** `performance.now()` at which the node began the start. */
+  readonly startedAt: number
+  /** Peak memory of the instance's cgroup, MiB. */
+  readonly peakMemoryMiB: () => number
+}
+
+/** Node gateway's end of one instance: its Unix socket, its logs, its invocations. */
+export interface InstanceEndpoint {
+  readonly instanceId: string
+  /** Reads the sandbox's output until both end. Call once. */
+  attachLogs(stdout: Readable, stderr: Readable): void
+  /** Answers the instance's long poll for its assignment. The code is mounted on `/var/task` by then. Call once. */
+  assign(input: AssignmentInput): void
+  /** Resolves at the first pull after `assign`. Rejects with START_FAILED on `init/error` or when `limits.initMs` passes. */
+  readonly ready: Promise<void>
+  /** Takes no more requests; resolves when those in flight have ended. */
+  drain(): Promise<void>
+  /** The sandbox is gone: fails what is in flight, flushes logs, removes the socket. Idempotent. */
+  close(exit: SandboxExit): Promise<void>
+  readonly inFlight: number
+}
+
+export interface NodeGateway {
+  /** Listens on `socketPath` before the sandbox runs. The instance belongs to no revision until `assign`. */
+  openEndpoint(instanceId: string, socketPath: string): Promise<InstanceEndpoint>
+  /** Requests of the revision that wait in the buffer. */
+  waiting(revision: RevisionRef): number
+  /** Fails the waiting requests of the revision that no instance, present or starting, will ever pull. */
+  failWaiting(revision: RevisionRef, error: PlatformError): void
+}
+
+/** What the node gateway needs from the rest of the agent. */
+export interface NodeGatewayEvents {
+  /** The instance pulled or finished something, or became ready. */
+  stateChanged(instanceId: string): void
+  invocationEnded(invocationId: string, report: InvocationReport): void
+  /** The invocation ran past its time-out, or the runtime broke the protocol: the sandbox must die now. */
+  mustEnd(instanceId: string, exit: SandboxExit): void
+  /**
+   * Requests of this revision wait and nobody answered for them within a second (for instance because the start command was
+   * lost): true when an instance, present or starting, will take them; false fails them with NO_INSTANCE.
+   */
+  willServe(revision: RevisionRef): boolean
+}

@@ -1,0 +1,16 @@
+import { Type, type Static } from 'typebox'
+import { NatsConfig } from '../chassis/nats.ts'
+
+export const SchedulerConfig = Type.Object(
+  {
+    listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+    /** Bearer token of the internal hops. */
+    internalToken: Type.String({ minLength: 32 }),
+    nats: NatsConfig,
+    /** A node that has not reported for so long gets no placements. */
+    nodeTimeoutMs: Type.Integer({ minimum: 1000, default: 5_000 }),
+    logLevel: Type.String({ default: 'info' }),
+  },
+  { additionalProperties: false },
+)
+export type SchedulerConfig = Static<typeof SchedulerConfig>
