@@ -30,5 +30,5 @@ export const readConfig = <T extends TSchema>(schema: T, file: string): Static<T
     const problems = Value.Errors(schema, value).map((error) => `${error.instancePath || '/'} ${error.message}`)
     throw new ConfigError(file, problems.join('; '))
   }
-  return value as Static<T>
+  return value
 }
