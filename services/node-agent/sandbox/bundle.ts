@@ -1,0 +1,80 @@
+/**
+ * The OCI bundle of every sandbox. A checkpoint can only be restored into a sandbox of the same shape (gVisor compares mounts,
+ * process and namespaces), so the checkpoint builder and the node agent both make their bundles here.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Lambda's own sandbox user. */
+export const sandboxUser = { uid: 993, gid: 990 }
+
+/** `/tmp` of a sandbox that is restored from a checkpoint; another size needs a boot. */
+export const defaultTmpMiB = 512
+
+export interface BundleInput {
+  /** EROFS image of the root file system. Absolute. */
+  readonly imagePath: string
+  readonly command: readonly string[]
+  /** Host directory with the instance's socket; seen as `/run/forkyard`, and the only thing of the host that is. */
+  readonly socketDir: string
+  readonly tmpMiB?: number
+  /** The first process waits at `/proc/gvisor/checkpoint` once it is initialised. */
+  readonly checkpointable: boolean
+}
+
+/** Flags of every `runsc` call; part of a checkpoint's key. */
+export const runscFlags = [
+  '--network=none',
+  '--host-uds=open',
+  '--file-access-mounts=shared',
+  '--platform=systrap',
+  '--overlay2=none',
+  // The agent makes and owns the cgroups (sandbox/cgroup.ts); runsc starts inside them.
+  '--ignore-cgroups',
+] as const
+
+const mount = (destination: string, type: string, options: string[]) => ({ destination, type, source: type, options })
+
+export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unknown> => ({
+  ociVersion: '1.0.2',
+  process: {
+    user: sandboxUser,
+    args: input.command,
+    env: [
+      'PATH=/usr/local/bin:/usr/bin:/bin',
+      'HOME=/tmp',
+      'LANG=C.UTF-8',
+      'TZ=UTC',
+      ...(input.checkpointable ? ['FORKYARD_CHECKPOINT=1'] : []),
+    ],
+    cwd: '/',
+    noNewPrivileges: true,
+    capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
+    rlimits: [{ type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }],
+  },
+  root: { path: rootDir, readonly: true },
+  hostname: 'forkyard',
+  mounts: [
+    mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
+    mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+    mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', 'ro']),
+    mount('/tmp', 'tmpfs', ['nosuid', 'nodev', 'mode=1777', `size=${input.tmpMiB ?? defaultTmpMiB}m`]),
+    { destination: '/run/forkyard', type: 'bind', source: input.socketDir, options: ['rbind', 'ro'] },
+  ],
+  linux: {
+    namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+  },
+  annotations: {
+    'dev.gvisor.spec.rootfs.source': input.imagePath,
+    'dev.gvisor.spec.rootfs.type': 'erofs',
+    'dev.gvisor.spec.rootfs.overlay': 'none',
+    ...(input.checkpointable ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
+  },
+})
+
+/** Writes the bundle into `dir` (made if missing). gVisor wants an absolute root path even when the image replaces it. */
+export const writeBundle = (dir: string, input: BundleInput): void => {
+  const rootDir = join(dir, 'rootfs')
+  mkdirSync(rootDir, { recursive: true })
+  writeFileSync(join(dir, 'config.json'), JSON.stringify(ociSpec(input, rootDir)))
+}

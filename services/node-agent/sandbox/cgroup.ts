@@ -1,0 +1,173 @@
+/**
+ * Control groups of the agent's sandboxes, on the v1 hierarchy and on v2. The agent makes the groups, starts `runsc` inside them
+ * and removes them, so that a group outlives no sandbox and holds the evidence until it was read.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+export interface Limits {
+  /** Function memory plus the sandbox kernel's share. */
+  readonly memoryMiB: number
+  /** Whole CPUs, fractions allowed. */
+  readonly cpus: number
+  /** Processes and threads on the host. */
+  readonly pids: number
+}
+
+export interface CgroupEvidence {
+  /** Times the kernel killed in this group for lack of memory. */
+  readonly oomKills: number
+  readonly peakMiB: number
+  readonly limitMiB: number
+}
+
+interface Layout {
+  /** Directories (one a controller on v1, one in all on v2) under which groups are made. */
+  readonly roots: Readonly<Record<'memory' | 'cpu' | 'pids', string>>
+  readonly version: 1 | 2
+}
+
+const detectLayout = (mountPoint: string): Layout => {
+  if (existsSync(join(mountPoint, 'cgroup.controllers')))
+    return { version: 2, roots: { memory: mountPoint, cpu: mountPoint, pids: mountPoint } }
+  const root = (name: string) => join(mountPoint, name)
+  return { version: 1, roots: { memory: root('memory'), cpu: root('cpu'), pids: root('pids') } }
+}
+
+const read = (file: string): string => {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
+const mib = 1024 * 1024
+const cpuPeriodUs = 100_000
+
+export class CgroupTree {
+  readonly parent: string
+  readonly #layout: Layout
+
+  /** @param parent name of the group that holds all groups of this agent; unique on the machine. */
+  constructor(parent: string, mountPoint = '/sys/fs/cgroup') {
+    this.parent = parent
+    this.#layout = detectLayout(mountPoint)
+    for (const root of this.#roots()) {
+      if (this.#layout.version === 2) this.#enableControllers(root)
+      mkdirSync(join(root, parent), { recursive: true })
+      if (this.#layout.version === 2) this.#enableControllers(join(root, parent))
+    }
+  }
+
+  /** Makes the group. `tasks` files take the pid of a process that joins. */
+  create(name: string): Cgroup {
+    const dirs = Object.fromEntries(
+      Object.entries(this.#layout.roots).map(([controller, root]) => [controller, join(root, this.parent, name)]),
+    ) as Layout['roots']
+    for (const dir of new Set(Object.values(dirs))) mkdirSync(dir, { recursive: true })
+    return new Cgroup(dirs, this.#layout.version)
+  }
+
+  /** Names of the groups that exist, whoever made them. */
+  list(): string[] {
+    const names = this.#roots().flatMap((root) => {
+      try {
+        return readdirSync(join(root, this.parent), { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .map((entry) => entry.name)
+      } catch {
+        return []
+      }
+    })
+    return [...new Set(names)]
+  }
+
+  /** Removes the parent, when nothing is left in it. */
+  removeParent(): void {
+    for (const root of this.#roots()) if (existsSync(join(root, this.parent))) rmdirSync(join(root, this.parent))
+  }
+
+  #roots(): string[] {
+    return [...new Set(Object.values(this.#layout.roots))]
+  }
+
+  #enableControllers(dir: string): void {
+    writeFileSync(join(dir, 'cgroup.subtree_control'), '+memory +cpu +pids')
+  }
+}
+
+export class Cgroup {
+  readonly #dirs: Layout['roots']
+  readonly #version: 1 | 2
+
+  constructor(dirs: Layout['roots'], version: 1 | 2) {
+    this.#dirs = dirs
+    this.#version = version
+  }
+
+  /** Files to which a process writes `0` in order to join. */
+  get joinFiles(): string[] {
+    return [...new Set(Object.values(this.#dirs))].map((dir) => join(dir, 'cgroup.procs'))
+  }
+
+  setLimits({ memoryMiB, cpus, pids }: Limits): void {
+    const { memory, cpu, pids: pidsDir } = this.#dirs
+    const quota = String(Math.max(1000, Math.round(cpus * cpuPeriodUs)))
+    writeFileSync(join(pidsDir, 'pids.max'), String(pids))
+    if (this.#version === 2) {
+      writeFileSync(join(memory, 'memory.max'), String(memoryMiB * mib))
+      writeFileSync(join(memory, 'memory.swap.max'), '0', { flag: 'a' })
+      writeFileSync(join(memory, 'memory.oom.group'), '1')
+      writeFileSync(join(cpu, 'cpu.max'), `${quota} ${cpuPeriodUs}`)
+    } else {
+      writeFileSync(join(memory, 'memory.limit_in_bytes'), String(memoryMiB * mib))
+      writeFileSync(join(cpu, 'cpu.cfs_period_us'), String(cpuPeriodUs))
+      writeFileSync(join(cpu, 'cpu.cfs_quota_us'), quota)
+    }
+  }
+
+  evidence(): CgroupEvidence {
+    const { memory } = this.#dirs
+    const [events, peak, limit] =
+      this.#version === 2
+        ? ['memory.events', 'memory.peak', 'memory.max']
+        : ['memory.oom_control', 'memory.max_usage_in_bytes', 'memory.limit_in_bytes']
+    const oomKills = Number(/^oom_kill (\d+)$/m.exec(read(join(memory, events)))?.[1] ?? 0)
+    const inMiB = (file: string) => Math.ceil((Number(read(join(memory, file))) || 0) / mib)
+    return { oomKills, peakMiB: inMiB(peak), limitMiB: inMiB(limit) }
+  }
+
+  pids(): number[] {
+    return this.joinFiles.flatMap((file) => read(file).split('\n').filter(Boolean).map(Number))
+  }
+
+  /** Kills everything in the group, again and again until it is empty, then removes it. Idempotent. */
+  async destroy(): Promise<void> {
+    for (let round = 0; round < 200; round++) {
+      const pids = new Set(this.pids())
+      if (pids.size === 0 && this.#remove()) return
+      for (const pid of pids) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch {
+          // Gone already.
+        }
+      }
+      await delay(round < 10 ? 2 : 25)
+    }
+    throw new Error(`control group ${this.#dirs.memory} does not empty`)
+  }
+
+  #remove(): boolean {
+    for (const dir of new Set(Object.values(this.#dirs))) {
+      try {
+        rmdirSync(dir)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return false
+      }
+    }
+    return true
+  }
+}

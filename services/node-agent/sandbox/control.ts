@@ -1,0 +1,132 @@
+/**
+ * gVisor's control socket: one JSON object each way over a Unix socket, files as attached descriptors (gVisor `pkg/urpc`,
+ * `runsc/boot/controller.go`). Calling it directly saves the `runsc` process around each operation.
+ */
+import { closeSync, openSync } from 'node:fs'
+import { Socket } from 'node:net'
+import type { HostCalls } from './host-calls.ts'
+
+/** The sandbox refused, or its socket is gone (`lost`: it died). */
+export class ControlError extends Error {
+  readonly lost: boolean
+  constructor(method: string, problem: string, lost: boolean) {
+    super(`${method}: ${problem}`)
+    this.name = 'ControlError'
+    this.lost = lost
+  }
+}
+
+interface Reply {
+  readonly success: boolean
+  readonly err: string
+  readonly result: unknown
+}
+
+const parse = (text: string): Reply | undefined => {
+  try {
+    return JSON.parse(text) as Reply
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * One call. The reply has no length, so it is complete when it parses. `signal` gives up waiting and closes the connection.
+ * @throws ControlError
+ */
+const call = async (
+  host: HostCalls,
+  socketPath: string,
+  method: string,
+  arg: unknown,
+  fds: readonly number[],
+  signal?: AbortSignal,
+): Promise<unknown> => {
+  let fd: number
+  try {
+    fd = host.connectAndSend(socketPath, Buffer.from(JSON.stringify({ method, arg })), fds)
+  } catch (error) {
+    throw new ControlError(method, error instanceof Error ? error.message : String(error), true)
+  }
+  const socket = new Socket({ fd, readable: true, writable: true, ...(signal ? { signal } : {}) })
+  let text = ''
+  try {
+    for await (const chunk of socket.setEncoding('utf8')) {
+      text += chunk as string
+      const reply = parse(text)
+      if (!reply) continue
+      if (!reply.success) throw new ControlError(method, reply.err, false)
+      return reply.result
+    }
+  } catch (error) {
+    if (error instanceof ControlError) throw error
+    throw new ControlError(method, error instanceof Error ? error.message : String(error), true)
+  } finally {
+    socket.destroy()
+  }
+  throw new ControlError(method, 'the sandbox closed its control socket', true)
+}
+
+const withFiles = async <T>(paths: readonly string[], use: (fds: number[]) => Promise<T>): Promise<T> => {
+  const fds: number[] = []
+  try {
+    for (const path of paths) fds.push(openSync(path, 'r'))
+    return await use(fds)
+  } finally {
+    fds.forEach((fd) => closeSync(fd))
+  }
+}
+
+/** Only loopback: what `runsc --network=none` sets up around a restore. */
+const loopback = {
+  LoopbackLinks: [
+    {
+      Name: 'lo',
+      Addresses: [
+        { Address: '127.0.0.1', PrefixLen: 8 },
+        { Address: '::1', PrefixLen: 128 },
+      ],
+      Routes: [
+        { Destination: { IP: '127.0.0.0', Mask: Buffer.from([255, 0, 0, 0]).toString('base64') } },
+        { Destination: { IP: '::1', Mask: Buffer.alloc(16, 255).toString('base64') } },
+      ],
+      GVisorGRO: false,
+    },
+  ],
+  IsRestore: true,
+}
+
+/** Restores the checkpoint in `directory` into the created sandbox; resolves when its processes run. */
+export const restore = async (host: HostCalls, socketPath: string, directory: string): Promise<void> => {
+  await call(host, socketPath, 'containerManager.SetNetworkArgs', loopback, [])
+  const files = ['checkpoint.img', 'pages_meta.img', 'pages.img'].map((name) => `${directory}/${name}`)
+  await withFiles(files, (fds) =>
+    call(
+      host,
+      socketPath,
+      'containerManager.Restore',
+      { HavePagesFile: true, HaveDeviceFile: false, Background: false },
+      fds,
+    ),
+  )
+}
+
+/** Mounts an EROFS image read-only at `destination` of the running sandbox; the file is opened here, never inside. */
+export const mountImage = async (
+  host: HostCalls,
+  socketPath: string,
+  id: string,
+  image: string,
+  destination: string,
+): Promise<void> => {
+  const arg = { ContainerID: id, Source: 'code', Destination: destination, FsType: 'erofs' }
+  await withFiles([image], (fds) => call(host, socketPath, 'containerManager.Mount', arg, fds))
+}
+
+/** Resolves with the wait status of the first process. Rejects with `lost` when the sandbox itself dies. */
+export const waitExit = async (
+  host: HostCalls,
+  socketPath: string,
+  id: string,
+  signal?: AbortSignal,
+): Promise<number> => (await call(host, socketPath, 'containerManager.Wait', id, [], signal)) as number

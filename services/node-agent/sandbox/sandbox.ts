@@ -1,0 +1,216 @@
+/**
+ * One gVisor sandbox: created by `runsc create` inside its own control group, then booted or restored, given its code, ended.
+ * Everything it owns lies under `<runDir>/i/<id>` and in the control group `<id>`; `end` removes all of it.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { closeSync, mkdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import type { RuntimeFiles } from '../config.ts'
+import type { SandboxExit } from '../instance.ts'
+import { runscFlags, writeBundle } from './bundle.ts'
+import type { Cgroup, CgroupTree, Limits } from './cgroup.ts'
+import { mountImage, restore, waitExit } from './control.ts'
+import type { HostCalls } from './host-calls.ts'
+
+const run = promisify(execFile)
+
+export interface SandboxHost {
+  readonly host: HostCalls
+  readonly cgroups: CgroupTree
+  readonly runscPath: string
+  /** Short: control sockets live in `<runDir>/runsc`. */
+  readonly runDir: string
+}
+
+export interface SandboxSpec {
+  readonly id: string
+  readonly runtime: RuntimeFiles
+  readonly limits: Limits
+  readonly tmpMiB: number
+  /** Made to be restored into; otherwise it is booted. */
+  readonly forRestore: boolean
+}
+
+/** `runsc` failed. The message carries what it wrote. */
+export class SandboxError extends Error {
+  override readonly name = 'SandboxError'
+}
+
+export const instanceDir = (runDir: string, id: string): string => join(runDir, 'i', id)
+export const runscRoot = (runDir: string): string => join(runDir, 'runsc')
+
+/** Directory that the sandbox sees as `/run/forkyard`; the node gateway listens on `api.sock` in it. */
+export const socketDir = (runDir: string, id: string): string => join(instanceDir(runDir, id), 's')
+
+export class Sandbox {
+  readonly id: string
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** Resolves when the sandbox has ended, by itself or through `end`, and everything of it is gone. */
+  readonly exited: Promise<SandboxExit>
+  readonly #host: SandboxHost
+  readonly #cgroup: Cgroup
+  readonly #finish: (exit: SandboxExit) => void
+  #ending: Promise<SandboxExit> | undefined
+
+  private constructor(host: SandboxHost, id: string, cgroup: Cgroup, stdout: Readable, stderr: Readable) {
+    this.id = id
+    this.#host = host
+    this.#cgroup = cgroup
+    this.stdout = stdout
+    this.stderr = stderr
+    const { promise, resolve } = Promise.withResolvers<SandboxExit>()
+    this.exited = promise
+    this.#finish = resolve
+  }
+
+  /** @throws SandboxError when runsc refuses; nothing is left then. */
+  static async create(host: SandboxHost, spec: SandboxSpec): Promise<Sandbox> {
+    const dir = instanceDir(host.runDir, spec.id)
+    const bundle = join(dir, 'b')
+    mkdirSync(socketDir(host.runDir, spec.id), { recursive: true })
+    writeBundle(bundle, {
+      imagePath: spec.runtime.imagePath,
+      command: spec.runtime.command,
+      socketDir: socketDir(host.runDir, spec.id),
+      tmpMiB: spec.tmpMiB,
+      checkpointable: spec.forRestore,
+    })
+    const cgroup = host.cgroups.create(spec.id)
+    cgroup.setLimits(spec.limits)
+    const [stdout, stdoutEnd] = host.host.pipe()
+    const [stderr, stderrEnd] = host.host.pipe()
+    const sandbox = new Sandbox(host, spec.id, cgroup, readEnd(stdout), readEnd(stderr))
+    try {
+      await sandbox.#runscCreate(bundle, stdoutEnd, stderrEnd)
+      return sandbox
+    } catch (error) {
+      await sandbox.end({ reason: 'killed', detail: 'creation failed' })
+      throw error
+    } finally {
+      closeSync(stdoutEnd)
+      closeSync(stderrEnd)
+    }
+  }
+
+  /** Starts the first process afresh. */
+  async boot(): Promise<void> {
+    await this.#runsc('start', this.id)
+    this.#watch()
+  }
+
+  /** Restores a checkpoint made with the same image, command and flags. */
+  async restore(checkpointPath: string): Promise<void> {
+    await restore(this.#host.host, this.#controlSocket, checkpointPath)
+    this.#watch()
+  }
+
+  async mountCode(imagePath: string): Promise<void> {
+    await mountImage(this.#host.host, this.#controlSocket, this.id, imagePath, '/var/task')
+  }
+
+  setLimits(limits: Limits): void {
+    this.#cgroup.setLimits(limits)
+  }
+
+  peakMemoryMiB(): number {
+    return this.#cgroup.evidence().peakMiB
+  }
+
+  /** Kills at once (the whole control group), removes everything, resolves `exited`. The first caller's reason stands. */
+  end(exit: SandboxExit): Promise<SandboxExit> {
+    this.#ending ??= this.#end(exit)
+    return this.#ending
+  }
+
+  async #end(exit: SandboxExit): Promise<SandboxExit> {
+    const { oomKills, peakMiB, limitMiB } = this.#cgroup.evidence()
+    // Whoever ran out of memory may look as if it had merely exited; the control group knows better.
+    const found: SandboxExit =
+      oomKills > 0
+        ? {
+            reason: 'out-of-memory',
+            detail: `memory limit ${limitMiB} MiB, peak ${peakMiB} MiB, kernel kills ${oomKills}`,
+          }
+        : exit
+    for (const pid of this.#cgroup.pids()) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // Gone already.
+      }
+    }
+    this.#finish(found)
+    await this.#runsc('delete', '--force', this.id).catch(() => undefined)
+    await this.#cgroup.destroy()
+    await rm(instanceDir(this.#host.runDir, this.id), { recursive: true, force: true })
+    return found
+  }
+
+  get #controlSocket(): string {
+    return join(runscRoot(this.#host.runDir), `runsc-${this.id}.sock`)
+  }
+
+  /** Notices the end of the first process, or of the whole sandbox. */
+  #watch(): void {
+    const ended = (detail: string) => void this.end({ reason: 'exit', detail })
+    waitExit(this.#host.host, this.#controlSocket, this.id).then(
+      (status) => ended(describeWaitStatus(status)),
+      () => ended('the sandbox was killed'),
+    )
+  }
+
+  async #runsc(...args: string[]): Promise<void> {
+    try {
+      await run(this.#host.runscPath, [...this.#flags(), ...args])
+    } catch (error) {
+      const stderr = (error as { stderr?: string }).stderr
+      throw new SandboxError(`runsc ${args[0]}: ${stderr?.trim() || String(error)}`, { cause: error })
+    }
+  }
+
+  #flags(): string[] {
+    return ['--root', runscRoot(this.#host.runDir), ...runscFlags]
+  }
+
+  /** The shell joins the control group and becomes runsc: whatever runsc starts is inside from its first instruction. */
+  async #runscCreate(bundle: string, stdoutEnd: number, stderrEnd: number): Promise<void> {
+    const join0 = this.#cgroup.joinFiles.map((_, index) => `echo 0 > "$${index + 1}"`).join(' && ')
+    const shift = `shift ${this.#cgroup.joinFiles.length}`
+    const log = `${bundle}/runsc.log`
+    const child = spawn(
+      '/bin/sh',
+      [
+        '-c',
+        `${join0} && ${shift} && exec "$@"`,
+        'sh',
+        ...this.#cgroup.joinFiles,
+        this.#host.runscPath,
+        ...this.#flags(),
+        '--log',
+        log,
+        'create',
+        '--bundle',
+        bundle,
+        this.id,
+      ],
+      { stdio: ['ignore', stdoutEnd, stderrEnd], env: {} },
+    )
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    child.once('error', reject)
+    child.once('exit', (code, signal) =>
+      code === 0 ? resolve() : reject(new SandboxError(`runsc create ended with ${signal ?? code}`)),
+    )
+    await promise
+  }
+}
+
+const readEnd = (fd: number): Readable => new Socket({ fd, readable: true, writable: false })
+
+/** Wait status as wait(2) encodes it. */
+export const describeWaitStatus = (status: number): string =>
+  (status & 0x7f) === 0 ? `exit status ${(status >> 8) & 0xff}` : `signal ${status & 0x7f}`
