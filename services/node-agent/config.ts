@@ -29,6 +29,10 @@ export const NodeAgentConfig = Type.Object(
     /** Short (socket paths end at 107 bytes), on a tmpfs. */
     runDir: Type.String({ maxLength: 50 }),
     runscPath: Type.String(),
+    /** Made by `native/build.ts`. */
+    addonPath: Type.String(),
+    /** Control group that holds all groups of this agent; unique on the machine. */
+    cgroupParent: Type.String({ pattern: '^[A-Za-z0-9-_.]{1,64}$' }),
     runtimes: Type.Record(Type.Union(runtimeNames.map((name) => Type.Literal(name))), RuntimeFiles),
     capacity: Type.Object(
       {

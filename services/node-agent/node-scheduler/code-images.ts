@@ -1,0 +1,90 @@
+/** Code images on this node: fetched from the object store by digest, checked before use, kept until space is needed. */
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { ObjectStore } from '@nats-io/obj'
+import { PlatformError } from '../../contracts/errors.ts'
+import { imageObject } from '../../contracts/subjects.ts'
+
+const hashing = (hash: Hash) =>
+  new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+
+export const fileDigest = async (path: string): Promise<string> => {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash)
+  return hash.digest('hex')
+}
+
+export class CodeImages {
+  readonly #dir: string
+  readonly #store: ObjectStore
+  /** Digests whose file this process has checked. */
+  readonly #checked = new Set<string>()
+  readonly #pending = new Map<string, Promise<string>>()
+
+  constructor(dir: string, store: ObjectStore) {
+    this.#dir = dir
+    this.#store = store
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+  }
+
+  /**
+   * Path of the image, fetched when it is not here. Single-flight per digest.
+   * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; UNAVAILABLE when the store does not answer.
+   */
+  path(digest: string): Promise<string> {
+    if (this.#checked.has(digest)) return Promise.resolve(this.#file(digest))
+    let pending = this.#pending.get(digest)
+    if (!pending) {
+      pending = this.#obtain(digest).finally(() => this.#pending.delete(digest))
+      this.#pending.set(digest, pending)
+    }
+    return pending
+  }
+
+  /** Removes what an interrupted fetch left. */
+  async removePartial(): Promise<void> {
+    const partial = readdirSync(this.#dir).filter((name) => name.endsWith('.partial'))
+    await Promise.all(partial.map((name) => rm(join(this.#dir, name), { force: true })))
+  }
+
+  #file(digest: string): string {
+    return join(this.#dir, `${digest}.erofs`)
+  }
+
+  async #obtain(digest: string): Promise<string> {
+    const file = this.#file(digest)
+    // A file from an earlier run may have been cut short or flipped since.
+    if (existsSync(file) && (await fileDigest(file)) !== digest) await rm(file)
+    if (!existsSync(file)) await this.#fetch(digest, file)
+    this.#checked.add(digest)
+    return file
+  }
+
+  async #fetch(digest: string, file: string): Promise<void> {
+    const partial = `${file}.${process.pid}.partial`
+    const hash = createHash('sha256')
+    try {
+      const object = await this.#store.get(imageObject(digest))
+      if (!object) throw new PlatformError('CODE_CORRUPT', 'the code image is not in the store', { digest })
+      await pipeline(Readable.from(object.data), hashing(hash), createWriteStream(partial, { mode: 0o644 }))
+      const storeError = await object.error
+      if (storeError) throw storeError
+      if (hash.digest('hex') !== digest)
+        throw new PlatformError('CODE_CORRUPT', 'the code image in the store does not have its digest', { digest })
+      await rename(partial, file)
+    } catch (error) {
+      await rm(partial, { force: true })
+      if (error instanceof PlatformError) throw error
+      throw new PlatformError('UNAVAILABLE', 'the code image could not be fetched', { digest }, { cause: error })
+    }
+  }
+}

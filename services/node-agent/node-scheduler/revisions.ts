@@ -1,0 +1,46 @@
+/** Configuration of revisions, read from the registry. A revision never changes, so what was read once stays valid. */
+import type { KV } from '@nats-io/kv'
+import { Value } from 'typebox/value'
+import { PlatformError } from '../../contracts/errors.ts'
+import { FunctionRecord, latest, VersionConfig } from '../../contracts/function.ts'
+import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
+import { registryKey, versionKey } from '../../contracts/subjects.ts'
+
+const cacheSize = 10_000
+
+export class Revisions {
+  readonly #kv: KV
+  readonly #known = new Map<string, VersionConfig>()
+
+  constructor(kv: KV) {
+    this.#kv = kv
+  }
+
+  /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again. */
+  async config(ref: RevisionRef): Promise<VersionConfig> {
+    const key = revisionKey(ref)
+    const known = this.#known.get(key)
+    if (known) return known
+    const config = await this.#read(ref)
+    if (config?.revisionId !== ref.revisionId)
+      throw new PlatformError('NO_INSTANCE', `revision ${ref.revisionId} of ${ref.name} is not current`)
+    this.#known.set(key, config)
+    const [oldest] = this.#known.keys()
+    if (this.#known.size > cacheSize && oldest) this.#known.delete(oldest)
+    return config
+  }
+
+  async #read(ref: RevisionRef): Promise<VersionConfig | undefined> {
+    if (ref.version === latest) {
+      const record = await this.#get(registryKey(ref.tenant, ref.name))
+      return record === undefined ? undefined : Value.Parse(FunctionRecord, record).latest
+    }
+    const version = await this.#get(versionKey(ref.tenant, ref.name, Number(ref.version)))
+    return version === undefined ? undefined : Value.Parse(VersionConfig, version)
+  }
+
+  async #get(key: string): Promise<unknown> {
+    const entry = await this.#kv.get(key)
+    return entry?.operation === 'PUT' ? entry.json() : undefined
+  }
+}
