@@ -33,7 +33,7 @@ export const VersionConfig = Type.Object(
     version: Type.String(),
     /** New with every change of code or configuration; instances belong to one revision and never serve another. */
     revisionId: Type.String(),
-    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    runtime: Type.Enum(runtimeNames),
     handler: Type.String(),
     description: Type.String(),
     role: Type.String(),

@@ -11,7 +11,7 @@ export const StartInstance = Type.Object(
   {
     instanceId: Type.String(),
     revision: RevisionRef,
-    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    runtime: Type.Enum(runtimeNames),
     memoryMiB: Type.Integer(),
     policy: InstancePolicy,
     startWish: StartWish,

@@ -31,7 +31,7 @@ export const PlacementRequest = Type.Object(
   {
     invocationId: Type.String(),
     revision: RevisionRef,
-    runtime: Type.Union(runtimeNames.map((name) => Type.Literal(name))),
+    runtime: Type.Enum(runtimeNames),
     memoryMiB: Type.Integer(),
     policy: InstancePolicy,
     startWish: StartWish,

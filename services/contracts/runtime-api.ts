@@ -24,7 +24,7 @@ export const Assignment = Type.Object({
   handler: Type.String(),
   /** How many `next` polls to keep open. */
   concurrency: Type.Integer(),
-  startType: Type.Union(startTypes.map((name) => Type.Literal(name))),
+  startType: Type.Enum(startTypes),
   /** Fresh randomness from the host (32 bytes, base64), mixed into the clone's generators before any user code runs. */
   entropy: Type.String(),
 })

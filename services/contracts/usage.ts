@@ -2,7 +2,7 @@
 import { Type, type Static } from 'typebox'
 import { startTypes } from './placement.ts'
 
-export const StartTypeSchema = Type.Union(startTypes.map((name) => Type.Literal(name)))
+export const StartTypeSchema = Type.Enum(startTypes)
 
 /** One phase of the start waterfall; offsets from the moment the hop received the request, milliseconds with fractions. */
 export const Phase = Type.Object({ name: Type.String(), startMs: Type.Number(), durationMs: Type.Number() })
@@ -18,7 +18,7 @@ export const outcomes = [
   'start-failed',
   'lost',
 ] as const
-export const Outcome = Type.Union(outcomes.map((name) => Type.Literal(name)))
+export const Outcome = Type.Enum(outcomes)
 export type Outcome = Static<typeof Outcome>
 
 /** What the node gateway tells about an invocation when it has ended. */

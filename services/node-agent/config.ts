@@ -33,7 +33,7 @@ export const NodeAgentConfig = Type.Object(
     addonPath: Type.String(),
     /** Control group that holds all groups of this agent; unique on the machine. */
     cgroupParent: Type.String({ pattern: '^[A-Za-z0-9-_.]{1,64}$' }),
-    runtimes: Type.Record(Type.Union(runtimeNames.map((name) => Type.Literal(name))), RuntimeFiles),
+    runtimes: Type.Partial(Type.Record(Type.Enum(runtimeNames), RuntimeFiles)),
     capacity: Type.Object(
       {
         /** Sum of the memory sizes of all instances. */

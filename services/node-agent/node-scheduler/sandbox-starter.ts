@@ -103,8 +103,7 @@ export class SandboxStarter {
   }
 
   #runtime(config: VersionConfig): RuntimeFiles {
-    const runtimes: Partial<Record<string, RuntimeFiles>> = this.#deps.config.runtimes
-    const runtime = runtimes[config.runtime]
+    const runtime = this.#deps.config.runtimes[config.runtime]
     if (!runtime) throw new PlatformError('NO_CAPACITY', `this node has no runtime ${config.runtime}`)
     return runtime
   }

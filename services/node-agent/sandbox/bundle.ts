@@ -67,7 +67,6 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
   annotations: {
     'dev.gvisor.spec.rootfs.source': input.imagePath,
     'dev.gvisor.spec.rootfs.type': 'erofs',
-    'dev.gvisor.spec.rootfs.overlay': 'none',
     ...(input.checkpointable ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
   },
 })

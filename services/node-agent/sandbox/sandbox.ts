@@ -3,7 +3,7 @@
  * Everything it owns lies under `<runDir>/i/<id>` and in the control group `<id>`; `end` removes all of it.
  */
 import { execFile, spawn } from 'node:child_process'
-import { closeSync, mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -182,6 +182,7 @@ export class Sandbox {
     const join0 = this.#cgroup.joinFiles.map((_, index) => `echo 0 > "$${index + 1}"`).join(' && ')
     const shift = `shift ${this.#cgroup.joinFiles.length}`
     const log = `${bundle}/runsc.log`
+    writeFileSync(log, '')
     const child = spawn(
       '/bin/sh',
       [
@@ -203,7 +204,11 @@ export class Sandbox {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     child.once('error', reject)
     child.once('exit', (code, signal) =>
-      code === 0 ? resolve() : reject(new SandboxError(`runsc create ended with ${signal ?? code}`)),
+      code === 0
+        ? resolve()
+        : reject(
+            new SandboxError(`runsc create ended with ${signal ?? code}: ${readFileSync(log, 'utf8').slice(-2000)}`),
+          ),
     )
     await promise
   }
