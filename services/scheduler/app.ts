@@ -1,0 +1,36 @@
+/** The scheduler's HTTP side: routes over a fleet and a dispatcher. Never listens. */
+import type { FastifyInstance } from 'fastify'
+import type { Registry } from 'prom-client'
+import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import type { Logger } from '../chassis/log.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { Fleet } from './fleet.ts'
+import type { SchedulerMetrics } from './metrics.ts'
+import { registerNodeRoutes } from './routes/nodes.ts'
+import { registerPlacementRoutes } from './routes/placements.ts'
+
+export interface AppDeps {
+  readonly logger: Logger
+  readonly registry: Registry
+  readonly internalToken: string
+  readonly fleet: Fleet
+  readonly dispatcher: Dispatcher
+  readonly metrics: SchedulerMetrics
+  readonly notReady: () => string | undefined
+}
+
+export const buildApp = ({
+  logger,
+  registry,
+  internalToken,
+  fleet,
+  dispatcher,
+  metrics,
+  notReady,
+}: AppDeps): FastifyInstance => {
+  const app = buildServer({ logger, metrics: registry, notReady, bodyLimit: 64 * 1024 })
+  requireBearer(app, internalToken)
+  registerPlacementRoutes(app, dispatcher, fleet, metrics)
+  registerNodeRoutes(app, fleet)
+  return app
+}

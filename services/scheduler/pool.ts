@@ -1,0 +1,114 @@
+/**
+ * What the scheduler believes about one node and about the instances of one revision on it. The node's buffer is per revision and
+ * any instance of the revision pulls from it, so slots are counted over the pool; no lease names an instance.
+ */
+import type { InstancePolicy } from '../contracts/function.ts'
+import type { NodeReport } from '../contracts/node.ts'
+import type { RevisionRef } from '../contracts/placement.ts'
+
+export interface Instance {
+  readonly id: string
+  readonly pool: Pool
+  readonly memoryMiB: number
+  readonly policy: InstancePolicy
+  state: 'starting' | 'idle' | 'busy'
+  inFlight: number
+  /** Epoch milliseconds, by the node's clock but never in this process's future. Only in state `idle`. */
+  idleSince: number
+  /** A report has named it. Until then it is a booking. */
+  confirmed: boolean
+  /** Epoch milliseconds at which the node took the start command. */
+  acceptedAt: number | undefined
+}
+
+export interface Pool {
+  readonly key: string
+  readonly revision: RevisionRef
+  readonly node: Node
+  readonly instances: Map<string, Instance>
+  /** Invocations that hold a slot, oldest first; value: epoch milliseconds at which it was lent. */
+  readonly leases: Map<string, number>
+  /** In flight without a lease of this process: lent before it started, or by another scheduler. */
+  foreign: number
+  idle: number
+  starting: number
+  inFlight: number
+  /** Slots of all instances, and of those that are idle or starting. */
+  slots: number
+  idleSlots: number
+  startingSlots: number
+  /** When the most recently used idle instance became idle; 0 without one. */
+  lastIdleSince: number
+  /** Some instance of the pool ends after its first batch. */
+  singleUse: boolean
+}
+
+export interface Node {
+  readonly id: string
+  url: string
+  epoch: string
+  seq: number
+  /** Everything up to `seq` is known. False: a report was lost, a full one is awaited. */
+  synced: boolean
+  accepting: boolean
+  cordoned: boolean
+  capacity: NodeReport['capacity']
+  /** Milliseconds of the caller's clock. */
+  lastSeen: number
+  /** Its start endpoint failed; until then other nodes are preferred. */
+  suspectUntil: number
+  usedMemoryMiB: number
+  readonly instances: Map<string, Instance>
+  readonly pools: Map<string, Pool>
+}
+
+/** Slots promised to someone: leases of this process and whatever else is in flight. */
+export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign
+
+/** Promised, but no instance has pulled the request yet, as far as reports tell. */
+export const pending = (pool: Pool): number => Math.max(0, spokenFor(pool) - pool.inFlight)
+
+/** Slots that one more invocation may take. A single-use instance is only good for its first batch: while it starts. */
+export const freeSlots = (pool: Pool): number => (pool.singleUse ? pool.startingSlots : pool.slots) - spokenFor(pool)
+
+/** Slots of idle instances that nobody is on the way to. */
+export const freeIdleSlots = (pool: Pool): number =>
+  pool.singleUse ? 0 : Math.min(pool.idleSlots - pending(pool), freeSlots(pool))
+
+/** Longest idle first; ties by id, so that replicas agree. */
+export const byIdleTime = (a: Instance, b: Instance): number => a.idleSince - b.idleSince || compareIds(a.id, b.id)
+
+export const compareIds = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Idle instances that may end without taking a slot from anybody, longest idle first. */
+export const spareInstances = (pool: Pool): Instance[] => {
+  if (pool.idle === 0) return []
+  let free = pool.slots - spokenFor(pool)
+  const spare: Instance[] = []
+  for (const instance of [...pool.instances.values()].filter(({ state }) => state === 'idle').toSorted(byIdleTime)) {
+    free -= instance.policy.concurrency
+    if (free < 0) break
+    spare.push(instance)
+  }
+  return spare
+}
+
+/** Recounts what changed with the pool's instances. */
+export const recount = (pool: Pool): void => {
+  pool.idle = pool.starting = pool.inFlight = 0
+  pool.slots = pool.idleSlots = pool.startingSlots = pool.lastIdleSince = 0
+  pool.singleUse = false
+  for (const { state, inFlight, policy, idleSince } of pool.instances.values()) {
+    pool.slots += policy.concurrency
+    pool.inFlight += inFlight
+    pool.singleUse ||= !policy.reuse
+    if (state === 'idle') {
+      pool.idle++
+      pool.idleSlots += policy.concurrency
+      pool.lastIdleSince = Math.max(pool.lastIdleSince, idleSince)
+    } else if (state === 'starting') {
+      pool.starting++
+      pool.startingSlots += policy.concurrency
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/** Hop in from the nodes: their reports over NATS. */
+import type { NatsConnection } from '@nats-io/transport-node'
+import { Compile } from 'typebox/compile'
+import type { Logger } from '../chassis/log.ts'
+import { NodeReport } from '../contracts/node.ts'
+import { subjects } from '../contracts/subjects.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { Fleet } from './fleet.ts'
+import type { SchedulerMetrics } from './metrics.ts'
+
+export interface ReportListenerDeps {
+  readonly connection: NatsConnection
+  readonly fleet: Fleet
+  readonly dispatcher: Dispatcher
+  readonly metrics: SchedulerMetrics
+  readonly logger: Logger
+  readonly nodeTimeoutMs: number
+}
+
+const tickMs = 100
+/** At most one request for full reports in this time: each asks every node. */
+const askEveryMs = 200
+
+const schema = Compile(NodeReport)
+
+/** @returns ends the subscription and the clock. */
+export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
+  const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs } = deps
+  let connected = true
+  let askedAt = -Infinity
+  let tickedAt = performance.now()
+
+  const ask = (): void => {
+    if (performance.now() - askedAt < askEveryMs) return
+    askedAt = performance.now()
+    connection.publish(subjects.reportNow)
+  }
+  const subscription = connection.subscribe(subjects.allNodeReports, {
+    callback: (error, message) => {
+      if (error) return logger.error({ err: error }, 'reports: the subscription failed')
+      const report = parse(message.string())
+      if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
+      if (dispatcher.report(report)) return
+      metrics.lostReports.inc()
+      ask()
+    },
+  })
+  const watch = async (): Promise<void> => {
+    for await (const { type } of connection.status()) {
+      if (type === 'disconnect') connected = false
+      if (type !== 'reconnect') continue
+      connected = true
+      fleet.excuse(Date.now())
+      ask()
+    }
+  }
+  watch().catch((error: unknown) => logger.error({ err: error }, 'reports: the connection cannot be watched'))
+  const timer = setInterval(() => {
+    const stood = performance.now() - tickedAt > nodeTimeoutMs / 2
+    tickedAt = performance.now()
+    // Without NATS, or after this process stood still, silence says nothing about the nodes.
+    if (!connected || stood) fleet.excuse(Date.now())
+    dispatcher.tick(nodeTimeoutMs)
+  }, tickMs)
+  ask()
+  return () => {
+    clearInterval(timer)
+    subscription.unsubscribe()
+  }
+}
+
+const parse = (text: string): NodeReport | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return schema.Check(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
