@@ -1,0 +1,130 @@
+/** From a directory to the files of a function's archive. */
+import { existsSync } from 'node:fs'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join, posix, relative, resolve, sep } from 'node:path'
+import { build, type Message } from 'esbuild'
+import type { RuntimeName } from '../contracts/function.ts'
+import type { ArchiveFile } from './archive.ts'
+import { CliError } from './cli-error.ts'
+import { projectFileName, type ProjectFile } from './project-file.ts'
+
+export interface Bundle {
+  readonly runtime: RuntimeName
+  readonly handler: string
+  readonly files: readonly ArchiveFile[]
+}
+
+const entries = ['index', 'src/index', 'handler', 'main'].flatMap((name) =>
+  ['ts', 'mts', 'tsx', 'js', 'mjs', 'cjs'].map((extension) => `${name}.${extension}`),
+)
+/** In this order: a Lambda handler, a `fetch` module, a CloudEvents function. */
+const handlerExports = ['handler', 'default', 'cloudEvent']
+
+/** CommonJS dependencies call `require`, which ES modules do not have. */
+const requireBanner =
+  "import { createRequire as __forkyardCreateRequire } from 'node:module'; globalThis.require ??= __forkyardCreateRequire(import.meta.url);"
+
+/** @throws CliError that names what is missing, or esbuild's errors with file and line. */
+export const bundleFunction = async (directory: string, project: ProjectFile): Promise<Bundle> => {
+  const isDirectory = await stat(directory).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!isDirectory) throw new CliError(`${directory} is not a directory`)
+  const runtime = project.runtime ?? (existsSync(join(directory, 'bootstrap')) ? 'provided.al2023' : 'nodejs24.x')
+  return runtime === 'provided.al2023' ? bundleCustom(directory, project) : bundleNode(directory, project)
+}
+
+const bundleNode = async (directory: string, project: ProjectFile): Promise<Bundle> => {
+  const entry = project.entry ?? entries.find((candidate) => existsSync(join(directory, candidate)))
+  if (!entry)
+    throw new CliError(
+      `${directory} has no ${entries[0]} or index.js; name the module as "entry" in ${projectFileName}`,
+    )
+  const { outputFiles, metafile } = await build({
+    entryPoints: [resolve(directory, entry)],
+    absWorkingDir: resolve(directory),
+    outfile: 'index.mjs',
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    sourcemap: 'linked',
+    banner: { js: requireBanner },
+    logLevel: 'silent',
+  }).catch((error: unknown) => {
+    throw new CliError(`the code does not build:\n${buildErrors(error)}`, 1, { cause: error })
+  })
+  const exported = metafile.outputs['index.mjs']?.exports ?? []
+  const handler = project.handler ?? defaultHandler(exported, entry)
+  const built = outputFiles.map(({ path, contents }) => ({
+    path: relative(resolve(directory), path),
+    content: contents,
+    executable: false,
+  }))
+  return { runtime: 'nodejs24.x', handler, files: [...built, ...(await included(directory, project))] }
+}
+
+const defaultHandler = (exported: readonly string[], entry: string): string => {
+  const name = handlerExports.find((candidate) => exported.includes(candidate))
+  if (name) return `index.${name}`
+  // esbuild gives a CommonJS entry one default export; its `exports.handler` is behind it.
+  throw new CliError(
+    `${entry} exports none of ${handlerExports.join(', ')} (found: ${exported.join(', ') || 'nothing'}); use --handler`,
+  )
+}
+
+const buildErrors = (error: unknown): string => {
+  const { errors } = error as { errors?: readonly Message[] }
+  if (!errors) return String(error)
+  return errors
+    .map(({ text, location }) => (location ? `${location.file}:${location.line}:${location.column}: ${text}` : text))
+    .join('\n')
+}
+
+const bundleCustom = async (directory: string, project: ProjectFile): Promise<Bundle> => {
+  const files = await filesUnder(directory, '')
+  const wanted = files.filter(({ path }) => path !== projectFileName)
+  if (!wanted.some(({ path }) => path === 'bootstrap'))
+    throw new CliError(`${directory} has no executable named bootstrap, which provided.al2023 starts`)
+  return {
+    runtime: 'provided.al2023',
+    handler: project.handler ?? 'bootstrap',
+    files: wanted.map((file) => (file.path === 'bootstrap' ? { ...file, executable: true } : file)),
+  }
+}
+
+const included = async (directory: string, project: ProjectFile): Promise<ArchiveFile[]> => {
+  const lists = await Promise.all(
+    (project.include ?? []).map(async (path) => {
+      const inside = relative(resolve(directory), resolve(directory, path))
+      if (inside.startsWith('..')) throw new CliError(`include: ${path} is outside ${directory}`)
+      const found = await stat(join(directory, inside)).catch(() => {
+        throw new CliError(`include: ${path} does not exist`)
+      })
+      return found.isDirectory() ? filesUnder(directory, inside) : [await readOne(directory, inside)]
+    }),
+  )
+  return lists.flat()
+}
+
+const filesUnder = async (directory: string, below: string): Promise<ArchiveFile[]> => {
+  const lists = await Promise.all(
+    (await readdir(join(directory, below), { withFileTypes: true })).map(async (entry) => {
+      const path = join(below, entry.name)
+      if (entry.name === '.git') return []
+      if (entry.isDirectory()) return filesUnder(directory, path)
+      if (entry.isFile()) return [await readOne(directory, path)]
+      throw new CliError(`${path} is neither a file nor a directory: links and devices do not go into an archive`)
+    }),
+  )
+  return lists.flat()
+}
+
+const readOne = async (directory: string, path: string): Promise<ArchiveFile> => ({
+  path: path.split(sep).join(posix.sep),
+  content: await readFile(join(directory, path)),
+  executable: ((await stat(join(directory, path))).mode & 0o111) !== 0,
+})

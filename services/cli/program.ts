@@ -1,0 +1,15 @@
+import { Command } from 'commander'
+import { addDeploy } from './commands/deploy.ts'
+import { addEnv } from './commands/env.ts'
+import { addList, addRemove } from './commands/functions.ts'
+import { addInvoke } from './commands/invoke.ts'
+import { addLogs } from './commands/logs.ts'
+import { addStatus } from './commands/status.ts'
+
+export const buildProgram = (): Command => {
+  const program = new Command('forkyard')
+    .description('Functions on your own machines, over the AWS Lambda API')
+    .showHelpAfterError('(forkyard --help lists the commands)')
+  for (const add of [addDeploy, addInvoke, addLogs, addList, addRemove, addStatus, addEnv]) add(program)
+  return program
+}

@@ -1,0 +1,71 @@
+/** Calls of the platform's own endpoints (`/forkyard/v1/...`), signed like every AWS request. */
+import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto'
+import { SignatureV4 } from '@smithy/signature-v4'
+import { CliError } from './cli-error.ts'
+import type { Connection } from './connection.ts'
+
+/** What the signer wants of a hash, over Node's. */
+class Sha256 {
+  readonly #hash: Hash | Hmac
+
+  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
+    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', toBytes(secret))
+  }
+
+  update(data: string | ArrayBuffer | ArrayBufferView): void {
+    this.#hash.update(toBytes(data))
+  }
+
+  async digest(): Promise<Uint8Array> {
+    return this.#hash.digest()
+  }
+
+  reset(): void {
+    throw new Error('a hash is used once')
+  }
+}
+
+const toBytes = (data: string | ArrayBuffer | ArrayBufferView): Uint8Array =>
+  typeof data === 'string'
+    ? Buffer.from(data)
+    : ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data)
+
+export interface SignedRequest {
+  readonly method?: string
+  readonly path: string
+  readonly query?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+}
+
+/** @throws CliError with the platform's own message when it answers with anything but 2xx. */
+export const signedFetch = async (connection: Connection, request: SignedRequest): Promise<Response> => {
+  const { method = 'GET', path, query = {}, signal } = request
+  const url = new URL(path, connection.endpoint)
+  const { accessKeyId, secretAccessKey, region } = connection
+  const credentials = { accessKeyId, secretAccessKey }
+  const signer = new SignatureV4({ service: 'lambda', region, credentials, sha256: Sha256, uriEscapePath: true })
+  const signed = await signer.sign({
+    method,
+    protocol: url.protocol,
+    hostname: url.hostname,
+    ...(url.port ? { port: Number(url.port) } : {}),
+    path: url.pathname,
+    query: { ...query },
+    headers: { host: url.host },
+  })
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+  const { host: _host, ...headers } = signed.headers
+  const response = await fetch(url, { method, headers, ...(signal ? { signal } : {}) })
+  if (response.ok) return response
+  const body: unknown = await response.json().catch(() => undefined)
+  throw new CliError(`${method} ${path}: ${response.status} ${messageOf(body) ?? response.statusText}`)
+}
+
+const messageOf = (body: unknown): string | undefined => {
+  if (typeof body !== 'object' || body === null) return undefined
+  const { message, Message } = body as { message?: unknown; Message?: unknown }
+  const found = message ?? Message
+  return typeof found === 'string' ? found : undefined
+}
