@@ -17,5 +17,8 @@ export const describeError = (error: unknown, endpoint?: string): string => {
   )
   if (codes.some((code) => ['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EHOSTUNREACH'].includes(code)))
     return `nothing answers at ${endpoint ?? 'the endpoint'}: is the stack running? Start it with ./scripts/up`
+  // `fetch` says only that it failed; its cause says why.
+  if (error.message === 'fetch failed' && error.cause instanceof Error)
+    return `${endpoint ?? 'the endpoint'} cannot be reached: ${error.cause.message}`
   return error instanceof CliError || error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
 }
