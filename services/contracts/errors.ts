@@ -82,7 +82,7 @@ export class PlatformError extends Error {
   /** The error that another service sent; anything that is not an `ErrorBody` becomes INTERNAL. */
   static fromBody(body: unknown): PlatformError {
     const known =
-      typeof body === 'object' && body !== null && 'code' in body && String(body.code) in errorTable
+      typeof body === 'object' && body !== null && 'code' in body && Object.hasOwn(errorTable, String(body.code))
         ? (body as ErrorBody)
         : undefined
     return known
