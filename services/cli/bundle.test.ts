@@ -86,6 +86,17 @@ describe('bundleFunction', () => {
     expect(evaluate(bundle, 'm.handler()')).toBe('42')
   })
 
+  it('finds the handler of a CommonJS module', async () => {
+    write({
+      'index.js': `const { sep } = require('node:path'); exports.handler = async () => sep; exports.other = async () => 'o'`,
+    })
+    const bundle = await bundleFunction(directory, {})
+    expect(bundle.handler).toBe('index.handler')
+    expect(evaluate(bundle, 'm.handler()')).toBe('"/"')
+    const named = await bundleFunction(directory, { handler: 'index.other', entry: 'index.js' })
+    expect(evaluate(named, 'm.other()')).toBe('"o"')
+  })
+
   it('names file and line of code that does not build', async () => {
     write({ 'index.ts': 'export const handler = (\n' })
     await expect(bundleFunction(directory, {})).rejects.toThrow('index.ts:2')

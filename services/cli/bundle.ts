@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, posix, relative, resolve, sep } from 'node:path'
-import { build, type Message } from 'esbuild'
+import { build, type BuildOptions, type Message } from 'esbuild'
 import type { RuntimeName } from '../contracts/function.ts'
 import type { ArchiveFile } from './archive.ts'
 import { CliError } from './cli-error.ts'
@@ -41,8 +41,34 @@ const bundleNode = async (directory: string, project: ProjectFile): Promise<Bund
     throw new CliError(
       `${directory} has no ${entries[0]} or index.js; name the module as "entry" in ${projectFileName}`,
     )
-  const { outputFiles, metafile } = await build({
-    entryPoints: [resolve(directory, entry)],
+  const source = resolve(directory, entry)
+  const entryPath = relative(resolve(directory), source)
+  const first = await bundleModule(directory, { entryPoints: [source] })
+  const isCommonJs = first.metafile.inputs[entryPath]?.format === 'cjs'
+  // A CommonJS module's exports are not known before it runs: the one that is the handler gets a name here.
+  const name = isCommonJs ? (project.handler ?? 'index.handler').split('.').at(-1) : undefined
+  const { outputFiles, metafile } =
+    name && name !== 'default'
+      ? await bundleModule(directory, {
+          stdin: {
+            contents: `import module from ${JSON.stringify(`./${entryPath}`)}\nexport const ${name} = module.${name}\n`,
+            resolveDir: resolve(directory),
+          },
+        })
+      : first
+  const exported = metafile.outputs['index.mjs']?.exports ?? []
+  const handler = project.handler ?? defaultHandler(exported, entry)
+  const built = outputFiles.map(({ path, contents }) => ({
+    path: relative(resolve(directory), path),
+    content: contents,
+    executable: false,
+  }))
+  return { runtime: 'nodejs24.x', handler, files: [...built, ...(await included(directory, project))] }
+}
+
+const bundleModule = async (directory: string, input: Pick<BuildOptions, 'entryPoints' | 'stdin'>) =>
+  build({
+    ...input,
     absWorkingDir: resolve(directory),
     outfile: 'index.mjs',
     bundle: true,
@@ -57,20 +83,10 @@ const bundleNode = async (directory: string, project: ProjectFile): Promise<Bund
   }).catch((error: unknown) => {
     throw new CliError(`the code does not build:\n${buildErrors(error)}`, 1, { cause: error })
   })
-  const exported = metafile.outputs['index.mjs']?.exports ?? []
-  const handler = project.handler ?? defaultHandler(exported, entry)
-  const built = outputFiles.map(({ path, contents }) => ({
-    path: relative(resolve(directory), path),
-    content: contents,
-    executable: false,
-  }))
-  return { runtime: 'nodejs24.x', handler, files: [...built, ...(await included(directory, project))] }
-}
 
 const defaultHandler = (exported: readonly string[], entry: string): string => {
   const name = handlerExports.find((candidate) => exported.includes(candidate))
   if (name) return `index.${name}`
-  // esbuild gives a CommonJS entry one default export; its `exports.handler` is behind it.
   throw new CliError(
     `${entry} exports none of ${handlerExports.join(', ')} (found: ${exported.join(', ') || 'nothing'}); use --handler`,
   )

@@ -172,6 +172,31 @@ describe('POST /v1/placements', () => {
     expect(reply.json()).toMatchObject({ code: 'NO_CAPACITY' })
   })
 
+  it('starts nothing for a request whose deadline has passed', async () => {
+    report([])
+    expect((await ask(asked('i1', { deadlineAt: Date.now() - 1 }))).json()).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    expect(fleet.node('a')?.instances.size).toBe(0)
+  })
+
+  it('lends nothing to a caller that hung up while it waited for a node', async () => {
+    const closed = Promise.withResolvers<void>()
+    app.addHook('onRequest', async (_request, reply) => void reply.raw.once('close', () => closed.resolve()))
+    const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const caller = new AbortController()
+    const arrived = Promise.withResolvers<void>()
+    app.server.once('request', () => arrived.resolve())
+    const headers = { authorization, 'content-type': 'application/json' }
+    const body = JSON.stringify(asked('i1'))
+    const reply = fetch(`${url}/v1/placements`, { method: 'POST', headers, body, signal: caller.signal })
+    await arrived.promise
+    caller.abort()
+    await expect(reply).rejects.toThrow('aborted')
+    await closed.promise
+    report([idle('x')])
+    await app.close()
+    expect(fleet.leaseCount).toBe(0)
+  })
+
   it('gives the booked memory back when the node refuses the start', async () => {
     report([])
     stub.refusals.push({ status: 503, body: { code: 'NO_CAPACITY', message: 'draining' } })

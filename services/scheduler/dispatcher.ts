@@ -44,10 +44,17 @@ export class Dispatcher {
     this.#now = deps.now ?? Date.now
   }
 
-  /** @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound or the deadline. */
-  async place(request: PlacementRequest): Promise<Placement> {
+  /**
+   * @param gone tells whether the caller has hung up: nothing is started or lent for it any more.
+   * @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound or the deadline; DEADLINE_EXCEEDED.
+   */
+  async place(request: PlacementRequest, gone: () => boolean = () => false): Promise<Placement> {
     const { fleet, metrics } = this.#deps
-    if (!fleet.hasOpenNode()) await this.#openNode(request.deadlineAt)
+    if (request.deadlineAt <= this.#now()) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
+    if (!fleet.hasOpenNode()) {
+      await this.#openNode(request.deadlineAt)
+      if (gone()) throw new PlatformError('DEADLINE_EXCEEDED', 'the caller did not wait for a node')
+    }
     fleet.release(request.invocationId)
     const decision = place(fleet, request, this.#now())
     metrics.placements.inc({ decision: decision.kind })

@@ -17,10 +17,10 @@ export const registerPlacementRoutes = (
   app.post<{ Body: PlacementRequest; Reply: Placement }>(
     '/v1/placements',
     { schema: { body: PlacementRequest, response: { 200: Placement } } },
-    async (request) => {
+    async (request, reply) => {
       const from = performance.now()
       try {
-        return await dispatcher.place(request.body)
+        return await dispatcher.place(request.body, () => reply.raw.destroyed)
       } finally {
         metrics.placementSeconds.observe((performance.now() - from) / 1000)
       }
