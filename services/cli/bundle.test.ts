@@ -97,6 +97,13 @@ describe('bundleFunction', () => {
     expect(evaluate(named, 'm.other()')).toBe('"o"')
   })
 
+  it('starts from the module that the handler names, which the archive calls index', async () => {
+    write({ 'index.ts': 'export const handler = () => 1', 'src/app.ts': 'export const main = async () => "app"' })
+    const bundle = await bundleFunction(directory, { handler: 'src/app.main' })
+    expect(bundle.handler).toBe('index.main')
+    expect(evaluate(bundle, 'm.main()')).toBe('"app"')
+  })
+
   it('names file and line of code that does not build', async () => {
     write({ 'index.ts': 'export const handler = (\n' })
     await expect(bundleFunction(directory, {})).rejects.toThrow('index.ts:2')

@@ -14,8 +14,9 @@ export interface Bundle {
   readonly files: readonly ArchiveFile[]
 }
 
+const extensions = ['ts', 'mts', 'tsx', 'js', 'mjs', 'cjs']
 const entries = ['index', 'src/index', 'handler', 'main'].flatMap((name) =>
-  ['ts', 'mts', 'tsx', 'js', 'mjs', 'cjs'].map((extension) => `${name}.${extension}`),
+  extensions.map((extension) => `${name}.${extension}`),
 )
 /** In this order: a Lambda handler, a `fetch` module, a CloudEvents function. */
 const handlerExports = ['handler', 'default', 'cloudEvent']
@@ -36,17 +37,17 @@ export const bundleFunction = async (directory: string, project: ProjectFile): P
 }
 
 const bundleNode = async (directory: string, project: ProjectFile): Promise<Bundle> => {
-  const entry = project.entry ?? entries.find((candidate) => existsSync(join(directory, candidate)))
+  const [wantedModule, wantedExport] = splitHandler(project.handler)
+  const candidates = wantedModule ? extensions.map((extension) => `${wantedModule}.${extension}`) : []
+  const entry = project.entry ?? [...candidates, ...entries].find((path) => existsSync(join(directory, path)))
   if (!entry)
-    throw new CliError(
-      `${directory} has no ${entries[0]} or index.js; name the module as "entry" in ${projectFileName}`,
-    )
+    throw new CliError(`${directory} has no index.ts or index.js; name the module as "entry" in ${projectFileName}`)
   const source = resolve(directory, entry)
   const entryPath = relative(resolve(directory), source)
   const first = await bundleModule(directory, { entryPoints: [source] })
   const isCommonJs = first.metafile.inputs[entryPath]?.format === 'cjs'
   // A CommonJS module's exports are not known before it runs: the one that is the handler gets a name here.
-  const name = isCommonJs ? (project.handler ?? 'index.handler').split('.').at(-1) : undefined
+  const name = isCommonJs ? (wantedExport ?? 'handler') : undefined
   const { outputFiles, metafile } =
     name && name !== 'default'
       ? await bundleModule(directory, {
@@ -57,13 +58,19 @@ const bundleNode = async (directory: string, project: ProjectFile): Promise<Bund
         })
       : first
   const exported = metafile.outputs['index.mjs']?.exports ?? []
-  const handler = project.handler ?? defaultHandler(exported, entry)
+  const handler = `index.${wantedExport ?? defaultExport(exported, entry)}`
   const built = outputFiles.map(({ path, contents }) => ({
     path: relative(resolve(directory), path),
     content: contents,
     executable: false,
   }))
   return { runtime: 'nodejs24.x', handler, files: [...built, ...(await included(directory, project))] }
+}
+
+/** `src/app.main` -> module and export, as in Lambda; in the archive the module is called `index`. */
+const splitHandler = (handler: string | undefined): readonly (string | undefined)[] => {
+  const at = handler?.lastIndexOf('.') ?? -1
+  return handler === undefined ? [] : at < 0 ? [undefined, handler] : [handler.slice(0, at), handler.slice(at + 1)]
 }
 
 const bundleModule = async (directory: string, input: Pick<BuildOptions, 'entryPoints' | 'stdin'>) =>
@@ -84,9 +91,9 @@ const bundleModule = async (directory: string, input: Pick<BuildOptions, 'entryP
     throw new CliError(`the code does not build:\n${buildErrors(error)}`, 1, { cause: error })
   })
 
-const defaultHandler = (exported: readonly string[], entry: string): string => {
+const defaultExport = (exported: readonly string[], entry: string): string => {
   const name = handlerExports.find((candidate) => exported.includes(candidate))
-  if (name) return `index.${name}`
+  if (name) return name
   throw new CliError(
     `${entry} exports none of ${handlerExports.join(', ')} (found: ${exported.join(', ') || 'nothing'}); use --handler`,
   )
