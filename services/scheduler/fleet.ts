@@ -4,7 +4,7 @@
  */
 import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
-import { recount, type Instance, type Node, type Pool } from './pool.ts'
+import { newNode, newPool, recount, type Instance, type Node, type Pool } from './pool.ts'
 
 interface Lease {
   readonly pool: Pool
@@ -159,23 +159,9 @@ export class Fleet {
     this.#nodes.delete(nodeId)
   }
 
-  #addNode({ nodeId, url, epoch, seq, accepting, capacity }: NodeReport): Node {
-    const node: Node = {
-      id: nodeId,
-      url,
-      epoch,
-      seq,
-      synced: true,
-      accepting,
-      cordoned: this.#cordoned.has(nodeId),
-      capacity,
-      lastSeen: 0,
-      suspectUntil: 0,
-      usedMemoryMiB: 0,
-      instances: new Map(),
-      pools: new Map(),
-    }
-    this.#nodes.set(nodeId, node)
+  #addNode(report: NodeReport): Node {
+    const node = newNode(report, this.#cordoned.has(report.nodeId))
+    this.#nodes.set(node.id, node)
     return node
   }
 
@@ -183,22 +169,7 @@ export class Fleet {
     const key = revisionKey(revision)
     const known = node.pools.get(key)
     if (known) return known
-    const pool: Pool = {
-      key,
-      revision,
-      node,
-      instances: new Map(),
-      leases: new Map(),
-      foreign: 0,
-      idle: 0,
-      starting: 0,
-      inFlight: 0,
-      slots: 0,
-      idleSlots: 0,
-      startingSlots: 0,
-      lastIdleSince: 0,
-      singleUse: false,
-    }
+    const pool = newPool(key, revision, node)
     node.pools.set(key, pool)
     entryOf(this.#pools, key, () => new Map<string, Pool>()).set(node.id, pool)
     entryOf(this.#revisions, functionKey(revision), () => new Set<string>()).add(key)

@@ -62,6 +62,39 @@ export interface Node {
   readonly pools: Map<string, Pool>
 }
 
+export const newNode = ({ nodeId, url, epoch, seq, accepting, capacity }: NodeReport, cordoned: boolean): Node => ({
+  id: nodeId,
+  url,
+  epoch,
+  seq,
+  synced: true,
+  accepting,
+  cordoned,
+  capacity,
+  lastSeen: 0,
+  suspectUntil: 0,
+  usedMemoryMiB: 0,
+  instances: new Map(),
+  pools: new Map(),
+})
+
+export const newPool = (key: string, revision: RevisionRef, node: Node): Pool => ({
+  key,
+  revision,
+  node,
+  instances: new Map(),
+  leases: new Map(),
+  foreign: 0,
+  idle: 0,
+  starting: 0,
+  inFlight: 0,
+  slots: 0,
+  idleSlots: 0,
+  startingSlots: 0,
+  lastIdleSince: 0,
+  singleUse: false,
+})
+
 /** Slots promised to someone: leases of this process and whatever else is in flight. */
 export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign
 
