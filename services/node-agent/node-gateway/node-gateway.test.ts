@@ -1,0 +1,254 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { JetStreamClient } from '@nats-io/jetstream'
+import fastify, { type FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { Registry } from 'prom-client'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { PlatformError } from '../../contracts/errors.ts'
+import type { VersionConfig } from '../../contracts/function.ts'
+import type { UsageRecord } from '../../contracts/usage.ts'
+import type { AssignmentInput, InstanceEndpoint, SandboxExit } from '../instance.ts'
+import { LogPublisher } from '../logs/log-publisher.ts'
+import { UsageJournal } from '../metering/usage-journal.ts'
+import { UsagePublisher } from '../metering/usage-publisher.ts'
+import { registerInvocationRoutes } from '../routes/invocations.ts'
+import { createNodeGateway } from './node-gateway.ts'
+
+const revision = { tenant: 't', name: 'f', version: '$LATEST', revisionId: 'r' }
+const config = {
+  ...revision,
+  runtime: 'nodejs24.x',
+  handler: 'index.handler',
+  memoryMiB: 128,
+  environment: { MINE: '1' },
+  policy: { concurrency: 1, reuse: true, keepAliveMs: 1000 },
+} as unknown as VersionConfig
+const limits = {
+  responseBytes: 1000,
+  streamedResponseBytes: 10_000,
+  bufferedRequests: 2,
+  bufferedBytes: 1_000_000_000,
+  initMs: 10_000,
+  logLineBytes: 1024,
+  logBytesPerSecond: 10_000,
+  sandboxOverheadMiB: 0,
+  pids: 16,
+}
+
+let dir: string
+let app: FastifyInstance
+let journal: UsageJournal
+let gateway: ReturnType<typeof createNodeGateway>
+let records: UsageRecord[]
+let killed: SandboxExit[]
+let endpoints: InstanceEndpoint[]
+let willServe: boolean
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'fy-'))
+  records = []
+  killed = []
+  endpoints = []
+  willServe = true
+  const publish = async (subject: string, data: string) => {
+    if (subject.startsWith('usage.')) records.push(JSON.parse(data) as UsageRecord)
+    return { stream: '', seq: 1, duplicate: false, domain: '' }
+  }
+  const js = { publish } as unknown as JetStreamClient
+  const logger = pino({ level: 'silent' })
+  journal = new UsageJournal({ dir: join(dir, 'usage') })
+  const usage = new UsagePublisher({ js, logger, acknowledged: (record) => journal.acknowledged(record) })
+  const logs = new LogPublisher({ js, logger, onDropped: () => undefined })
+  const events = {
+    stateChanged: () => undefined,
+    invocationEnded: () => undefined,
+    mustEnd: (_id: string, exit: SandboxExit) => void killed.push(exit),
+    willServe: () => willServe,
+  }
+  gateway = createNodeGateway({
+    nodeId: 'n',
+    region: 'us-east-1',
+    limits,
+    events,
+    journal,
+    usage,
+    logs,
+    metrics: new Registry(),
+  })
+  app = fastify()
+  app.setErrorHandler((error, _request, reply) => {
+    const known = error instanceof PlatformError ? error : new PlatformError('INTERNAL', String(error))
+    return reply.code(known.entry.status).send(known.toBody())
+  })
+  registerInvocationRoutes(app, gateway)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+})
+
+afterEach(async () => {
+  await Promise.all(endpoints.map((endpoint) => endpoint.close({ reason: 'killed', detail: 'test over' })))
+  app.server.closeAllConnections()
+  await app.close()
+  journal.close()
+  rmSync(dir, { recursive: true })
+})
+
+interface Reply {
+  status: number
+  headers: IncomingHttpHeaders
+  trailers: NodeJS.Dict<string>
+  body: string
+}
+
+const send = (options: object, body?: string): Promise<Reply> =>
+  new Promise((resolve, reject) => {
+    const request = httpRequest(options, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('end', () => {
+        const { statusCode, headers, trailers } = response
+        resolve({ status: statusCode ?? 0, headers, trailers, body: Buffer.concat(parts).toString() })
+      })
+      response.on('error', reject)
+    })
+    request.on('error', reject)
+    request.end(body)
+  })
+
+const open = async (id: string, assign: Partial<AssignmentInput> = {}) => {
+  const socketPath = join(dir, `${id}.sock`)
+  const endpoint = await gateway.openEndpoint(id, socketPath)
+  endpoints.push(endpoint)
+  endpoint.assign({
+    config,
+    startType: 'boot',
+    phases: [],
+    startedAt: performance.now(),
+    peakMemoryMiB: () => 40,
+    ...assign,
+  })
+  const call = (method: string, path: string, body?: string, headers = {}) =>
+    send({ socketPath, method, path, headers }, body)
+  return { endpoint, call, next: () => call('GET', '/2018-06-01/runtime/invocation/next') }
+}
+
+const invoke = (id: string, body = '{"a":1}', headers: Record<string, string> = {}): Promise<Reply> => {
+  const address = app.server.address()
+  const port = typeof address === 'object' ? address?.port : 0
+  const given = {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    'forkyard-revision': JSON.stringify(revision),
+    'forkyard-deadline-at': String(Date.now() + 60_000),
+    'forkyard-timeout-ms': '30000',
+    'forkyard-kind': 'event',
+    'forkyard-response-mode': 'buffered',
+    'forkyard-function-arn': 'arn:f',
+    ...headers,
+  }
+  return send({ port, method: 'POST', path: `/v1/invocations/${id}`, headers: given }, body)
+}
+const reportOf = (text: unknown) =>
+  JSON.parse(Buffer.from(String(text), 'base64').toString()) as Record<string, unknown>
+const answerPath = (id: string) => `/2018-06-01/runtime/invocation/${id}/response`
+
+test('an instance pulls the request, answers, and usage is on record once', async () => {
+  const instance = await open('a')
+  const reply = invoke('one')
+  const pulled = await instance.next()
+  expect(pulled.headers['lambda-runtime-aws-request-id']).toBe('one')
+  expect(pulled.body).toBe('{"a":1}')
+  expect((await instance.call('POST', answerPath('one'), '"done"')).status).toBe(202)
+  const { status, body, headers } = await reply
+  expect([status, body]).toEqual([200, '"done"'])
+  const report = reportOf(headers['forkyard-report'])
+  expect(report).toMatchObject({ outcome: 'ok', startType: 'boot' })
+  expect(Buffer.from(String(report['logTail']), 'base64').toString()).toMatch(
+    /^START RequestId: one[^]*REPORT RequestId: one/,
+  )
+  expect(records).toMatchObject([{ invocationId: 'one', outcome: 'ok', attempt: 1 }])
+})
+
+test('a second instance cannot answer for the first, nor the first answer twice', async () => {
+  const [first, second] = [await open('a'), await open('b')]
+  const reply = invoke('one')
+  await first.next()
+  expect((await second.call('POST', answerPath('one'), '"forged"')).status).toBe(400)
+  await first.call('POST', answerPath('one'), '"real"')
+  expect((await first.call('POST', answerPath('one'), '"again"')).status).toBe(400)
+  expect((await reply).body).toBe('"real"')
+})
+
+test('a runtime that pulls while it owes an answer is refused', async () => {
+  const instance = await open('a')
+  const reply = invoke('one')
+  await instance.next()
+  expect((await instance.next()).status).toBe(403)
+  await instance.call('POST', answerPath('one'), '1')
+  expect((await reply).status).toBe(200)
+})
+
+test('past its time-out the invocation is answered and the sandbox condemned', async () => {
+  const instance = await open('a')
+  const reply = invoke('one', '{}', { 'forkyard-timeout-ms': '20' })
+  await instance.next()
+  const { body, headers } = await reply
+  expect(headers['forkyard-function-error']).toBe('Unhandled')
+  expect(JSON.parse(body)).toMatchObject({ errorType: 'Sandbox.Timedout' })
+  expect(killed).toMatchObject([{ reason: 'timeout' }])
+  expect(records).toMatchObject([{ outcome: 'timeout', billedMs: 20 }])
+})
+
+test('the end of the sandbox fails what it was working on, with the evidence', async () => {
+  const instance = await open('a')
+  const reply = invoke('one')
+  await instance.next()
+  await instance.endpoint.close({ reason: 'out-of-memory', detail: 'oom_kill 1' })
+  expect(JSON.parse((await reply).body)).toMatchObject({
+    errorType: 'Runtime.OutOfMemory',
+    errorMessage: expect.stringContaining('oom_kill 1') as string,
+  })
+})
+
+test('an answer over the limit becomes a function error', async () => {
+  const instance = await open('a')
+  const reply = invoke('one')
+  await instance.next()
+  await instance.call('POST', answerPath('one'), 'x'.repeat(1001))
+  expect(JSON.parse((await reply).body)).toMatchObject({ errorType: 'Function.ResponseSizeTooLarge' })
+})
+
+test('a streamed answer carries its report in the trailer', async () => {
+  const instance = await open('a')
+  const reply = invoke('one', '{}', { 'forkyard-response-mode': 'stream' })
+  await instance.next()
+  await instance.call('POST', answerPath('one'), 'abc', { 'lambda-runtime-function-response-mode': 'streaming' })
+  const { body, trailers } = await reply
+  expect(body).toBe('abc')
+  expect(reportOf(trailers['forkyard-report'])).toMatchObject({ outcome: 'ok' })
+})
+
+test('an initialisation error reaches the request that waited for it', async () => {
+  const instance = await open('a')
+  const reply = invoke('one')
+  const failed = instance.endpoint.ready.catch((error: unknown) => error)
+  await instance.call('POST', '/2018-06-01/runtime/init/error', '{"errorType":"Mine","errorMessage":"no"}')
+  const error = await failed
+  willServe = false
+  while (gateway.waiting(revision) === 0) await new Promise(setImmediate)
+  gateway.failWaiting(revision, error as PlatformError)
+  const { body, headers } = await reply
+  expect(headers['forkyard-function-error']).toBe('Unhandled')
+  expect(JSON.parse(body)).toMatchObject({ errorType: 'Mine' })
+})
+
+test('a full buffer refuses and names the limit', async () => {
+  void invoke('one').catch(() => undefined)
+  void invoke('two').catch(() => undefined)
+  while (gateway.waiting(revision) < 2) await new Promise(setImmediate)
+  const { status, body } = await invoke('three')
+  expect(status).toBe(429)
+  expect(JSON.parse(body)).toMatchObject({ code: 'TOO_MANY_REQUESTS', details: { limit: 'bufferedRequests' } })
+})
