@@ -24,7 +24,7 @@ export class LineSplitter {
     let from = 0
     for (let at = chunk.indexOf(newline); at >= 0; at = chunk.indexOf(newline, from)) {
       this.#add(chunk.subarray(from, at))
-      this.flush()
+      this.#end()
       from = at + 1
     }
     this.#add(chunk.subarray(from))
@@ -32,7 +32,10 @@ export class LineSplitter {
 
   /** Emits a line that has no newline yet. */
   flush(): void {
-    if (this.#size === 0 && this.#cut === 0 && this.#parts.length === 0) return
+    if (this.#size > 0 || this.#cut > 0) this.#end()
+  }
+
+  #end(): void {
     const text = escapeControl(Buffer.concat(this.#parts).toString('utf8').replace(/\r$/, ''))
     this.#emit(this.#cut > 0 ? `${text} [cut: ${this.#cut} bytes more]` : text)
     this.#parts = []
@@ -44,7 +47,7 @@ export class LineSplitter {
     const room = Math.max(0, this.#maxBytes - this.#size)
     const kept = bytes.subarray(0, room)
     // Copied: a slice would keep the whole 64 KiB chunk of the pipe alive.
-    if (kept.length > 0 || bytes.length === 0) this.#parts.push(Buffer.from(kept))
+    if (kept.length > 0) this.#parts.push(Buffer.from(kept))
     this.#size += kept.length
     this.#cut += bytes.length - kept.length
   }

@@ -31,13 +31,14 @@ export const registerInvocationRoutes = (app: FastifyInstance, gateway: Invocati
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>
 
+const invalid = (name: string): never => {
+  throw new PlatformError('INVALID_REQUEST', `header ${name} is missing or malformed`, { header: name })
+}
+
 const readRequest = (invocationId: string, headers: Headers, body: Readable): InvocationRequest => {
   const text = (name: string): string | undefined => {
     const value = headers[name]
     return typeof value === 'string' ? value : undefined
-  }
-  const invalid = (name: string): never => {
-    throw new PlatformError('INVALID_REQUEST', `header ${name} is missing or malformed`, { header: name })
   }
   const integer = (name: string, fallback?: number): number => {
     const value = text(name) === undefined ? fallback : Number(text(name))
