@@ -91,6 +91,8 @@ export const invocationHeaders = {
   /** Base64 JSON, as the Invoke API's. */
   clientContext: 'forkyard-client-context',
   traceparent: 'traceparent',
+  /** Number of the attempt of an asynchronous invocation, counted from 1; absent: 1. */
+  attempt: 'forkyard-attempt',
 } as const
 
 /**

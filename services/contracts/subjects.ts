@@ -1,5 +1,6 @@
 /** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
-export const buckets = { functions: 'functions', code: 'code' } as const
+/** `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id. */
+export const buckets = { functions: 'functions', code: 'code', asyncState: 'async-state' } as const
 export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS' } as const
 
 export const subjects = {
@@ -16,5 +17,7 @@ export const subjects = {
 
 export const registryKey = (tenant: string, name: string): string => `${tenant}.${name}`
 export const versionKey = (tenant: string, name: string, version: number): string => `${tenant}.${name}.${version}`
+/** Keeps the next version number of a deleted function, so that no number is ever used again. */
+export const tombstoneKey = (tenant: string, name: string): string => `${tenant}.${name}.next`
 export const zipObject = (digest: string): string => `zip/${digest}`
 export const imageObject = (digest: string): string => `image/${digest}`

@@ -54,6 +54,8 @@ export const GatewayConfig = Type.Object(
     stagingDir: Type.String(),
     /** Asynchronous events handled at the same time by this gateway. */
     asyncWorkers: Type.Integer({ minimum: 0, default: 16 }),
+    /** Wait before the second attempt of a failed event, in milliseconds; twice that before the third. Default 60000, as AWS. */
+    asyncRetryBaseMs: Type.Optional(Type.Integer({ minimum: 1 })),
     limits: GatewayLimits,
     logLevel: Type.String({ default: 'info' }),
   },

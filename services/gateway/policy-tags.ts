@@ -1,0 +1,40 @@
+/** How instances of a function are used is set through three tags. */
+import { Value } from 'typebox/value'
+import { PlatformError } from '../contracts/errors.ts'
+import { InstancePolicy } from '../contracts/function.ts'
+
+export const policyTagNames = {
+  concurrency: 'forkyard:concurrency',
+  reuse: 'forkyard:reuse',
+  keepAliveMs: 'forkyard:keep-alive-ms',
+} as const
+
+/** @throws PlatformError INVALID_REQUEST naming the tag and what it may be. */
+export const policyFromTags = (tags: Readonly<Record<string, string>>): InstancePolicy => {
+  const concurrency = integerTag(tags, policyTagNames.concurrency, 1, 1000)
+  const keepAliveMs = integerTag(tags, policyTagNames.keepAliveMs, 0, 3_600_000)
+  const reuse = tags[policyTagNames.reuse]
+  if (reuse !== undefined && reuse !== 'true' && reuse !== 'false')
+    throw invalidTag(policyTagNames.reuse, reuse, 'true or false')
+  return Value.Parse(InstancePolicy, {
+    concurrency: concurrency ?? 1,
+    reuse: reuse !== 'false',
+    keepAliveMs: keepAliveMs ?? 60_000,
+  })
+}
+
+const integerTag = (
+  tags: Readonly<Record<string, string>>,
+  name: string,
+  minimum: number,
+  maximum: number,
+): number | undefined => {
+  const text = tags[name]
+  if (text === undefined) return undefined
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= minimum && value <= maximum)) throw invalidTag(name, text, `an integer from ${minimum} to ${maximum}`)
+  return value
+}
+
+const invalidTag = (tag: string, value: string, expected: string): PlatformError =>
+  new PlatformError('INVALID_REQUEST', `tag ${tag} must be ${expected}, not '${value.slice(0, 64)}'`, { tag, expected })
