@@ -1,0 +1,42 @@
+/** Debian packages that the platform stands on. Only what is missing is installed, in one call. */
+import { run, type RunOptions } from './run.ts'
+
+/** What each is for: supervisor; images; runtime root file systems; the agent's addon; process control of the services. */
+export const platformPackages = [
+  'runit',
+  'erofs-utils',
+  'mmdebstrap',
+  'gcc',
+  'libc6-dev',
+  'make',
+  'util-linux',
+  'iproute2',
+  'ca-certificates',
+] as const
+
+const installed = async (): Promise<Set<string>> => {
+  const table = await run('dpkg-query', ['-W', '-f', '${db:Status-Abbrev}${Package}\n'])
+  const lines = table.split('\n').filter((line) => line.startsWith('ii '))
+  return new Set(lines.map((line) => line.slice(3).trim()))
+}
+
+export const missingPackages = async (wanted: readonly string[] = platformPackages): Promise<string[]> => {
+  const present = await installed()
+  return wanted.filter((name) => !present.has(name))
+}
+
+/** Refreshes the package lists only when they do not know what is asked for. @throws CommandError with apt's own words. */
+export const installPackages = async (names: readonly string[], onLine?: (line: string) => void): Promise<void> => {
+  const options: RunOptions = {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    ...(onLine ? { onLine } : {}),
+  }
+  // No service of a package is started: the installation runs its own supervisors.
+  const install = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...names]
+  try {
+    await run('apt-get', install, options)
+  } catch {
+    await run('apt-get', ['update', '-o', 'DPkg::Lock::Timeout=120'], options)
+    await run('apt-get', install, options)
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The path of every invocation: place it, send it to the node, and look for another place when it provably never started.
+ * One deadline bounds all of it.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { PlatformError } from '../../contracts/errors.ts'
+import { functionArn, type VersionConfig } from '../../contracts/function.ts'
+import { invocationHeaders } from '../../contracts/node.ts'
+import type { Placement, StartWish } from '../../contracts/placement.ts'
+import { NodeUnreachable, type NodeClient, type NodeReply } from '../node-client.ts'
+import type { SchedulerClient } from '../scheduler-client.ts'
+import type { ReplayableBody } from './replayable-body.ts'
+
+export interface Invocation {
+  readonly invocationId: string
+  readonly attempt: number
+  /** Asked again for every placement: a deploy may replace the revision while a place is sought. @throws NOT_FOUND */
+  readonly resolve: () => VersionConfig
+  readonly qualifier: string | undefined
+  readonly kind: 'event' | 'http'
+  readonly responseMode: 'buffered' | 'stream'
+  readonly body: Buffer | ReplayableBody
+  readonly startWish: StartWish
+  readonly clientContext?: string | undefined
+  readonly traceparent?: string | undefined
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal
+}
+
+export interface Invoked {
+  readonly reply: NodeReply
+  readonly config: VersionConfig
+  /** All placements together. */
+  readonly placeMs: number
+  /** `performance.now()` at which the request went to the node that answered. */
+  readonly sentAt: number
+}
+
+export interface Invoker {
+  /** Resolves when the reply begins. @throws PlatformError */
+  invoke(invocation: Invocation): Promise<Invoked>
+}
+
+const maxPlacements = 3
+
+export interface InvokerDeps {
+  readonly scheduler: SchedulerClient
+  readonly nodes: NodeClient
+  readonly region: string
+  readonly startBudgetMs: number
+}
+
+export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: InvokerDeps): Invoker => ({
+  invoke: async (invocation) => {
+    const { invocationId, body } = invocation
+    const deadlineAt = Date.now() + startBudgetMs + invocation.resolve().timeoutMs
+    // A moment later than the node's own: its answer says more than ours.
+    const deadline = AbortSignal.timeout(deadlineAt - Date.now() + 1_000)
+    const signal = AbortSignal.any([invocation.signal, deadline])
+    const excludeNodes: string[] = []
+    let placeMs = 0
+    let placement: Placement | undefined
+    try {
+      for (let tries = 1; ; tries++) {
+        const config = invocation.resolve()
+        const { tenant, name, version, revisionId, runtime, memoryMiB, policy } = config
+        const revision = { tenant, name, version, revisionId }
+        const from = performance.now()
+        const { startWish } = invocation
+        placement = undefined
+        placement = await scheduler.place(
+          { invocationId, revision, runtime, memoryMiB, policy, startWish, deadlineAt, excludeNodes: [...excludeNodes] },
+          signal,
+        )
+        const sentAt = performance.now()
+        placeMs += sentAt - from
+        try {
+          const reply = await nodes.invoke(placement.nodeUrl, {
+            invocationId,
+            headers: headersOf(invocation, config, deadlineAt, region),
+            body: Buffer.isBuffer(body) ? body : body.read(),
+            signal,
+          })
+          if (!Buffer.isBuffer(body)) body.release()
+          return { reply, config, placeMs, sentAt }
+        } catch (error) {
+          if (!neverStarted(error)) throw error
+          if (error instanceof NodeUnreachable) await scheduler.release(invocationId)
+          if (tries >= maxPlacements) throw exhausted(error)
+          if (!excludeNodes.includes(placement.nodeId)) excludeNodes.push(placement.nodeId)
+          // The registry of node or gateway may be a moment behind a deploy.
+          await delay(20 * tries, undefined, { signal })
+        }
+      }
+    } catch (error) {
+      if (error instanceof PlatformError) throw error
+      if (signal.aborted) {
+        // Placed or not, it will never be sent now. A lease of an ended invocation is gone already.
+        void scheduler.release(invocationId)
+        if (deadline.aborted)
+          throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline passed before an answer', { deadlineAt })
+        throw new PlatformError('UNAVAILABLE', 'the caller went away', undefined, { cause: error })
+      }
+      throw error
+    }
+  },
+})
+
+const neverStarted = (error: unknown): boolean =>
+  error instanceof NodeUnreachable || (error instanceof PlatformError && error.code === 'NO_INSTANCE')
+
+const exhausted = (error: unknown): PlatformError =>
+  new PlatformError('UNAVAILABLE', `no node took the request, in ${maxPlacements} tries`, undefined, { cause: error })
+
+const headersOf = (
+  invocation: Invocation,
+  config: VersionConfig,
+  deadlineAt: number,
+  region: string,
+): Record<string, string> => {
+  const { tenant, name, version, revisionId } = config
+  const headers: Record<string, string> = {
+    [invocationHeaders.revision]: JSON.stringify({ tenant, name, version, revisionId }),
+    [invocationHeaders.deadlineAt]: String(deadlineAt),
+    [invocationHeaders.timeoutMs]: String(config.timeoutMs),
+    [invocationHeaders.kind]: invocation.kind,
+    [invocationHeaders.responseMode]: invocation.responseMode,
+    [invocationHeaders.functionArn]: functionArn(region, name, invocation.qualifier),
+    [invocationHeaders.attempt]: String(invocation.attempt),
+    'content-type': 'application/octet-stream',
+  }
+  if (invocation.clientContext !== undefined) headers[invocationHeaders.clientContext] = invocation.clientContext
+  if (invocation.traceparent !== undefined) headers[invocationHeaders.traceparent] = invocation.traceparent
+  return headers
+}

@@ -1,0 +1,39 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+export const createGatewayMetrics = (registry: Registry) => {
+  const registers = [registry]
+  return {
+    requests: new Counter({
+      name: 'forkyard_gateway_requests_total',
+      help: 'Requests by operation and HTTP status',
+      labelNames: ['operation', 'status'] as const,
+      registers,
+    }),
+    invocationSeconds: new Histogram({
+      name: 'forkyard_gateway_invocation_seconds',
+      help: 'From the arrival of an invocation to the end of its answer, by start type',
+      labelNames: ['start_type'] as const,
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900],
+      registers,
+    }),
+    asyncDepth: new Gauge({
+      name: 'forkyard_gateway_async_events',
+      help: 'Events in the asynchronous queue: pending wait, in_flight are handled or wait for their next attempt',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    asyncOldestSeconds: new Gauge({
+      name: 'forkyard_gateway_async_oldest_seconds',
+      help: 'Age of the oldest event in the asynchronous queue',
+      registers,
+    }),
+    asyncOutcomes: new Counter({
+      name: 'forkyard_gateway_async_outcomes_total',
+      help: 'Attempts of asynchronous events: done, retried, postponed (platform), dead',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+  }
+}
+
+export type GatewayMetrics = ReturnType<typeof createGatewayMetrics>

@@ -1,0 +1,92 @@
+/** Hop out to the nodes: one invocation, its body streamed in, its answer streamed out. */
+import type { Readable } from 'node:stream'
+import { Pool } from 'undici'
+import { PlatformError } from '../contracts/errors.ts'
+import { replyHeaders } from '../contracts/node.ts'
+import type { InvocationReport } from '../contracts/usage.ts'
+
+export interface NodeReply {
+  readonly contentType: string | undefined
+  /** Buffered mode: at once. Stream mode: once `body` has ended. */
+  readonly functionError: () => string | undefined
+  readonly report: () => InvocationReport | undefined
+  /** To be read to its end or destroyed. */
+  readonly body: Readable
+}
+
+export interface NodeRequest {
+  readonly invocationId: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer | AsyncIterable<Buffer>
+  readonly signal: AbortSignal
+}
+
+/** Nothing of the request has reached the node: it may be sent elsewhere. */
+export class NodeUnreachable extends Error {}
+
+export interface NodeClient {
+  /**
+   * Resolves when the reply begins. @throws NodeUnreachable; PlatformError what the node answered, INSTANCE_LOST when the
+   * connection broke after the request was on its way. An abort of `signal` is thrown as it is.
+   */
+  invoke(nodeUrl: string, request: NodeRequest): Promise<NodeReply>
+  close(): Promise<void>
+}
+
+const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
+
+export const createNodeClient = (token: string): NodeClient => {
+  const pools = new Map<string, Pool>()
+  const poolOf = (nodeUrl: string): Pool => {
+    const known = pools.get(nodeUrl)
+    if (known) return known
+    // Time limits are the invocation's own. The node closes idle connections after 65 s; ours are gone before that.
+    const timeouts = { headersTimeout: 0, bodyTimeout: 0, connectTimeout: 2_000, keepAliveTimeout: 30_000 }
+    const pool = new Pool(nodeUrl, { connections: 1024, pipelining: 1, ...timeouts })
+    pools.set(nodeUrl, pool)
+    return pool
+  }
+  return {
+    invoke: async (nodeUrl, { invocationId, headers, body, signal }) => {
+      const reply = await poolOf(nodeUrl)
+        .request({
+          method: 'POST',
+          path: `/v1/invocations/${invocationId}`,
+          headers: { authorization: `Bearer ${token}`, ...headers },
+          body: body as Buffer,
+          signal,
+        })
+        .catch((cause: unknown) => {
+          if (signal.aborted) throw cause
+          if (neverSent.has((cause as NodeJS.ErrnoException).code ?? ''))
+            throw new NodeUnreachable(`the node at ${nodeUrl} cannot be reached`, { cause })
+          if (cause instanceof PlatformError) throw cause
+          throw new PlatformError('INSTANCE_LOST', 'the connection to the node broke', { nodeUrl }, { cause })
+        })
+      if (reply.statusCode !== 200) throw PlatformError.fromBody(await reply.body.json().catch(() => undefined))
+      const field = (name: string): string | undefined => {
+        const trailers = reply.trailers as Record<string, string | undefined>
+        const value = reply.headers[name] ?? trailers[name]
+        return Array.isArray(value) ? value[0] : value
+      }
+      return {
+        contentType: field(replyHeaders.contentType),
+        functionError: () => field(replyHeaders.functionError),
+        report: () => parseReport(field(replyHeaders.report)),
+        body: reply.body,
+      }
+    },
+    close: async () => {
+      await Promise.all([...pools.values()].map(async (pool) => pool.destroy()))
+    },
+  }
+}
+
+const parseReport = (text: string | undefined): InvocationReport | undefined => {
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(Buffer.from(text, 'base64').toString()) as InvocationReport
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,81 @@
+/** Hop out to the scheduler: a place for an invocation, the end of its lease, and what it knows of the nodes. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Pool } from 'undici'
+import { PlatformError } from '../contracts/errors.ts'
+import type { Placement, PlacementRequest } from '../contracts/placement.ts'
+
+export interface SchedulerClient {
+  /**
+   * Goes on trying while the scheduler cannot be reached (a restart), at most `patienceMs` and not past the deadline.
+   * @throws PlatformError what the scheduler answered; UNAVAILABLE when it could not be reached; DEADLINE_EXCEEDED.
+   */
+  place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
+  /** Gives the lease back. Never throws: a lease that is not given back ends at the deadline. */
+  release(invocationId: string): Promise<void>
+  nodes(): Promise<unknown[]>
+  close(): Promise<void>
+}
+
+const patienceMs = 10_000
+const firstBackoffMs = 25
+const maxBackoffMs = 500
+
+export const createSchedulerClient = (schedulerUrl: string, token: string): SchedulerClient => {
+  // The scheduler closes idle connections after 65 s; ours are gone before that.
+  const pool = new Pool(schedulerUrl, { connections: 64, pipelining: 1, keepAliveTimeout: 30_000, connectTimeout: 2_000 })
+  const headers = { authorization: `Bearer ${token}` }
+  const json = { ...headers, 'content-type': 'application/json' }
+
+  const tryPlace = async (request: PlacementRequest, signal: AbortSignal): Promise<Placement> => {
+    const { statusCode, body } = await pool.request({
+      method: 'POST',
+      path: '/v1/placements',
+      headers: json,
+      body: JSON.stringify(request),
+      headersTimeout: Math.max(1, request.deadlineAt - Date.now()),
+      signal,
+    })
+    const reply: unknown = await body.json().catch(() => undefined)
+    if (statusCode === 200) return reply as Placement
+    throw PlatformError.fromBody(reply)
+  }
+
+  return {
+    place: async (request, signal) => {
+      const giveUpAt = Math.min(request.deadlineAt, Date.now() + patienceMs)
+      for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
+        try {
+          return await tryPlace(request, signal)
+        } catch (error) {
+          if (error instanceof PlatformError || signal.aborted) throw error
+          if (Date.now() + backoffMs > giveUpAt)
+            throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause: error })
+        }
+        await delay(backoffMs, undefined, { signal })
+      }
+    },
+    release: async (invocationId) => {
+      try {
+        const path = `/v1/placements/${encodeURIComponent(invocationId)}`
+        const { body } = await pool.request({ method: 'DELETE', path, headers, signal: AbortSignal.timeout(2_000) })
+        await body.dump()
+      } catch {
+        // The lease ends by itself.
+      }
+    },
+    nodes: async () => {
+      try {
+        const { body } = await pool.request({
+          method: 'GET',
+          path: '/v1/nodes',
+          headers,
+          signal: AbortSignal.timeout(2_000),
+        })
+        return ((await body.json()) as { nodes: unknown[] }).nodes
+      } catch (cause) {
+        throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause })
+      }
+    },
+    close: async () => pool.destroy(),
+  }
+}

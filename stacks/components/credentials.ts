@@ -1,0 +1,55 @@
+import * as pulumi from '@pulumi/pulumi'
+
+const users = ['gateway', 'scheduler', 'node-agent'] as const
+export type NatsUser = (typeof users)[number]
+
+type Secrets = Readonly<Record<string, string>>
+
+/** Made when the stack is, and never again; kept in the stack's state, encrypted. */
+class RandomSecrets extends pulumi.dynamic.Resource {
+  declare readonly values: pulumi.Output<Secrets>
+
+  constructor(name: string, keys: readonly string[], options: pulumi.CustomResourceOptions) {
+    // The engine stores this object's source text and runs it in another process: nothing from around it may be used inside.
+    const provider: pulumi.dynamic.ResourceProvider<{ keys: string[] }, { keys: string[]; values: Secrets }> = {
+      create: async (inputs) => {
+        const { randomBytes } = process.getBuiltinModule('node:crypto')
+        const values = Object.fromEntries(inputs.keys.map((key) => [key, randomBytes(32).toString('hex')]))
+        return { id: 'credentials', outs: { keys: inputs.keys, values } }
+      },
+    }
+    super(provider, name, { keys: [...keys], values: undefined }, { ...options, additionalSecretOutputs: ['values'] })
+  }
+}
+
+/** Every secret of the installation. All outputs are secret. */
+export class Credentials extends pulumi.ComponentResource {
+  /** Bearer token of the hops between services. */
+  readonly internalToken: pulumi.Output<string>
+  readonly accessKeyId: pulumi.Output<string>
+  readonly secretAccessKey: pulumi.Output<string>
+  readonly natsPasswords: Readonly<Record<NatsUser, pulumi.Output<string>>>
+
+  constructor(name: string, options: pulumi.ComponentResourceOptions = {}) {
+    super('forkyard:index:Credentials', name, {}, options)
+    const keys = ['internalToken', 'accessKeyId', 'secretAccessKey', ...users.map((user) => `nats-${user}`)]
+    const { values } = new RandomSecrets(`${name}-random`, keys, { parent: this })
+    const value = (key: string) => values.apply((all) => pick(all, key))
+    this.internalToken = value('internalToken')
+    // Shaped like the keys that clients know: 20 characters, upper case.
+    this.accessKeyId = value('accessKeyId').apply((hex) => `FYIA${hex.slice(0, 16).toUpperCase()}`)
+    this.secretAccessKey = value('secretAccessKey').apply((hex) => hex.slice(0, 40))
+    this.natsPasswords = {
+      gateway: value('nats-gateway'),
+      scheduler: value('nats-scheduler'),
+      'node-agent': value('nats-node-agent'),
+    }
+    this.registerOutputs({ accessKeyId: this.accessKeyId })
+  }
+}
+
+const pick = (all: Secrets, key: string): string => {
+  const value = all[key]
+  if (value === undefined) throw new Error(`the stack's credentials hold no ${key}; it was made by another version`)
+  return value
+}

@@ -1,0 +1,54 @@
+import { join } from 'node:path'
+import * as pulumi from '@pulumi/pulumi'
+import type { GatewayConfig } from '../../services/gateway/config.ts'
+import type { Site } from '../site.ts'
+import type { Credentials } from './credentials.ts'
+import type { NatsServer } from './nats-server.ts'
+import { runNodeService } from './node-service.ts'
+import type { Scheduler } from './scheduler.ts'
+
+export interface GatewayArgs {
+  readonly credentials: Credentials
+  readonly nats: NatsServer
+  readonly scheduler: Scheduler
+}
+
+/** Where every request enters: the Lambda API and function URLs. */
+export class Gateway extends pulumi.ComponentResource {
+  /** As clients reach it; known once it is ready. */
+  readonly url: pulumi.Output<string>
+
+  constructor(site: Site, args: GatewayArgs, options: pulumi.ComponentResourceOptions = {}) {
+    super('forkyard:index:Gateway', 'gateway', {}, options)
+    const { gatewayPort: port, publicUrl } = site.config
+    const config = gatewayConfig(site, args)
+    const ownedPaths = [stagingDir(site)]
+    const running = runNodeService('gateway', site, { config, port, graceMs: 35_000, privileges: 'none', ownedPaths }, this)
+    this.url = running.apply(() => publicUrl)
+    this.registerOutputs({ url: this.url })
+  }
+}
+
+const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway', 'staging')
+
+/** Limits stay at the defaults of `services/gateway/config.ts`. */
+const gatewayConfig = (
+  site: Site,
+  { credentials, nats, scheduler }: GatewayArgs,
+): pulumi.Output<Omit<GatewayConfig, 'limits' | 'urlDomain' | 'asyncWorkers'>> => {
+  const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
+  const { internalToken, accessKeyId, secretAccessKey } = credentials
+  return pulumi
+    .all({ internalToken, accessKeyId, secretAccessKey, natsConfig: nats.configFor('gateway'), schedulerUrl: scheduler.url })
+    .apply((known) => ({
+      listen: { host: listenHost, port: gatewayPort },
+      publicUrl,
+      region,
+      schedulerUrl: known.schedulerUrl,
+      internalToken: known.internalToken,
+      nats: known.natsConfig,
+      accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
+      stagingDir: stagingDir(site),
+      logLevel,
+    }))
+}

@@ -1,0 +1,143 @@
+/**
+ * The only reader of stack config. Each key with its unit, default and meaning; whatever does not fit ends the program with an
+ * error that names the key and what is valid.
+ */
+import { totalmem } from 'node:os'
+import { isAbsolute } from 'node:path'
+import { Type, type Static, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { runtimeNames } from '../services/contracts/function.ts'
+
+const port = (value: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: 65_535, default: value, description })
+
+const path = (description: string, maxLength = 4096) =>
+  Type.String({ pattern: '^/[A-Za-z0-9._/-]+$', maxLength, description })
+
+export const StackConfig = Type.Object(
+  {
+    installation: Type.String({
+      pattern: '^[a-z][a-z0-9-]{0,23}$',
+      description: 'Name of the installation, unique on the machine; control groups and units are named by it',
+    }),
+    stateDir: path('What lasts: configuration, NATS data, logs. Default /var/lib/forkyard/<installation>'),
+    // Socket paths end at 107 bytes; the node agent needs the rest.
+    runDir: path('Sockets and sandboxes, on a tmpfs. Default /run/forkyard/<installation>', 50),
+    cacheDir: path('Tools and images. Default $FORKYARD_CACHE, else $XDG_CACHE_HOME/forkyard, else $HOME/.cache/forkyard'),
+    listenHost: Type.String({ default: '127.0.0.1', description: 'Address on which the gateway listens' }),
+    gatewayPort: port(9000, 'Port of the Lambda API and of function URLs'),
+    schedulerPort: port(9001, 'Loopback port of the scheduler'),
+    nodeAgentPort: port(9002, 'Loopback port of the node agent'),
+    natsPort: port(9003, 'Loopback port of NATS'),
+    publicUrl: Type.String({ pattern: '^https?://', description: 'As clients reach the gateway. Default http://<listenHost>:<gatewayPort>' }),
+    region: Type.String({ pattern: '^[a-z0-9-]{1,32}$', default: 'us-east-1', description: 'Region in ARNs and signatures' }),
+    tenant: Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$', default: 'default', description: 'Tenant of the generated access key' }),
+    runtimes: Type.Array(Type.Enum(runtimeNames), {
+      minItems: 1,
+      uniqueItems: true,
+      default: [...runtimeNames],
+      description: 'Runtimes that the node offers (JSON array)',
+    }),
+    checkpoints: Type.Boolean({ default: true, description: 'false: every start is a boot' }),
+    nodeMemoryMiB: Type.Integer({ minimum: 128, description: 'Sum of the memory of all instances, MiB. Default 60 % of the machine' }),
+    nodeInstances: Type.Integer({ minimum: 1, default: 256, description: 'Instances at the same time' }),
+    startParallelism: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Starts at the same time' }),
+    precreatedSandboxes: Type.Integer({ minimum: 0, maximum: 64, default: 0, description: 'Sandboxes created ahead of need' }),
+    readyTimeoutMs: Type.Integer({ minimum: 1000, default: 60_000, description: 'How long a service may take to become ready, ms' }),
+    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'] as const, { default: 'info', description: 'Of every service' }),
+  },
+  { additionalProperties: false },
+)
+export type StackConfig = Static<typeof StackConfig>
+
+/** The message lists every key at fault, one a line. */
+export class StackConfigError extends Error {
+  override readonly name = 'StackConfigError'
+}
+
+export interface Surroundings {
+  readonly stack: string
+  readonly cacheDir: string
+  readonly memoryMiB: number
+}
+
+const namespace = 'forkyard:'
+
+/**
+ * @param raw all config of the stack by full key (`forkyard:gatewayPort`); values as Pulumi holds them, as text. Keys of other
+ *   namespaces are ignored.
+ */
+export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: Surroundings): StackConfig => {
+  const problems: string[] = []
+  const given: Record<string, unknown> = {}
+  for (const [fullKey, text] of Object.entries(raw)) {
+    if (!fullKey.startsWith(namespace)) continue
+    const key = fullKey.slice(namespace.length)
+    const schema = schemaOf(key)
+    if (schema) given[key] = fromText(schema, text)
+    else problems.push(`${fullKey}: unknown key. Valid keys: ${Object.keys(StackConfig.properties).join(', ')}`)
+  }
+  const value = withDefaults(given, around)
+  for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
+    if (!Value.Check(schema, value[key])) problems.push(describe(key, schema, value[key]))
+  }
+  if (problems.length === 0) problems.push(...portsUsedTwice(value))
+  if (problems.length > 0) throw new StackConfigError(`stack config is not valid\n  ${problems.join('\n  ')}`)
+  return value as StackConfig
+}
+
+const schemaOf = (key: string): TSchema | undefined =>
+  Object.hasOwn(StackConfig.properties, key)
+    ? (StackConfig.properties as Readonly<Record<string, TSchema>>)[key]
+    : undefined
+
+/** Text of a key that is not text is JSON; what is no JSON stays text, and the check says what was expected. */
+const fromText = (schema: TSchema, text: string): unknown => {
+  if (Reflect.get(schema, 'type') === 'string' || Reflect.has(schema, 'enum')) return text
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surroundings): Record<string, unknown> => {
+  const value = Value.Default(StackConfig, {
+    installation: around.stack,
+    cacheDir: around.cacheDir,
+    nodeMemoryMiB: Math.max(128, Math.floor((around.memoryMiB * 0.6) / 256) * 256),
+    ...given,
+  }) as Record<string, unknown>
+  return {
+    stateDir: `/var/lib/forkyard/${String(value['installation'])}`,
+    runDir: `/run/forkyard/${String(value['installation'])}`,
+    publicUrl: `http://${String(value['listenHost'])}:${String(value['gatewayPort'])}`,
+    ...value,
+  }
+}
+
+const describe = (key: string, schema: TSchema, found: unknown): string => {
+  const rules = schema as Readonly<Record<string, unknown>>
+  const valid = [
+    Array.isArray(rules['enum']) ? `one of ${rules['enum'].join(', ')}` : String(rules['type'] ?? 'one of the listed values'),
+    rules['minimum'] !== undefined && `from ${String(rules['minimum'])}`,
+    rules['maximum'] !== undefined && `to ${String(rules['maximum'])}`,
+    rules['maxLength'] !== undefined && `at most ${String(rules['maxLength'])} characters`,
+    rules['pattern'] !== undefined && `matching ${String(rules['pattern'])}`,
+    rules['items'] !== undefined && `of ${(Reflect.get(rules['items'] as object, 'enum') as string[]).join(', ')}`,
+  ].filter(Boolean)
+  return `${namespace}${key}: ${JSON.stringify(found)} is not valid; expected ${valid.join(' ')} (${String(rules['description'])})`
+}
+
+const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {
+  const ports = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort'] as const
+  return ports.flatMap((key, index) => {
+    const other = ports.slice(0, index).find((before) => value[before] === value[key])
+    return other ? [`${namespace}${key}: ${String(value[key])} is the port of ${namespace}${other} already`] : []
+  })
+}
+
+export const surroundings = (stack: string, cacheDir: string): Surroundings => {
+  if (!isAbsolute(cacheDir)) throw new StackConfigError(`cache directory ${cacheDir} is not absolute`)
+  return { stack, cacheDir, memoryMiB: Math.floor(totalmem() / 1024 ** 2) }
+}

@@ -1,0 +1,82 @@
+/**
+ * Runs services under the supervisor of this machine. Spec on stdin.
+ *
+ *   service.ts ensure            writes the files, starts or restarts what differs, waits until it is ready
+ *   service.ts remove            stops it and removes all that is its own
+ *   service.ts repair STATE_DIR  starts every service of an installation that should run and does not
+ */
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { readInput } from './input.ts'
+import { waitUntilReady } from './readiness.ts'
+import { ServiceSpec } from './service-spec.ts'
+import { chooseSupervisor } from './supervisor.ts'
+import { writeFileIfChanged } from './write-file.ts'
+
+const supervisor = chooseSupervisor()
+
+/** What `repair` needs later; the files' contents stay out of it. */
+const recordPath = (stateDir: string, name: string): string => join(stateDir, 'supervised', `${name}.json`)
+
+const waitOrExplain = async (spec: ServiceSpec): Promise<void> => {
+  try {
+    await waitUntilReady(spec.ready, spec.readyTimeoutMs)
+  } catch (error) {
+    const log = await supervisor.lastLogLines(spec, 20).catch(() => '(no log)')
+    throw new Error(`${spec.name} is ${(error as Error).message}\nlast log lines:\n${log}`, { cause: error })
+  }
+}
+
+const ensure = async (spec: ServiceSpec): Promise<void> => {
+  mkdirSync(spec.stateDir, { recursive: true, mode: 0o700 })
+  const changed = spec.files.filter(({ path, content }) => writeFileIfChanged(path, content))
+  writeFileIfChanged(recordPath(spec.stateDir, spec.name), JSON.stringify({ ...spec, files: [] }))
+  await supervisor.ensure(spec, changed.length > 0)
+  await waitOrExplain(spec)
+}
+
+const remove = async (spec: ServiceSpec): Promise<void> => {
+  await supervisor.remove(spec)
+  const record = recordPath(spec.stateDir, spec.name)
+  const paths = [...spec.files.map((file) => file.path), ...spec.ownedPaths, record]
+  for (const path of paths) rmSync(path, { recursive: true, force: true })
+  // Directories that are empty now: siblings of other services keep theirs.
+  for (const path of [...paths, join(spec.stateDir, 'runit', spec.name), join(spec.stateDir, 'log', spec.name)]) {
+    removeEmptyParents(dirname(path), spec.stateDir)
+  }
+}
+
+const removeEmptyParents = (dir: string, stop: string): void => {
+  try {
+    for (let at = dir; at.startsWith(`${stop}/`); at = dirname(at)) rmdirSync(at)
+  } catch {
+    // Not empty, or gone.
+  }
+}
+
+const recorded = (stateDir: string): ServiceSpec[] => {
+  try {
+    return readdirSync(join(stateDir, 'supervised'))
+      .filter((file) => file.endsWith('.json'))
+      .map((file) => JSON.parse(readFileSync(join(stateDir, 'supervised', file), 'utf8')) as ServiceSpec)
+  } catch {
+    return []
+  }
+}
+
+const repair = async (stateDir: string): Promise<void> => {
+  const specs = recorded(stateDir)
+  await Promise.all(specs.map((spec) => supervisor.repair(spec)))
+  await Promise.all(specs.map(waitOrExplain))
+}
+
+const [verb, stateDir] = process.argv.slice(2)
+try {
+  if (verb === 'ensure') await ensure(readInput(ServiceSpec))
+  else if (verb === 'remove') await remove(readInput(ServiceSpec))
+  else if (verb === 'repair' && stateDir) await repair(stateDir)
+  else throw new Error('usage: service.ts ensure|remove|repair STATE_DIR')
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,19 @@
+/** The supervisor of this machine: systemd where it is PID 1, else runit. */
+import { existsSync } from 'node:fs'
+import { RunitSupervisor } from './runit.ts'
+import type { ServiceSpec } from './service-spec.ts'
+import { SystemdSupervisor } from './systemd.ts'
+
+export interface Supervisor {
+  /** Makes the service run as the spec says; restarts it if `changed` or if the supervisor's own files differ. Idempotent. */
+  ensure(spec: ServiceSpec, changed: boolean): Promise<void>
+  /** Starts what should run and does not: after a reboot, after the supervisor was killed. */
+  repair(spec: ServiceSpec): Promise<void>
+  /** TERM, `graceMs`, KILL; then nothing of the service is left with the supervisor. Idempotent. */
+  remove(spec: ServiceSpec): Promise<void>
+  /** For people. */
+  lastLogLines(spec: ServiceSpec, count: number): Promise<string>
+}
+
+export const chooseSupervisor = (): Supervisor =>
+  existsSync('/run/systemd/system') ? new SystemdSupervisor() : new RunitSupervisor()

@@ -1,0 +1,73 @@
+/** Services as units of systemd, named `forkyard-<installation>-<name>.service`. Logs go to the journal. */
+import { execFile } from 'node:child_process'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { ServiceSpec } from './service-spec.ts'
+import type { Supervisor } from './supervisor.ts'
+import { writeFileIfChanged } from './write-file.ts'
+
+const exec = promisify(execFile)
+const unitDir = '/etc/systemd/system'
+
+export const unitName = ({ installation, name }: ServiceSpec): string => `forkyard-${installation}-${name}.service`
+
+/** Quoted for `ExecStart`: no variables, no specifiers. */
+const word = (text: string): string =>
+  `"${text.replaceAll('\\', '\\\\').replaceAll('"', String.raw`\"`).replaceAll('%', '%%').replaceAll('$', '$$$$')}"`
+
+const hardening = `NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH
+AmbientCapabilities=
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+PrivateDevices=yes
+PrivateTmp=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+`
+
+export const unitFile = (spec: ServiceSpec): string => `[Unit]
+Description=Forkyard ${spec.installation}: ${spec.name}
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=${spec.command.map(word).join(' ')}
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec=${Math.ceil(spec.graceMs / 1000)}
+${spec.privileges === 'none' ? hardening : ''}
+[Install]
+WantedBy=multi-user.target
+`
+
+export class SystemdSupervisor implements Supervisor {
+  async ensure(spec: ServiceSpec, changed: boolean): Promise<void> {
+    const unitChanged = writeFileIfChanged(join(unitDir, unitName(spec)), unitFile(spec), 0o644)
+    if (unitChanged) await exec('systemctl', ['daemon-reload'])
+    await exec('systemctl', ['enable', '--quiet', unitName(spec)])
+    await exec('systemctl', [changed || unitChanged ? 'restart' : 'start', unitName(spec)])
+  }
+
+  async repair(spec: ServiceSpec): Promise<void> {
+    await exec('systemctl', ['start', unitName(spec)])
+  }
+
+  async remove(spec: ServiceSpec): Promise<void> {
+    const file = join(unitDir, unitName(spec))
+    if (!existsSync(file)) return
+    await exec('systemctl', ['disable', '--quiet', '--now', unitName(spec)])
+    rmSync(file)
+    await exec('systemctl', ['daemon-reload'])
+    await exec('systemctl', ['reset-failed', unitName(spec)]).catch(() => undefined)
+  }
+
+  async lastLogLines(spec: ServiceSpec, count: number): Promise<string> {
+    const { stdout } = await exec('journalctl', ['-u', unitName(spec), '-n', String(count), '-o', 'cat', '--no-pager'])
+    return stdout.trimEnd()
+  }
+}
