@@ -20,8 +20,8 @@ export interface Tool {
   /** Package in the module that `scripts/tools/<name>/go.mod` pins. */
   readonly goPackage: string
   readonly ldflags?: string
-  /** Package of the tool's own module that writes generated sources and an `overlay.json` to a directory. */
-  readonly overlayGenerator?: string
+  /** Package beside the tool's `go.mod` that writes prepared sources, and a `go.mod` that names them, to a directory. */
+  readonly sourceGenerator?: string
   /** Minutes that a build takes on two cores; the longest starts first. */
   readonly buildMinutes: number
 }
@@ -39,7 +39,7 @@ export const tools: readonly Tool[] = [
     present: { args: ['--version'], expect: 'forkyard-20260905035102-1' },
     goPackage: 'gvisor.dev/gvisor/runsc',
     ldflags: '-X gvisor.dev/gvisor/runsc/version.version=forkyard-20260905035102-1',
-    overlayGenerator: './precompile',
+    sourceGenerator: './precompile',
     buildMinutes: 1,
   },
   {

@@ -94,17 +94,17 @@ const fromModuleProxy = async (
     onLine: (line) => report(`${tool.name}: ${line}`),
   }
   const common = ['-mod=readonly', '-modcacherw', '-trimpath']
-  const overlay = tool.overlayGenerator && `${staging}.overlay`
+  const generated = tool.sourceGenerator && `${staging}.source`
   try {
-    if (overlay) {
-      mkdirSync(overlay, { recursive: true })
-      await run(command, ['run', ...common, tool.overlayGenerator, overlay], options)
-      common.push('-overlay', join(overlay, 'overlay.json'))
+    if (generated) {
+      mkdirSync(generated, { recursive: true })
+      await run(command, ['run', ...common, tool.sourceGenerator, generated], options)
+      common.push('-modfile', join(generated, 'go.mod'))
     }
     const ldflags = `-s -w ${tool.ldflags ?? ''}`.trim()
     await run(command, ['build', ...common, '-ldflags', ldflags, '-o', target, tool.goPackage], options)
   } finally {
-    if (overlay) rmSync(overlay, { recursive: true, force: true })
+    if (generated) rmSync(generated, { recursive: true, force: true })
   }
   return true
 }

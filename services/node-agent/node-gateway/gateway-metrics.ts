@@ -1,16 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-export const createGatewayMetrics = (registry: Registry, buffered: () => number) => {
-  // oxlint-disable-next-line no-new -- registers itself
-  new Gauge({
-    name: 'forkyard_node_buffered_requests',
-    help: 'Requests that wait for an instance',
-    registers: [registry],
-    collect() {
-      this.set(buffered())
-    },
-  })
+export const createGatewayMetrics = (registry: Registry) => {
   return {
+    bufferedRequests: new Gauge({
+      name: 'forkyard_node_buffered_requests',
+      help: 'Requests that wait for an instance',
+      registers: [registry],
+    }),
     invocations: new Counter({
       name: 'forkyard_node_invocations_total',
       help: 'Invocations that ended',

@@ -15,6 +15,7 @@ import { LogPublisher } from '../logs/log-publisher.ts'
 import { UsageJournal } from '../metering/usage-journal.ts'
 import { UsagePublisher } from '../metering/usage-publisher.ts'
 import { registerInvocationRoutes } from '../routes/invocations.ts'
+import { createGatewayMetrics } from './gateway-metrics.ts'
 import { createNodeGateway } from './node-gateway.ts'
 
 const revision = { tenant: 't', name: 'f', version: '$LATEST', revisionId: 'r' }
@@ -76,7 +77,7 @@ beforeEach(async () => {
     journal,
     usage,
     logs,
-    metrics: new Registry(),
+    metrics: createGatewayMetrics(new Registry()),
   })
   app = fastify()
   app.setErrorHandler((error, _request, reply) => {

@@ -1,6 +1,5 @@
 /** Feeds instances the requests of their revision: the buffer, the matching of pulls, the end of waiting. */
 import { chmod, rm } from 'node:fs/promises'
-import type { Registry } from 'prom-client'
 import { PlatformError } from '../../contracts/errors.ts'
 import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
 import type { InvocationReport, UsageRecord } from '../../contracts/usage.ts'
@@ -11,7 +10,7 @@ import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { UsageJournal } from '../metering/usage-journal.ts'
 import type { UsagePublisher } from '../metering/usage-publisher.ts'
 import { Endpoint, type Waiting } from './endpoint.ts'
-import { createGatewayMetrics } from './gateway-metrics.ts'
+import type { GatewayMetrics } from './gateway-metrics.ts'
 import type { AnswerSink, InvocationRequest } from './invocation.ts'
 import { RevisionBuffer } from './revision-buffer.ts'
 import { serveRuntimeApi } from './runtime-api.ts'
@@ -24,7 +23,7 @@ export interface NodeGatewayDeps {
   readonly journal: UsageJournal
   readonly usage: UsagePublisher
   readonly logs: LogPublisher
-  readonly metrics: Registry
+  readonly metrics: GatewayMetrics
 }
 
 export interface InvocationTaker {
@@ -38,16 +37,17 @@ export interface InvocationTaker {
 const askAfterMs = 1000
 
 export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & InvocationTaker => {
-  const { events, limits } = deps
+  const { events, limits, metrics } = deps
   const buffer = new RevisionBuffer<Waiting>(limits)
   const timers = new Map<Waiting, NodeJS.Timeout[]>()
   const endpoints = new Map<string, Set<Endpoint>>()
-  const metrics = createGatewayMetrics(deps.metrics, () => buffer.size)
 
   const take = (item: Waiting): boolean => {
     for (const timer of timers.get(item) ?? []) clearTimeout(timer)
     timers.delete(item)
-    return buffer.remove(item)
+    const waited = buffer.remove(item)
+    metrics.bufferedRequests.set(buffer.size)
+    return waited
   }
   const fail = (item: Waiting, error: PlatformError): void => {
     if (!take(item)) return
@@ -142,7 +142,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
         bytesPerSecond: limits.logBytesPerSecond,
         onDropped: (bytes) => metrics.logBytesDropped.inc(bytes),
       })
-      const endpoint = new Endpoint(instanceId, socketPath, log, { ...deps, metrics, pullOpened, closed })
+      const endpoint = new Endpoint(instanceId, socketPath, log, { ...deps, pullOpened, closed })
       const server = serveRuntimeApi(endpoint, limits)
       endpoint.server = server
       await rm(socketPath, { force: true })
@@ -167,6 +167,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       const key = revisionKey(request.revision)
       const item: Waiting = { key, bytes: request.bodyBytes, request, sink, arrivedAt: performance.now() }
       buffer.push(item)
+      metrics.bufferedRequests.set(buffer.size)
       const late = () =>
         fail(item, new PlatformError('DEADLINE_EXCEEDED', 'no instance took the request before its deadline'))
       timers.set(item, [setTimeout(late, leftMs), setTimeout(askWhoServes, askAfterMs, item)])

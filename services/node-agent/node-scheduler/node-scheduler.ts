@@ -1,10 +1,10 @@
 /** The instances of this node: started by command, watched, ended by command, by their policy or by their own death. */
-import type { Gauge, Counter, Histogram } from 'prom-client'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
 import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
 import type { NodeGateway, SandboxExit } from '../instance.ts'
+import type { SchedulerMetrics } from '../metrics.ts'
 import type { Revisions } from './revisions.ts'
 import { endInstance, type RunningInstance, type SandboxStarter } from './sandbox-starter.ts'
 
@@ -17,7 +17,7 @@ export interface NodeSchedulerDeps {
   readonly maxInstances: number
   /** An instance changed; reports follow. */
   readonly onChange: (report: InstanceReport) => void
-  readonly metrics: { readonly instances: Gauge; readonly starts: Counter; readonly startMs: Histogram }
+  readonly metrics: Pick<SchedulerMetrics, 'instances' | 'ends' | 'startMs'>
 }
 
 interface Entry {
@@ -103,11 +103,6 @@ export class NodeScheduler {
     return [...this.#entries.values()].map((entry) => report(entry))
   }
 
-  /** Ids of the sandboxes in use: everything else under the run directory is a leftover. */
-  sandboxIds(): string[] {
-    return [...this.#bySandbox.keys()]
-  }
-
   /** Takes no more starts, lets requests finish, ends everything. */
   async close(): Promise<void> {
     this.#draining = true
@@ -186,7 +181,7 @@ export class NodeScheduler {
     if (!this.#entries.delete(entry.command.instanceId)) return
     entry.state = 'ending'
     if (entry.running) this.#bySandbox.delete(entry.running.sandbox.id)
-    this.#deps.metrics.starts.inc({ end: reason })
+    this.#deps.metrics.ends.inc({ reason })
     this.#deps.logger.info({ instanceId: entry.command.instanceId, reason, detail: exit?.detail }, 'instance ended')
     this.#changed(entry, reason)
   }

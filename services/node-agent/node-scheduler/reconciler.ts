@@ -3,7 +3,7 @@
  * the agent does not know. At the agent's start that is everything, since instances do not outlive their node gateway.
  */
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,22 +13,11 @@ import { instanceDir, runscRoot, type SandboxHost } from '../sandbox/sandbox.ts'
 
 const run = promisify(execFile)
 
-/** Younger directories may belong to a sandbox that is just being made. */
-const minimumAgeMs = 10_000
-
 const namesIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [])
 
 /** runsc keeps `<id>_sandbox:<id>.state` in its root. */
 const runscIds = (runDir: string): string[] =>
   namesIn(runscRoot(runDir)).flatMap((name) => /^([0-9a-f]+)_sandbox:.*\.state$/.exec(name)?.[1] ?? [])
-
-const ageMs = (path: string): number => {
-  try {
-    return Date.now() - statSync(path).mtimeMs
-  } catch {
-    return Number.POSITIVE_INFINITY
-  }
-}
 
 export class Reconciler {
   readonly #host: SandboxHost
@@ -41,18 +30,16 @@ export class Reconciler {
   }
 
   /** Removes all that is not in `known`. Never throws; what could not be removed is tried again next time. */
-  sweep(known: ReadonlySet<string>, atStart = false): Promise<void> {
-    this.#running = this.#running.then(() => this.#sweep(known, atStart))
+  sweep(known: ReadonlySet<string>): Promise<void> {
+    this.#running = this.#running.then(() => this.#sweep(known))
     return this.#running
   }
 
-  async #sweep(known: ReadonlySet<string>, atStart: boolean): Promise<void> {
+  async #sweep(known: ReadonlySet<string>): Promise<void> {
     const { runDir, cgroups } = this.#host
+    // Taken in one go: what is being made is known before anything of it exists.
     const found = new Set([...namesIn(join(runDir, 'i')), ...cgroups.list(), ...runscIds(runDir)])
-    const leftovers = [...found].filter(
-      (id) => !known.has(id) && (atStart || ageMs(instanceDir(runDir, id)) > minimumAgeMs),
-    )
-    for (const id of leftovers) {
+    for (const id of [...found].filter((name) => !known.has(name))) {
       try {
         await this.#remove(id)
         this.#logger.warn({ sandboxId: id }, 'removed a leftover sandbox')

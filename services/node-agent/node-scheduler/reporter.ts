@@ -46,6 +46,11 @@ export class Reporter {
     this.#soon()
   }
 
+  /** Everything, at once: what changed is not an instance. */
+  publishFull(): void {
+    this.#publish(true)
+  }
+
   /** Last word: a full report, so that the schedulers need not wait for this node's silence. */
   stop(): void {
     clearInterval(this.#timer)

@@ -3,6 +3,7 @@
  * is waiting for. A restore that fails falls back to a boot; only the boot's failure is the start's.
  */
 import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
 import type { Counter } from 'prom-client'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
@@ -36,6 +37,7 @@ export class SandboxStarter {
   readonly #deps: StarterDeps
   /** Created sandboxes without function or code, per runtime. */
   readonly #precreated = new Map<string, Promise<RunningInstance>[]>()
+  readonly #live = new Set<string>()
   #closed = false
 
   constructor(deps: StarterDeps) {
@@ -87,10 +89,9 @@ export class SandboxStarter {
     }
   }
 
-  /** Ids of the sandboxes created ahead: they are not leftovers. */
-  async precreatedIds(): Promise<string[]> {
-    const made = await Promise.allSettled([...this.#precreated.values()].flat())
-    return made.flatMap((result) => (result.status === 'fulfilled' ? [result.value.sandbox.id] : []))
+  /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
+  liveIds(): ReadonlySet<string> {
+    return this.#live
   }
 
   async close(): Promise<void> {
@@ -111,6 +112,8 @@ export class SandboxStarter {
   async #create(runtime: RuntimeFiles, tmpMiB: number, forRestore: boolean): Promise<RunningInstance> {
     const { host, gateway, config } = this.#deps
     const id = randomBytes(8).toString('hex')
+    this.#live.add(id)
+    mkdirSync(socketDir(host.runDir, id), { recursive: true })
     const endpoint = await gateway.openEndpoint(id, `${socketDir(host.runDir, id)}/api.sock`)
     try {
       // Wide limits until the function is known; `start` sets the function's own.
@@ -118,8 +121,10 @@ export class SandboxStarter {
       const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
+      void sandbox.removed.then(() => this.#live.delete(id))
       return { sandbox, endpoint }
     } catch (error) {
+      this.#live.delete(id)
       await endpoint.close({ reason: 'killed', detail: 'the sandbox could not be created' })
       throw error
     }

@@ -50,11 +50,14 @@ export class Sandbox {
   readonly id: string
   readonly stdout: Readable
   readonly stderr: Readable
-  /** Resolves when the sandbox has ended, by itself or through `end`, and everything of it is gone. */
+  /** Resolves when the sandbox has ended, by itself or through `end`: nothing of it runs any more. */
   readonly exited: Promise<SandboxExit>
+  /** Resolves after `exited`, when its files are gone too, or are left to the reconciler. */
+  readonly removed: Promise<void>
   readonly #host: SandboxHost
   readonly #cgroup: Cgroup
   readonly #finish: (exit: SandboxExit) => void
+  readonly #tidied: () => void
   #ending: Promise<SandboxExit> | undefined
 
   private constructor(host: SandboxHost, id: string, cgroup: Cgroup, stdout: Readable, stderr: Readable) {
@@ -63,9 +66,12 @@ export class Sandbox {
     this.#cgroup = cgroup
     this.stdout = stdout
     this.stderr = stderr
-    const { promise, resolve } = Promise.withResolvers<SandboxExit>()
-    this.exited = promise
-    this.#finish = resolve
+    const exit = Promise.withResolvers<SandboxExit>()
+    this.exited = exit.promise
+    this.#finish = exit.resolve
+    const tidy = Promise.withResolvers<void>()
+    this.removed = tidy.promise
+    this.#tidied = tidy.resolve
   }
 
   /** @throws SandboxError when runsc refuses; nothing is left then. */
@@ -145,9 +151,14 @@ export class Sandbox {
       }
     }
     this.#finish(found)
-    await this.#runsc('delete', '--force', this.id).catch(() => undefined)
-    await this.#cgroup.destroy()
-    await rm(instanceDir(this.#host.runDir, this.id), { recursive: true, force: true })
+    try {
+      await this.#runsc('delete', '--force', this.id)
+      await this.#cgroup.destroy()
+      await rm(instanceDir(this.#host.runDir, this.id), { recursive: true, force: true })
+    } catch {
+      // Nothing of it runs any more; what is left is the reconciler's.
+    }
+    this.#tidied()
     return found
   }
 

@@ -1,12 +1,12 @@
 // Command precompile does for a plain `go build` of runsc what gVisor's own release build does: it compiles the seccomp
 // programs of sandbox and gofer ahead, which otherwise costs each sandbox start about 12 ms of CPU.
 //
-// It writes the two generated Go files and an overlay description for `go build -overlay` to the directory given as its only
-// argument. `-overlay` replaces gVisor's empty tables (`filter_precompiled.go`) without changing the module itself.
+// It copies the gVisor module to the directory given as its only argument, fills the empty tables (`filter_precompiled.go`)
+// there, and writes a `go.mod` and `go.sum` for `go build -modfile` that take gVisor from the copy. (`go build -overlay` would
+// need no copy, but refuses files of the module cache.)
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"log"
 	"os"
@@ -36,8 +36,10 @@ func run(dir string) error {
 	if err != nil {
 		return fmt.Errorf("finding the gvisor module: %w", err)
 	}
-	module := strings.TrimSpace(string(out))
-	overlay := map[string]string{}
+	module := filepath.Join(dir, "gvisor")
+	if err := os.CopyFS(module, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
+		return fmt.Errorf("copying the gvisor module: %w", err)
+	}
 	for pkg, list := range map[string]func() ([]precompiledseccomp.Program, error){
 		"runsc/boot/filter":    sandboxfilter.PrecompiledPrograms,
 		"runsc/fsgofer/filter": goferfilter.PrecompiledPrograms,
@@ -46,26 +48,43 @@ func run(dir string) error {
 		if err != nil {
 			return fmt.Errorf("compiling the programs of %s: %w", pkg, err)
 		}
-		original := filepath.Join(module, pkg, "filter_precompiled.go")
-		source, err := os.ReadFile(original)
-		if err != nil {
+		if err := fillTable(filepath.Join(module, pkg, "filter_precompiled.go"), programs); err != nil {
 			return err
 		}
-		replacement, err := withPrograms(string(source), programs)
-		if err != nil {
-			return fmt.Errorf("%s: %w", original, err)
-		}
-		target := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "_")+".go")
-		if err := os.WriteFile(target, []byte(replacement), 0o644); err != nil {
-			return err
-		}
-		overlay[original] = target
 	}
-	description, err := json.Marshal(map[string]any{"Replace": overlay})
+	return writeModFiles(dir, module)
+}
+
+func fillTable(file string, programs []precompiledseccomp.Program) error {
+	source, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "overlay.json"), description, 0o644)
+	filled, err := withPrograms(string(source), programs)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	// Files of the module cache may be read-only, and so their copies.
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(filled), 0o644)
+}
+
+func writeModFiles(dir, module string) error {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		return err
+	}
+	replaced := fmt.Sprintf("%s\nreplace gvisor.dev/gvisor => %q\n", mod, module)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(replaced), 0o644); err != nil {
+		return err
+	}
+	sum, err := os.ReadFile("go.sum")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o644)
 }
 
 // withPrograms fills the empty table in gVisor's source.

@@ -1,0 +1,118 @@
+/** Puts the agent together: node gateway and node scheduler, and what carries their records off the node. */
+import { mkdirSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import type { Registry } from 'prom-client'
+import type { Logger } from '../chassis/log.ts'
+import type { Store } from '../chassis/nats.ts'
+import type { Service } from '../chassis/process.ts'
+import { buildApp } from './app.ts'
+import type { NodeAgentConfig } from './config.ts'
+import type { NodeGatewayEvents } from './instance.ts'
+import { LogPublisher } from './logs/log-publisher.ts'
+import { UsageJournal } from './metering/usage-journal.ts'
+import { UsagePublisher } from './metering/usage-publisher.ts'
+import { createSchedulerMetrics } from './metrics.ts'
+import { createGatewayMetrics } from './node-gateway/gateway-metrics.ts'
+import { createNodeGateway } from './node-gateway/node-gateway.ts'
+import { CodeImages } from './node-scheduler/code-images.ts'
+import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
+import { Reconciler } from './node-scheduler/reconciler.ts'
+import { Reporter } from './node-scheduler/reporter.ts'
+import { Revisions } from './node-scheduler/revisions.ts'
+import { SandboxStarter } from './node-scheduler/sandbox-starter.ts'
+import { checkRuntimes } from './runtime-files.ts'
+import { CgroupTree } from './sandbox/cgroup.ts'
+import { loadHostCalls } from './sandbox/host-calls.ts'
+import type { SandboxHost } from './sandbox/sandbox.ts'
+
+export interface AgentDeps {
+  readonly config: NodeAgentConfig
+  readonly logger: Logger
+  readonly metrics: Registry
+  readonly store: Store
+}
+
+const sweepEveryMs = 5_000
+const publishGraceMs = 5_000
+
+/** Listens, and reports the node once everything of an earlier run is gone. */
+export const startAgent = async ({ config: given, logger, metrics, store }: AgentDeps): Promise<Service> => {
+  const config = { ...given, runtimes: await checkRuntimes(given, logger) }
+  const { nodeId, region, limits, runDir, stateDir, runscPath, capacity } = config
+  mkdirSync(runDir, { recursive: true, mode: 0o711 })
+  const host: SandboxHost = {
+    host: loadHostCalls(config.addonPath),
+    cgroups: new CgroupTree(config.cgroupParent),
+    runscPath,
+    runDir,
+  }
+  const schedulerMetrics = createSchedulerMetrics(metrics)
+  const gatewayMetrics = createGatewayMetrics(metrics)
+
+  const journal = new UsageJournal({ dir: join(stateDir, 'usage') })
+  const usage = new UsagePublisher({ js: store.js, logger, acknowledged: (record) => journal.acknowledged(record) })
+  for (const record of journal.replayed) usage.publish(record)
+  const logs = new LogPublisher({
+    js: store.js,
+    logger,
+    onDropped: (bytes) => gatewayMetrics.logBytesDropped.inc(bytes),
+  })
+
+  // The two halves know each other; whoever is made first reaches the other through this.
+  const events: NodeGatewayEvents = {
+    stateChanged: (id) => scheduler.stateChanged(id),
+    mustEnd: (id, exit) => scheduler.mustEnd(id, exit),
+    willServe: (revision) => scheduler.willServe(revision),
+    invocationEnded: (id) => reporter.invocationEnded(id),
+  }
+  const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
+  const images = new CodeImages(join(stateDir, 'code'), store.code)
+  const { restoreFailures } = schedulerMetrics
+  const starter = new SandboxStarter({ config, host, gateway, images, logger, restoreFailures })
+  const scheduler = new NodeScheduler({
+    gateway,
+    starter,
+    revisions: new Revisions(store.functions),
+    logger,
+    startParallelism: config.startParallelism,
+    maxInstances: capacity.instances,
+    onChange: (report) => reporter.instanceChanged(report),
+    metrics: schedulerMetrics,
+  })
+
+  const reconciler = new Reconciler(host, logger)
+  await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial()])
+  const sweeping = setInterval(() => void reconciler.sweep(starter.liveIds()), sweepEveryMs)
+
+  let closing = false
+  const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
+  const app = buildApp({ logger, metrics, internalToken: config.internalToken, gateway, scheduler, notReady })
+  const address = await app.listen(config.listen)
+  const reporter = new Reporter({
+    connection: store.connection,
+    nodeId,
+    url: () => address,
+    accepting: () => !closing && journal.problem === undefined,
+    capacity: { ...capacity, cpus: cpus().length },
+    all: () => scheduler.reports(),
+  })
+  reporter.start()
+  starter.fill()
+  logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')
+
+  return {
+    close: async () => {
+      closing = true
+      // The schedulers hear it before the instances go.
+      reporter.publishFull()
+      clearInterval(sweeping)
+      await Promise.all([scheduler.close(), starter.close()])
+      await app.close()
+      reporter.stop()
+      await Promise.all([usage.close(publishGraceMs), logs.flush()])
+      journal.close()
+      await store.connection.drain()
+    },
+  }
+}

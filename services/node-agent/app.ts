@@ -1,0 +1,34 @@
+/** The node agent's HTTP side: hops in from the gateway and from the scheduler. Never listens. */
+import type { FastifyInstance } from 'fastify'
+import type { Registry } from 'prom-client'
+import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import type { Logger } from '../chassis/log.ts'
+import type { InvocationTaker } from './node-gateway/node-gateway.ts'
+import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
+import { registerInstanceRoutes } from './routes/instances.ts'
+import { registerInvocationRoutes } from './routes/invocations.ts'
+
+export interface AppDeps {
+  readonly logger: Logger
+  readonly metrics: Registry
+  readonly internalToken: string
+  readonly gateway: InvocationTaker
+  readonly scheduler: NodeScheduler
+  readonly notReady: () => string | undefined
+}
+
+export const buildApp = ({
+  logger,
+  metrics,
+  internalToken,
+  gateway,
+  scheduler,
+  notReady,
+}: AppDeps): FastifyInstance => {
+  // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
+  const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0 } })
+  requireBearer(app, internalToken)
+  registerInvocationRoutes(app, gateway)
+  registerInstanceRoutes(app, scheduler)
+  return app
+}
