@@ -37,7 +37,7 @@ const setUp = (overrides: Partial<NodeSchedulerDeps> = {}) => {
   const start = vi.fn<() => Promise<RunningInstance>>()
   const gateway = { waiting: vi.fn(() => 1), failWaiting: vi.fn(), openEndpoint: vi.fn() }
   const scheduler = new NodeScheduler({
-    gateway: gateway as unknown as NodeGateway,
+    gateway,
     starter: { start } as unknown as SandboxStarter,
     revisions: { config: async () => ({}) } as unknown as Revisions,
     logger: pino({ level: 'silent' }),
