@@ -4,8 +4,18 @@ import { join } from 'node:path'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { Logger } from '../chassis/log.ts'
+import type { RuntimeName } from '../contracts/function.ts'
 import type { NodeAgentConfig, RuntimeFiles } from './config.ts'
 import { fileDigest } from './node-scheduler/code-images.ts'
+
+/**
+ * First process of a runtime's sandbox. Part of a checkpoint: another command needs another checkpoint.
+ * V8 gets no heap limit of its own (the control group's is the function's), and collects once before it is saved.
+ */
+export const runtimeCommands: Readonly<Record<RuntimeName, readonly string[]>> = {
+  'nodejs24.x': ['/var/lang/bin/node', '--expose-gc', '--max-old-space-size=10240', '/var/runtime/index.mjs'],
+  'provided.al2023': ['/var/runtime/init'],
+}
 
 /** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */
 export const CheckpointManifest = Type.Object({
