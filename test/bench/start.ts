@@ -2,19 +2,12 @@
  * `npm run bench -- start`: client request to answer for each way of starting, interleaved with the reference in one run, since
  * the machine's speed drifts. Each round starts every kind once, in an order that is turned by one each round.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import {
-  CreateFunctionCommand,
-  DeleteFunctionCommand,
-  InvokeCommand,
-  type LambdaClient,
-  waitUntilFunctionActiveV2,
-} from '@aws-sdk/client-lambda'
-import { ZipFile } from 'yazl'
-import { buffer } from 'node:stream/consumers'
+import { DeleteFunctionCommand, type LambdaClient } from '@aws-sdk/client-lambda'
+import { createFunction, invoke } from '../support/lambda.ts'
 import { openInstallation } from './installation.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import { totalPssMiB } from './memory.ts'
@@ -32,119 +25,84 @@ const source = `exports.handler = async (event) => {
 }
 `
 
-/** Start wishes of the request header, by row of the table. */
-const wishes = {
-  boot: 'boot',
-  restore: 'restore',
-  'restore-precreated': 'restore-precreated',
-  warm: undefined,
-} as const
-type Row = keyof typeof wishes
+type Wish = 'boot' | 'restore' | 'restore-precreated'
+const cold: readonly Wish[] = ['boot', 'restore', 'restore-precreated']
 
-const zip = async (): Promise<Buffer> => {
-  const file = new ZipFile()
-  file.addBuffer(Buffer.from(source), 'index.js')
-  file.end()
-  return buffer(file.outputStream)
-}
+/** Tear-down of the last instance, and the refill of the created sandboxes, are not the next sample's. */
+const settleMs = 250
+/** Instances held at the same time while their memory is measured. */
+const held = 4
 
-const invoke = async (
-  client: LambdaClient,
-  name: string,
-  wish: string | undefined,
-  event: unknown,
-): Promise<number> => {
-  const command = new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)) })
-  if (wish) {
-    command.middlewareStack.add(
-      (next) => (args) => {
-        const request = args.request as { headers: Record<string, string> }
-        request.headers['x-forkyard-start'] = wish
-        return next(args)
-      },
-      { step: 'build' },
-    )
-  }
+/** @returns milliseconds from request to answer. @throws when the platform used another start type than the row is about. */
+const timed = async (client: LambdaClient, name: string, start?: Wish, event: unknown = {}): Promise<number> => {
   const from = performance.now()
-  const { FunctionError, Payload } = await client.send(command)
+  const { functionError, text, startType } = await invoke(client, name, event, start ? { start } : {})
   const took = performance.now() - from
-  if (FunctionError) throw new Error(`${name}: ${FunctionError} ${Buffer.from(Payload ?? []).toString()}`)
+  if (functionError) throw new Error(`${name}: ${functionError} ${text}`)
+  const wanted = start === undefined ? 'warm' : start === 'boot' ? 'boot' : 'restore'
+  if (startType !== wanted) throw new Error(`${name}: asked for ${start ?? 'warm'}, started by ${startType}`)
   return took
 }
 
-const createFunction = async (client: LambdaClient, name: string, tags: Record<string, string>): Promise<void> => {
-  await client.send(
-    new CreateFunctionCommand({
-      FunctionName: name,
-      Runtime: 'nodejs24.x' as never,
-      Role: 'arn:aws:iam::000000000000:role/bench',
-      Handler: 'index.handler',
-      Code: { ZipFile: await zip() },
-      Timeout: 60,
-      Tags: tags,
-    }),
-  )
-  await waitUntilFunctionActiveV2({ client, maxWaitTime: 30 }, { FunctionName: name })
-}
-
 /** Memory of one more instance: several are held busy at the same time, and the difference is shared out. */
-const extraPss = async (client: LambdaClient, name: string, wish: Row, parent: string): Promise<number> => {
-  const count = 4
-  const before = totalPssMiB(parent)
-  const held = Array.from({ length: count }, () => invoke(client, name, wishes[wish], { holdMs: 6000 }))
+const extraPss = async (client: LambdaClient, name: string, start: Wish, cgroupParent: string): Promise<number> => {
+  const before = totalPssMiB(cgroupParent)
+  const busy = Array.from({ length: held }, () => timed(client, name, start, { holdMs: 6000 }))
   await delay(4000)
-  const during = totalPssMiB(parent)
-  await Promise.all(held)
-  return (during - before) / count
+  const during = totalPssMiB(cgroupParent)
+  await Promise.all(busy)
+  return (during - before) / held
 }
 
 export const benchStart = async (rounds: number, progress: (line: string) => void): Promise<StartResult> => {
   const { client, agent } = openInstallation()
   const runtime = agent.runtimes['nodejs24.x']
   if (!runtime) throw new Error('this node does not offer nodejs24.x')
+  if (agent.precreatedSandboxes < 1)
+    throw new Error('the row restore-precreated needs forkyard:precreatedSandboxes of 1 or more in the stack config')
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)
   // Cold rows must never find an idle instance; the warm row must always find one.
-  const [cold, warm] = [`bench-cold-${suffix}`, `bench-warm-${suffix}`]
+  const names = { cold: `bench-cold-${suffix}`, warm: `bench-warm-${suffix}` }
   try {
-    mkdirSync(codeDir, { recursive: true })
     writeFileSync(join(codeDir, 'index.js'), source)
-    await createFunction(client, cold, { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' })
-    await createFunction(client, warm, { 'forkyard:keep-alive-ms': '600000' })
+    const code = { 'index.js': source }
+    const singleUse = { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }
+    await createFunction(client, names.cold, code, { Timeout: 60, Tags: singleUse })
+    await createFunction(client, names.warm, code, { Timeout: 60, Tags: { 'forkyard:keep-alive-ms': '600000' } })
     const reference = () =>
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
-    const kinds: Record<Row | 'runsc-run', () => Promise<number>> = {
-      'runsc-run': reference,
-      boot: () => invoke(client, cold, wishes.boot, {}),
-      restore: () => invoke(client, cold, wishes.restore, {}),
-      'restore-precreated': () => invoke(client, cold, wishes['restore-precreated'], {}),
-      warm: () => invoke(client, warm, undefined, {}),
-    }
-    const names = Object.keys(kinds) as (keyof typeof kinds)[]
-    const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<string, number[]>
+    const kinds = new Map<string, () => Promise<number>>([
+      ['runsc-run', reference],
+      ...cold.map((wish) => [wish, () => timed(client, names.cold, wish)] as const),
+      ['warm', () => timed(client, names.warm)],
+    ])
     // The first of each kind warms page caches, connections and compilers on both sides; it does not count.
-    for (const name of names) await kinds[name]()
+    await invoke(client, names.warm)
+    for (const kind of kinds.values()) {
+      await kind()
+      await delay(settleMs)
+    }
+    const samples = new Map([...kinds.keys()].map((name) => [name, [] as number[]]))
     for (let round = 0; round < rounds; round++) {
-      for (let index = 0; index < names.length; index++) {
-        const name = names[(index + round) % names.length] as keyof typeof kinds
-        samples[name]?.push(await kinds[name]())
-        // Tear-down of the last instance, and the refill of the created ones, are not this sample's.
-        await delay(250)
+      const order = [...kinds.keys()].map((_, index, all) => all[(index + round) % all.length] ?? '')
+      for (const name of order) {
+        samples.get(name)?.push((await kinds.get(name)?.()) ?? Number.NaN)
+        await delay(settleMs)
       }
       progress(`round ${round + 1} of ${rounds}`)
     }
-    const pss: Partial<Record<string, number>> = {}
-    for (const row of ['boot', 'restore', 'restore-precreated'] as const)
-      pss[row] = await extraPss(client, cold, row, agent.cgroupParent)
-    const referenceSamples = samples['runsc-run'] ?? []
+    const pss = new Map<string, number>()
+    for (const wish of cold) pss.set(wish, await extraPss(client, names.cold, wish, agent.cgroupParent))
+    const referenceSamples = samples.get('runsc-run') ?? []
     return {
       machine: describeMachine(agent.runscPath),
-      rows: names.map((name) => summarise(name, samples[name] ?? [], referenceSamples, pss[name] ?? null)),
+      rows: [...samples].map(([name, taken]) => summarise(name, taken, referenceSamples, pss.get(name) ?? null)),
     }
   } finally {
-    for (const name of [cold, warm])
-      await client.send(new DeleteFunctionCommand({ FunctionName: name })).catch(() => undefined)
+    for (const FunctionName of Object.values(names))
+      await client.send(new DeleteFunctionCommand({ FunctionName })).catch(() => undefined)
     cleanReference(workDir)
     rmSync(codeDir, { recursive: true, force: true })
   }

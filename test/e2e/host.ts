@@ -1,0 +1,151 @@
+/** What an end-to-end test may look at and do to the machine of its scratch installation; its own processes only. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { vi } from 'vitest'
+import type { GatewayConfig } from '../../services/gateway/config.ts'
+import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
+import type { SchedulerConfig } from '../../services/scheduler/config.ts'
+import { cgroupDirs } from '../../stacks/host-scripts/leftovers.ts'
+import { processesOf } from '../../stacks/host-scripts/processes.ts'
+import type { Installation } from './installation.ts'
+
+interface Configs {
+  gateway: GatewayConfig
+  scheduler: SchedulerConfig
+  'node-agent': NodeAgentConfig
+}
+export type NodeService = keyof Configs
+export type Service = NodeService | 'nats'
+export const services: readonly Service[] = ['nats', 'gateway', 'scheduler', 'node-agent']
+
+const configFile = ({ stateDir }: Installation, service: NodeService): string =>
+  join(stateDir, 'services', service, 'config.json')
+
+export const configOf = <S extends NodeService>(target: Installation, service: S): Configs[S] =>
+  JSON.parse(readFileSync(configFile(target, service), 'utf8')) as Configs[S]
+
+/** A request to a service's own port, with the token of the installation. */
+export const serviceRequest = (target: Installation, service: NodeService, path: string): Promise<Response> => {
+  const { listen, internalToken } = configOf(target, service)
+  return fetch(`http://127.0.0.1:${listen.port}${path}`, { headers: { authorization: `Bearer ${internalToken}` } })
+}
+
+export const isReady = async (target: Installation, service: NodeService): Promise<boolean> =>
+  serviceRequest(target, service, '/readyz').then(
+    (reply) => reply.ok,
+    () => false,
+  )
+
+/** Value of a metric without labels, or the sum over all of them. */
+export const metricOf = async (target: Installation, service: NodeService, name: string): Promise<number> => {
+  const text = await (await serviceRequest(target, service, '/metrics')).text()
+  const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map((match) =>
+    Number(match[1]),
+  )
+  return values.reduce((sum, value) => sum + value, 0)
+}
+
+export const pidOf = ({ stateDir, runDir }: Installation, service: Service): number => {
+  const found = processesOf({ stateDir, runDir }, service).filter(({ role }) => role === 'service')
+  const [first] = found
+  if (!first || found.length > 1) throw new Error(`${found.length} processes of ${service}`)
+  return first.info.pid
+}
+
+/** Resolves when the supervisor has started another process, and it is ready. */
+export const restartService = async (target: Installation, service: Service, signal: NodeJS.Signals): Promise<void> => {
+  const before = pidOf(target, service)
+  process.kill(before, signal)
+  await vi.waitFor(
+    () => {
+      if (pidOf(target, service) === before) throw new Error(`${service} runs still`)
+    },
+    {
+      timeout: 60_000,
+      interval: 50,
+    },
+  )
+  await allReady(target)
+}
+
+export const allReady = (target: Installation): Promise<void> =>
+  vi.waitFor(
+    async () => {
+      for (const service of ['gateway', 'scheduler', 'node-agent'] as const)
+        if (!(await isReady(target, service))) throw new Error(`${service} is not ready`)
+      const { nodes } = (await (await serviceRequest(target, 'scheduler', '/v1/nodes')).json()) as {
+        nodes: { accepting: boolean }[]
+      }
+      if (!nodes.some(({ accepting }) => accepting)) throw new Error('no node accepts work')
+    },
+    { timeout: 60_000, interval: 100 },
+  )
+
+/** Runs `use` on an agent whose configuration was changed, and puts the old one back. */
+export const withAgentConfig = async (
+  target: Installation,
+  change: (config: NodeAgentConfig) => NodeAgentConfig,
+  use: () => Promise<void>,
+): Promise<void> => {
+  const file = configFile(target, 'node-agent')
+  const original = readFileSync(file, 'utf8')
+  writeFileSync(file, JSON.stringify(change(JSON.parse(original) as NodeAgentConfig)))
+  try {
+    await restartService(target, 'node-agent', 'SIGTERM')
+    await use()
+  } finally {
+    writeFileSync(file, original)
+    await restartService(target, 'node-agent', 'SIGTERM')
+  }
+}
+
+const namesIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [])
+
+/** What is on the machine and belongs to no instance that the agent reports, and to no sandbox that was created ahead. */
+export const leftoversOf = async (target: Installation): Promise<string[]> => {
+  const { installation, runDir } = target
+  const groups = cgroupDirs(installation).map((dir) =>
+    readdirSync(dir, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])),
+  )
+  const states = namesIn(join(runDir, 'runsc')).flatMap(
+    (name) => /^([0-9a-f]+)_sandbox:.*\.state$/.exec(name)?.[1] ?? [],
+  )
+  const places = [namesIn(join(runDir, 'i')), states, ...groups]
+  const all = new Set(places.flat())
+  const partial = [...all].filter((id) => !places.every((place) => place.includes(id)))
+  const { runtimes, precreatedSandboxes } = configOf(target, 'node-agent')
+  const ahead = precreatedSandboxes * Object.values(runtimes).filter((runtime) => runtime.checkpointPath).length
+  const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
+  const surplus = all.size - instances.length - ahead
+  return [
+    ...partial,
+    ...(surplus > 0 ? [`${all.size} sandboxes for ${instances.length} instances, ${ahead} ahead`] : []),
+  ]
+}
+
+/** A connection of the gateway's user. The caller closes it. */
+export const natsOf = async (target: Installation): Promise<NatsConnection> => {
+  const { servers, user, password } = configOf(target, 'gateway').nats
+  return connect({ servers, user, pass: password })
+}
+
+/** All messages of the subject that are in the stream now, oldest first. */
+export const storedMessages = async <T>(target: Installation, stream: string, subject: string): Promise<T[]> => {
+  const connection = await natsOf(target)
+  try {
+    const info = await (await jetstreamManager(connection)).streams.info(stream, { subjects_filter: subject })
+    let left = Object.values(info.state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
+    const found: T[] = []
+    if (left === 0) return found
+    const consumer = await jetstream(connection).consumers.get(stream, { filter_subjects: [subject] })
+    for await (const message of await consumer.consume()) {
+      found.push(message.json<T>())
+      if (--left === 0) break
+    }
+    return found
+  } finally {
+    await connection.close()
+  }
+}
