@@ -1,14 +1,11 @@
 /** One service as one file. The same sources give the same bytes, and so the same digest. */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { build } from 'esbuild'
 
 export interface Bundle {
   /** First 16 hex digits of the SHA-256. */
   readonly digest: string
-  /** In the cache. */
-  readonly path: string
+  readonly code: string
 }
 
 /** Dependencies in CommonJS ask for these at run time. */
@@ -19,7 +16,8 @@ const banner = [
   `const __dirname = import.meta.dirname`,
 ].join('\n')
 
-export const bundleService = async (entryPoint: string, root: string, cacheDir: string): Promise<Bundle> => {
+/** In memory only: a preview bundles as well, and leaves no trace. @throws esbuild's errors with file and line. */
+export const bundleService = async (entryPoint: string, root: string): Promise<Bundle> => {
   const { outputFiles } = await build({
     entryPoints: [entryPoint],
     absWorkingDir: root,
@@ -34,15 +32,7 @@ export const bundleService = async (entryPoint: string, root: string, cacheDir: 
     legalComments: 'none',
     logLevel: 'silent',
   })
-  const contents = outputFiles[0]?.contents
-  if (!contents) throw new Error(`${entryPoint}: the bundler made no file`)
-  const digest = createHash('sha256').update(contents).digest('hex').slice(0, 16)
-  const path = join(cacheDir, 'bundles', `${digest}.mjs`)
-  if (!existsSync(path)) {
-    mkdirSync(join(cacheDir, 'bundles'), { recursive: true })
-    const partial = `${path}.${process.pid}`
-    writeFileSync(partial, contents)
-    renameSync(partial, path)
-  }
-  return { digest, path }
+  const code = outputFiles[0]?.text
+  if (code === undefined) throw new Error(`${entryPoint}: the bundler made no file`)
+  return { digest: createHash('sha256').update(code).digest('hex').slice(0, 16), code }
 }

@@ -50,6 +50,9 @@ export const StackConfig = Type.Object(
 )
 export type StackConfig = Static<typeof StackConfig>
 
+/** The gateway's own default (`services/gateway/config.ts`); browsers and curl resolve it to this machine. */
+export const functionUrlDomain = 'lambda-url.localhost'
+
 /** The message lists every key at fault, one a line. */
 export class StackConfigError extends Error {
   override readonly name = 'StackConfigError'

@@ -7,6 +7,7 @@
  */
 import { local } from '@pulumi/command'
 import * as pulumi from '@pulumi/pulumi'
+import { ownerVariable } from './host-scripts/processes.ts'
 
 export interface HostCommand {
   /** Absolute path of the script on the host. */
@@ -15,8 +16,9 @@ export interface HostCommand {
   readonly create: readonly string[]
   /** Arguments that take it away; absent: nothing is to be done. */
   readonly delete?: readonly string[]
+  /** A secret in it makes input and result secret, and so encrypted in the state. */
   readonly input?: pulumi.Input<unknown>
-  /** A change makes a new thing and then takes the old one away. */
+  /** A change replaces the thing. */
   readonly triggers?: pulumi.Input<string>[]
 }
 
@@ -34,6 +36,12 @@ export const resultOf = <T>(resource: HostResult): pulumi.Output<T> =>
 
 /** This machine. Scripts run on the Node.js that runs the program. */
 export class LocalHost implements Host {
+  readonly #installation: string
+
+  constructor(installation: string) {
+    this.#installation = installation
+  }
+
   run(name: string, command: HostCommand, options: pulumi.CustomResourceOptions): local.Command {
     const line = (args: readonly string[]) => [process.execPath, command.script, ...args].map(quote).join(' ')
     return new local.Command(
@@ -41,10 +49,15 @@ export class LocalHost implements Host {
       {
         create: line(command.create),
         ...(command.delete ? { delete: line(command.delete) } : {}),
-        ...(command.input === undefined ? {} : { stdin: pulumi.secret(pulumi.jsonStringify(command.input)) }),
+        ...(command.input === undefined ? {} : { stdin: pulumi.jsonStringify(command.input) }),
         ...(command.triggers ? { triggers: command.triggers } : {}),
-        // The engine's passphrase stops here.
-        environment: { PULUMI_CONFIG_PASSPHRASE: '', PULUMI_CONFIG_PASSPHRASE_FILE: '' },
+        environment: {
+          // Whoever cleans up after a killed engine finds its commands by this.
+          [ownerVariable]: this.#installation,
+          // The engine's passphrase stops here.
+          PULUMI_CONFIG_PASSPHRASE: '',
+          PULUMI_CONFIG_PASSPHRASE_FILE: '',
+        },
       },
       options,
     )

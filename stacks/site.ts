@@ -1,5 +1,6 @@
 /** What every component needs to know of where it is: the host, its configuration, where the scripts lie. */
 import { join } from 'node:path'
+import type * as pulumi from '@pulumi/pulumi'
 import type { StackConfig } from './config.ts'
 import type { Host } from './host.ts'
 
@@ -19,4 +20,13 @@ export const createSite = (host: Host, config: StackConfig, repoRoot: string): S
   repoRoot,
   script: (name) => join(repoRoot, 'stacks', 'host-scripts', name),
   serviceDir: (name) => join(config.stateDir, 'services', name),
+})
+
+/** Options of a thing that lies in the installation's directories: when these move, it goes before they do. */
+export const movesWith = (
+  { config }: Site,
+  options: pulumi.CustomResourceOptions,
+): { readonly triggers: string[]; readonly options: pulumi.CustomResourceOptions } => ({
+  triggers: [config.installation, config.stateDir, config.runDir],
+  options: { ...options, deleteBeforeReplace: true },
 })

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
+import { functionUrlDomain } from '../config.ts'
 import type { Site } from '../site.ts'
 import type { Credentials } from './credentials.ts'
 import type { NatsServer } from './nats-server.ts'
@@ -15,16 +16,16 @@ export interface GatewayArgs {
 
 /** Where every request enters: the Lambda API and function URLs. */
 export class Gateway extends pulumi.ComponentResource {
-  /** As clients reach it; known once it is ready. */
-  readonly url: pulumi.Output<string>
+  /** As clients reach it. */
+  readonly url: string
 
   constructor(site: Site, args: GatewayArgs, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Gateway', 'gateway', {}, options)
     const { gatewayPort: port, publicUrl } = site.config
     const config = gatewayConfig(site, args)
-    const ownedPaths = [stagingDir(site)]
-    const running = runNodeService('gateway', site, { config, port, graceMs: 35_000, privileges: 'none', ownedPaths }, this)
-    this.url = running.apply(() => publicUrl)
+    const service = { config, port, graceMs: 35_000, privileges: 'none', ownedPaths: [stagingDir(site)] } as const
+    runNodeService('gateway', site, service, this, [args.nats, args.scheduler])
+    this.url = publicUrl
     this.registerOutputs({ url: this.url })
   }
 }
@@ -35,16 +36,22 @@ const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway',
 const gatewayConfig = (
   site: Site,
   { credentials, nats, scheduler }: GatewayArgs,
-): pulumi.Output<Omit<GatewayConfig, 'limits' | 'urlDomain' | 'asyncWorkers'>> => {
+): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
   const { internalToken, accessKeyId, secretAccessKey } = credentials
   return pulumi
-    .all({ internalToken, accessKeyId, secretAccessKey, natsConfig: nats.configFor('gateway'), schedulerUrl: scheduler.url })
+    .output({
+      internalToken,
+      accessKeyId,
+      secretAccessKey,
+      natsConfig: nats.configFor('gateway'),
+    })
     .apply((known) => ({
       listen: { host: listenHost, port: gatewayPort },
       publicUrl,
+      urlDomain: functionUrlDomain,
       region,
-      schedulerUrl: known.schedulerUrl,
+      schedulerUrl: scheduler.url,
       internalToken: known.internalToken,
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],

@@ -28,7 +28,7 @@ ${Object.entries(passwords)
 
 /** What everything shared lies in: registry, code, queues, records. */
 export class NatsServer extends pulumi.ComponentResource {
-  readonly #url: pulumi.Output<string>
+  readonly #url: string
   readonly #credentials: Credentials
 
   constructor(site: Site, credentials: Credentials, options: pulumi.ComponentResourceOptions = {}) {
@@ -36,7 +36,7 @@ export class NatsServer extends pulumi.ComponentResource {
     const { natsPort, stateDir, cacheDir } = site.config
     const storeDir = join(stateDir, 'nats')
     const configFile = join(site.serviceDir('nats'), 'nats-server.conf')
-    const { running } = new SupervisedService(
+    new SupervisedService(
       'nats',
       site,
       {
@@ -45,7 +45,7 @@ export class NatsServer extends pulumi.ComponentResource {
           {
             path: configFile,
             content: pulumi
-              .all(credentials.natsPasswords)
+              .output(credentials.natsPasswords)
               .apply((passwords) => natsServerConfig(natsPort, storeDir, passwords)),
           },
         ],
@@ -54,17 +54,16 @@ export class NatsServer extends pulumi.ComponentResource {
         graceMs: 15_000,
         privileges: 'none',
       },
-      { parent: this },
+      { parent: this, dependsOn: options.dependsOn ?? [] },
     )
     this.#credentials = credentials
-    this.#url = running.apply(() => `nats://127.0.0.1:${natsPort}`)
+    this.#url = `nats://127.0.0.1:${natsPort}`
     this.registerOutputs({ url: this.#url })
   }
 
-  /** What a service connects with. Known once the server takes connections. */
+  /** What a service connects with. */
   configFor(name: NatsUser): pulumi.Output<NatsConfig> {
-    return pulumi
-      .all([this.#url, this.#credentials.natsPasswords[name]])
-      .apply(([url, password]) => ({ servers: [url], user: name, password, replicas: 1 }))
+    const servers = [this.#url]
+    return this.#credentials.natsPasswords[name].apply((password) => ({ servers, user: name, password, replicas: 1 }))
   }
 }

@@ -28,40 +28,19 @@ export interface NodeAgentArgs {
 /** The node of this host: its gateway, its scheduler, its sandboxes. */
 export class NodeAgent extends pulumi.ComponentResource {
   readonly nodeId: string
-  /** The node's id, known once the agent is ready. */
-  readonly running: pulumi.Output<string>
 
   constructor(site: Site, args: NodeAgentArgs, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:NodeAgent', 'node-agent', {}, options)
     const { nodeAgentPort: port, installation } = site.config
     this.nodeId = `${installation}-1`
-    const leftovers = removeLeftoversAtTheEnd(site, this)
     const config = nodeAgentConfig(site, this.nodeId, args, buildAddon(site, this))
-    const after = pulumi.all([config, leftovers.stdout]).apply(([value]) => value)
-    const ownedPaths = [agentDir(site)]
-    const service = { config: after, port, graceMs: 35_000, privileges: 'root', ownedPaths } as const
-    const running = runNodeService('node-agent', site, { ...service, ownedPaths }, this)
-    this.running = running.apply(() => this.nodeId)
-    this.registerOutputs({ nodeId: this.nodeId, running: this.running })
+    const service = { config, port, graceMs: 35_000, privileges: 'root', ownedPaths: [agentDir(site)] } as const
+    runNodeService('node-agent', site, service, this, [args.nats])
+    this.registerOutputs({ nodeId: this.nodeId })
   }
 }
 
 const agentDir = (site: Site): string => join(site.config.stateDir, 'node-agent')
-
-/** Does nothing until the stack goes; then, after the agent, it removes what a killed agent may have left. */
-const removeLeftoversAtTheEnd = (site: Site, parent: pulumi.Resource) => {
-  const { installation, stateDir, runDir } = site.config
-  return site.host.run(
-    'node-leftovers',
-    {
-      script: site.script('leftovers.ts'),
-      create: ['keep'],
-      delete: ['remove-sandboxes'],
-      input: { installation, stateDir, runDir },
-    },
-    { parent },
-  )
-}
 
 const buildAddon = (site: Site, parent: pulumi.Resource): pulumi.Output<string> => {
   const build = site.host.run(
@@ -85,7 +64,7 @@ const nodeAgentConfig = (
 ): pulumi.Output<Omit<NodeAgentConfig, 'limits'>> => {
   const { config } = site
   return pulumi
-    .all({
+    .output({
       internalToken: credentials.internalToken,
       natsConfig: nats.configFor('node-agent'),
       addonPath,

@@ -12,19 +12,23 @@ export interface NodeServiceArgs<Config> {
   readonly port: number
   readonly graceMs: number
   readonly privileges: ServiceSpec['privileges']
-  readonly ownedPaths?: string[]
+  readonly ownedPaths?: readonly string[]
 }
 
-/** @returns the service's name, known once it is ready. */
+/**
+ * Children of `parent`. They wait for what `dependsOn` names, and whoever depends on `parent` waits for them: the order is said
+ * with resources and not with outputs, so that a preview of one service's change shows that service alone.
+ */
 export const runNodeService = <Config>(
   name: 'gateway' | 'scheduler' | 'node-agent',
   site: Site,
   args: NodeServiceArgs<Config>,
   parent: pulumi.Resource,
-): pulumi.Output<string> => {
-  const bundle = new ServiceBundle(name, site, { parent })
+  dependsOn: pulumi.Resource[],
+): void => {
+  const bundle = new ServiceBundle(name, site, { parent, dependsOn })
   const configFile = join(site.serviceDir(name), 'config.json')
-  const service = new SupervisedService(
+  new SupervisedService(
     name,
     site,
     {
@@ -35,7 +39,6 @@ export const runNodeService = <Config>(
       graceMs: args.graceMs,
       privileges: args.privileges,
     },
-    { parent },
+    { parent, dependsOn: [bundle, ...dependsOn] },
   )
-  return service.running
 }

@@ -7,8 +7,7 @@ import { runNodeService } from './node-service.ts'
 
 /** Answers placement requests. */
 export class Scheduler extends pulumi.ComponentResource {
-  /** Known once the scheduler is ready. */
-  readonly url: pulumi.Output<string>
+  readonly url: string
 
   constructor(site: Site, credentials: Credentials, nats: NatsServer, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Scheduler', 'scheduler', {}, options)
@@ -24,8 +23,8 @@ export class Scheduler extends pulumi.ComponentResource {
           logLevel,
         }),
       )
-    const running = runNodeService('scheduler', site, { config, port, graceMs: 15_000, privileges: 'none' }, this)
-    this.url = running.apply(() => `http://127.0.0.1:${port}`)
+    runNodeService('scheduler', site, { config, port, graceMs: 15_000, privileges: 'none' }, this, [nats])
+    this.url = `http://127.0.0.1:${port}`
     this.registerOutputs({ url: this.url })
   }
 }

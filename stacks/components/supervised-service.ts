@@ -1,6 +1,6 @@
 import * as pulumi from '@pulumi/pulumi'
 import type { ServiceSpec } from '../host-scripts/service-spec.ts'
-import type { Site } from '../site.ts'
+import { movesWith, type Site } from '../site.ts'
 
 export interface SupervisedServiceArgs {
   /** First word absolute. */
@@ -17,23 +17,21 @@ export interface SupervisedServiceArgs {
 
 /** A process that the host's supervisor keeps running. Exists once it is ready; an update restarts it if anything differs. */
 export class SupervisedService extends pulumi.ComponentResource {
-  /** The service's name, known once it is ready: what depends on it waits. */
-  readonly running: pulumi.Output<string>
-
   constructor(name: string, site: Site, args: SupervisedServiceArgs, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:SupervisedService', name, {}, options)
     const { installation, stateDir, readyTimeoutMs } = site.config
-    const process = site.host.run(
+    const moves = movesWith(site, { parent: this, dependsOn: options.dependsOn ?? [] })
+    site.host.run(
       `${name}-process`,
       {
         script: site.script('service.ts'),
         create: ['ensure'],
         delete: ['remove'],
         input: { name, installation, stateDir, readyTimeoutMs, ...args },
+        triggers: moves.triggers,
       },
-      { parent: this },
+      moves.options,
     )
-    this.running = process.stdout.apply(() => name)
-    this.registerOutputs({ running: this.running })
+    this.registerOutputs({})
   }
 }

@@ -1,12 +1,14 @@
 /**
- * Removes what an installation left on the machine, whatever happened to it: processes, sandboxes, control groups, mounts and
- * its run directory. Idempotent; needs no state.
+ * What an installation has on the machine.
  *
- *   leftovers.ts remove          input: {installation, stateDir, runDir}
+ *   leftovers.ts prepare   makes its directories
+ *   leftovers.ts remove    removes all of it, whatever happened before: processes, sandboxes, control groups, mounts, files
+ *
+ * Input: {installation, stateDir, runDir}. Both are idempotent and need no state.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Type, type Static } from 'typebox'
 import { readInput } from './input.ts'
@@ -79,10 +81,29 @@ export const removeLeftovers = async ({ installation, stateDir, runDir }: Instal
   await killAll(() => processesOf({ stateDir, runDir }))
   await removeCgroups(installation)
   for (const point of mountsBelow([stateDir, runDir])) execFileSync('umount', ['-l', point])
-  rmSync(runDir, { recursive: true, force: true })
+  for (const dir of [runDir, stateDir]) {
+    rmSync(dir, { recursive: true, force: true })
+    removeIfEmpty(dirname(dir))
+  }
+}
+
+/** The directory that the installations of a machine share, after its last one. */
+const removeIfEmpty = (dir: string): void => {
+  if (basename(dir) !== 'forkyard') return
+  try {
+    rmdirSync(dir)
+  } catch {
+    // Not empty, or gone.
+  }
+}
+
+const prepare = ({ stateDir, runDir }: InstallationRef): void => {
+  for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 }
 
 if (import.meta.main) {
-  if (process.argv[2] !== 'remove') throw new Error('usage: leftovers.ts remove')
-  await removeLeftovers(readInput(InstallationRef))
+  const verbs: Readonly<Record<string, (ref: InstallationRef) => unknown>> = { prepare, remove: removeLeftovers }
+  const verb = verbs[process.argv[2] ?? '']
+  if (!verb) throw new Error('usage: leftovers.ts prepare|remove')
+  await verb(readInput(InstallationRef))
 }

@@ -3,6 +3,9 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
+/** In the environment of every command that runs for an installation, and of what these start, but of no service. */
+export const ownerVariable = 'FORKYARD_INSTALLATION'
+
 export interface ProcessInfo {
   readonly pid: number
   readonly argv: readonly string[]

@@ -1,6 +1,6 @@
 /** Services as units of systemd, named `forkyard-<installation>-<name>.service`. Logs go to the journal. */
 import { execFile } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ServiceSpec } from './service-spec.ts'
@@ -10,7 +10,9 @@ import { writeFileIfChanged } from './write-file.ts'
 const exec = promisify(execFile)
 const unitDir = '/etc/systemd/system'
 
-export const unitName = ({ installation, name }: ServiceSpec): string => `forkyard-${installation}-${name}.service`
+const serviceNames = ['nats', 'scheduler', 'gateway', 'node-agent']
+
+export const unitName = ({ installation, name }: Pick<ServiceSpec, 'installation' | 'name'>): string => `forkyard-${installation}-${name}.service`
 
 /** Quoted for `ExecStart`: no variables, no specifiers. */
 const word = (text: string): string =>
@@ -71,3 +73,18 @@ export class SystemdSupervisor implements Supervisor {
     return stdout.trimEnd()
   }
 }
+
+/** Every unit of an installation, known to anybody or not. Idempotent; nothing where there is no systemd. */
+export const removeUnits = async (installation: string): Promise<void> => {
+  if (!existsSync(unitDir)) return
+  const units = readdirSync(unitDir).filter((file) => isUnitOf(installation, file))
+  for (const unit of units) {
+    await exec('systemctl', ['disable', '--quiet', '--now', unit])
+    rmSync(join(unitDir, unit))
+  }
+  if (units.length > 0) await exec('systemctl', ['daemon-reload'])
+}
+
+/** Installation `a` does not own the units of `a-b`: no service's name has a dash before one of these. */
+export const isUnitOf = (installation: string, file: string): boolean =>
+  serviceNames.some((name) => file === unitName({ installation, name }))

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 const current = (path: string): string | undefined => {
@@ -17,4 +17,14 @@ export const writeFileIfChanged = (path: string, content: string, mode = 0o600):
   writeFileSync(partial, content, { mode })
   renameSync(partial, path)
   return true
+}
+
+/** With its directory, unless others have files there. */
+export const removeFile = (path: string): void => {
+  rmSync(path, { force: true })
+  try {
+    rmdirSync(dirname(path))
+  } catch {
+    // Not empty, or gone.
+  }
 }

@@ -1,0 +1,126 @@
+/** A stack's whole life: up, repair, down. The same code for the local stack and for the scratch stacks of the tests. */
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
+import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
+import { removeUnits } from '../stacks/host-scripts/systemd.ts'
+import { dropStaleLocks } from './engine-locks.ts'
+import { enginePath, openStack, runEngine } from './engine.ts'
+import { missingFiles } from './missing-files.ts'
+import { withLock } from './lock.ts'
+import { endOrphans } from './orphans.ts'
+import { configFile, findPremises, recordFile, recordPremises, stateFile, type Place } from './place.ts'
+import { cacheDir, repoRoot } from './setup/paths.ts'
+import { run } from './setup/run.ts'
+
+export type Report = (line: string) => void
+
+/** By kind of change: `{"unchanged": 40}` is a run that changed nothing. */
+export type Changes = Readonly<Record<string, number>>
+
+export interface UpResult {
+  readonly config: StackConfig
+  readonly changes: Changes
+}
+
+const locked = <T>(place: Place, report: Report, action: () => Promise<T>): Promise<T> =>
+  withLock(place.engineDir, action, () => report('waiting for another run on this stack'))
+
+const owners = (place: Place): string[] => [place.stack, findPremises(place).installation]
+
+/** Idempotent. @throws CommandError with the engine's diagnostics, StackConfigError. */
+export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
+  locked(place, report, async () => {
+    dropStaleLocks(place)
+    await endOrphans(owners(place))
+    await openStack(place)
+    const config = await readConfig(place)
+    recordPremises(place, config)
+    // What is down is started before the engine looks, which knows only what it did itself. A service that cannot start may
+    // be what this very run mends.
+    const broken = await repair(config.stateDir).catch((error: Error) => error)
+    const changes = await deploy(place, report)
+    if (broken) await repair(config.stateDir)
+    return { config, changes }
+  })
+
+const stackArgs = (place: Place): string[] => ['--stack', place.stack, '--config-file', configFile(place)]
+
+const readConfig = async (place: Place): Promise<StackConfig> => {
+  const text = await runEngine(place, ['config', '--json', '--show-secrets', ...stackArgs(place)])
+  const entries = Object.entries(JSON.parse(text) as Record<string, { value: string }>)
+  const raw = Object.fromEntries(entries.map(([key, { value }]) => [key, value]))
+  return parseStackConfig(raw, surroundings(place.stack, cacheDir()))
+}
+
+/** Starts every service that should run and does not. */
+const repair = async (stateDir: string): Promise<void> => {
+  const script = join(repoRoot, 'stacks', 'host-scripts', 'service.ts')
+  await run(process.execPath, [script, 'repair', stateDir])
+}
+
+const deploy = async (place: Place, report: Report): Promise<Changes> => {
+  const lost = missingFiles(readFileSync(stateFile(place), 'utf8'))
+  const output = await runEngine(
+    place,
+    [
+      'up',
+      '--yes',
+      '--skip-preview',
+      '--suppress-outputs',
+      '--suppress-progress',
+      ...stackArgs(place),
+      ...lost.flatMap((urn) => ['--replace', urn]),
+    ],
+    { onLine: report },
+  )
+  return changesOf(output)
+}
+
+/** From the engine's summary: lines such as `    + 5 created` and `    12 unchanged` below `Resources:`. */
+export const changesOf = (output: string): Changes => {
+  const [, summary = ''] = output.split(/^Resources:\n/m)
+  const lines = summary.split('\n\n')[0]?.matchAll(/^\s+(?:\S+ )?(\d+) (\w[\w ]*)$/gm) ?? []
+  return Object.fromEntries([...lines].map(([, count, kind]) => [kind ?? '', Number(count)]))
+}
+
+/** Ends with nothing left, also without engine, state or running services. Idempotent. */
+export const takeDown = (place: Place, report: Report): Promise<void> =>
+  locked(place, report, async () => {
+    dropStaleLocks(place)
+    await endOrphans(owners(place))
+    if (existsSync(stateFile(place)) && existsSync(enginePath())) await destroyWithEngine(place, report)
+    const premises = findPremises(place)
+    await removeUnits(premises.installation)
+    await removeLeftovers(premises)
+    removeEngineFiles(place)
+  })
+
+/** In peace: services drain. What this leaves, for whatever reason, is removed by force afterwards. */
+const destroyWithEngine = async (place: Place, report: Report): Promise<void> => {
+  try {
+    await openStack(place)
+    const quiet = ['--yes', '--skip-preview', '--suppress-progress', '--suppress-outputs']
+    await runEngine(place, ['destroy', ...quiet, ...stackArgs(place)], { onLine: report })
+  } catch (error) {
+    report(`the engine could not take it down, removing it directly: ${(error as Error).message}`)
+  }
+}
+
+/** The backend and its passphrase belong to all stacks of the user: they go with the last one. */
+const removeEngineFiles = (place: Place): void => {
+  const { engineDir } = place
+  const state = stateFile(place)
+  const files = [state, `${state}.bak`, `${state}.attrs`, `${state}.attrs.bak`, configFile(place), recordFile(place)]
+  for (const file of files) rmSync(file, { force: true })
+  if (hasStacks(dirname(state))) return
+  rmSync(engineDir, { recursive: true, force: true })
+  try {
+    rmdirSync(dirname(engineDir))
+  } catch {
+    // Another installation is there, or it is gone.
+  }
+}
+
+const hasStacks = (dir: string): boolean =>
+  existsSync(dir) && readdirSync(dir).some((file) => file.endsWith('.json'))
