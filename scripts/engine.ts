@@ -6,23 +6,25 @@ import { delimiter, join } from 'node:path'
 import { ownerVariable } from '../stacks/host-scripts/processes.ts'
 import { writeFileIfChanged } from '../stacks/host-scripts/write-file.ts'
 import { configFile, findPremises, passphraseFile, stateFile, type Place } from './place.ts'
-import { cacheDir, pulumiHome, repoRoot } from './setup/paths.ts'
+import { cacheDir, pulumiHome, repoRoot, toolDir, toolPath } from './setup/paths.ts'
 import { run, type RunOptions } from './setup/run.ts'
 
-export const enginePath = (): string => join(pulumiHome(), 'bin', 'pulumi')
+export const enginePath = (): string => toolPath('pulumi')
 
 /** What a shell needs for the same engine and the same state. */
 export const engineVariables = (place: Place): Readonly<Record<string, string>> => ({
   PULUMI_HOME: pulumiHome(),
   PULUMI_BACKEND_URL: `file://${place.engineDir}`,
   PULUMI_CONFIG_PASSPHRASE_FILE: passphraseFile(place),
+  PULUMI_STACK: place.stack,
   PULUMI_SKIP_UPDATE_CHECK: 'true',
   PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: 'true',
+  PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS: 'true',
   FORKYARD_CACHE: cacheDir(),
 })
 
 /** First the project's Node.js 24 (the language host starts `node` by name), then the engine and its hosts. */
-export const enginePathPrefix = (): string[] => [join(repoRoot, 'node_modules', '.bin'), join(pulumiHome(), 'bin')]
+export const enginePathPrefix = (): string[] => [join(repoRoot, 'node_modules', '.bin'), toolDir('pulumi')]
 
 export const engineEnv = (place: Place): NodeJS.ProcessEnv => {
   const { PULUMI_CONFIG_PASSPHRASE: _, NODE_OPTIONS: __, ...env } = process.env

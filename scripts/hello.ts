@@ -27,7 +27,13 @@ export const sayHello = async (stateDir: string): Promise<Greeting> => {
   const { version } = await deploy(lambdaClient(connection), functionName, project, bundle, zip)
   const parts: Uint8Array[] = []
   const payload = Buffer.from(JSON.stringify({ name: 'Forkyard' }))
-  const call = { functionName, payload, tail: false, mode: 'sync', write: (bytes: Uint8Array) => void parts.push(bytes) } as const
+  const call = {
+    functionName,
+    payload,
+    tail: false,
+    mode: 'sync',
+    write: (bytes: Uint8Array) => void parts.push(bytes),
+  } as const
   const { functionError, serverTiming } = await invoke(lambdaClient(connection, 1), call)
   const answer = Buffer.concat(parts).toString()
   if (functionError || !answer.includes('Hello, Forkyard!')) throw new Error(`examples/hello answered ${answer}`)

@@ -10,9 +10,7 @@ interface State {
 /** @returns URNs of the commands whose result names a path (`imagePath`, `addonPath`, ...) that does not exist. */
 export const missingFiles = (stateText: string, exists: (path: string) => boolean = existsSync): string[] => {
   const resources = (JSON.parse(stateText) as State).checkpoint?.latest?.resources ?? []
-  return resources
-    .filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path)))
-    .map(({ urn }) => urn)
+  return resources.filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path))).map(({ urn }) => urn)
 }
 
 const pathsIn = (stdout: unknown): string[] => {

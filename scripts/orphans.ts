@@ -9,7 +9,7 @@ export const isOwned = (environ: string, owners: readonly string[]): boolean =>
 /** This process and what it descends from: a user's shell may carry the variable. */
 const ancestry = (): Set<number> => {
   const line = new Set<number>()
-  for (let pid = process.pid; pid > 1 && !line.has(pid); ) {
+  for (let pid = process.pid; pid > 1 && !line.has(pid);) {
     line.add(pid)
     const stat = readProcFile(pid, 'stat') ?? ''
     pid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0)

@@ -5,41 +5,79 @@ export type Report = (line: string) => void
 
 export interface Step {
   readonly title: string
-  /** Why there is nothing to do; the step is shown as skipped then. */
-  readonly skip?: (() => string | false | Promise<string | false>) | undefined
   /** Reports what happens right now; what it returns is added to the title. */
   readonly run: (report: Report) => Promise<string | void>
+}
+
+/** Steps one after another, or `atOnce` at a time. */
+export interface Lane {
+  readonly title: string
+  readonly steps: readonly Step[]
+  readonly atOnce?: number
 }
 
 const plainIntervalMs = 15_000
 
 /** A log of every line of a build is no use to anybody: without a terminal, one line in so many seconds. */
-const reporterOf = (write: (line: string) => void, isTty = process.stdout.isTTY): Report => {
+const reporterOf = (write: (line: string) => void): Report => {
   let last = -Infinity
   return (line) => {
-    if (!isTty && performance.now() - last < plainIntervalMs) return
+    if (!process.stdout.isTTY && performance.now() - last < plainIntervalMs) return
     last = performance.now()
     write(line)
   }
 }
 
-const toTask = ({ title, skip, run }: Step): ListrTask => ({
+/** The display has room for one line; the cause tells all. */
+class StepError extends Error {
+  override readonly name = 'StepError'
+
+  constructor(cause: unknown) {
+    super((cause instanceof Error ? cause.message : String(cause)).split('\n')[0], { cause })
+  }
+}
+
+/** All that is known of a failure, for the end of the output. */
+export const describeFailure = (error: unknown): string => {
+  if (error instanceof StepError) return describeFailure(error.cause)
+  return error instanceof Error ? error.message : String(error)
+}
+
+const toTask = ({ title, run }: Step): ListrTask => ({
   title,
-  ...(skip ? { skip } : {}),
   task: async (_, task) => {
     const from = performance.now()
-    const outcome = await run(reporterOf((line) => (task.output = line)))
+    const outcome = await run(reporterOf((line) => (task.output = line))).catch((error: unknown) => {
+      throw new StepError(error)
+    })
     const seconds = ((performance.now() - from) / 1000).toFixed(1)
     task.title = `${title}${outcome ? `: ${outcome}` : ''} (${seconds} s)`
   },
 })
 
-/** @param atOnce how many steps run side by side. The first failure ends the run; what still runs is waited for. */
-export const runSteps = async (steps: readonly Step[], atOnce = 1): Promise<void> => {
-  await new Listr(steps.map(toTask), {
-    concurrent: atOnce,
-    exitOnError: true,
-    rendererOptions: { collapseErrors: false, collapseSkips: true, showErrorMessage: false },
-    fallbackRenderer: 'simple',
-  }).run()
+const options = {
+  exitOnError: true,
+  rendererOptions: { collapseSubtasks: false, showErrorMessage: false },
+  fallbackRenderer: 'simple',
+} as const
+
+export const runSteps = async (steps: readonly Step[]): Promise<void> => {
+  await new Listr(steps.map(toTask), options).run()
+}
+
+/**
+ * Lanes run side by side; an empty one is not shown. A lane of one step at a time ends with its first failure, everything else
+ * is run; then the first failure is thrown.
+ */
+export const runLanes = async (lanes: readonly Lane[]): Promise<void> => {
+  const tasks = lanes
+    .filter(({ steps }) => steps.length > 0)
+    .map(({ title, steps, atOnce = 1 }): ListrTask => ({
+      title,
+      task: (_, task) => task.newListr(steps.map(toTask), { concurrent: atOnce, exitOnError: atOnce === 1 }),
+    }))
+  const all = new Listr(tasks, { ...options, concurrent: true, exitOnError: false, collectErrors: 'minimal' })
+  await all.run()
+  const [first] = all.errors
+  if (first) throw first.error
 }

@@ -22,7 +22,7 @@ const place = localPlace(named)
 const extra: string[] = []
 if (onStack.has(positionals[0] ?? '') && values['config-file'] === undefined) {
   await openStack(place)
-  extra.push('--config-file', configFile(place), ...(named ? [] : ['--stack', place.stack]))
+  extra.push('--config-file', configFile(place))
 }
 const child = spawn(enginePath(), [...args, ...extra], { stdio: 'inherit', env: engineEnv(place) })
 // A terminal sends these to the engine as well: it decides when to end.

@@ -80,7 +80,7 @@ const deploy = async (place: Place, report: Report): Promise<Changes> => {
 /** From the engine's summary: lines such as `    + 5 created` and `    12 unchanged` below `Resources:`. */
 export const changesOf = (output: string): Changes => {
   const [, summary = ''] = output.split(/^Resources:\n/m)
-  const lines = summary.split('\n\n')[0]?.matchAll(/^\s+(?:\S+ )?(\d+) (\w[\w ]*)$/gm) ?? []
+  const lines = summary.split('\n\n')[0]?.matchAll(/^\s+[^\s\d]*\s*(\d+) (\w[\w ]*)$/gm) ?? []
   return Object.fromEntries([...lines].map(([, count, kind]) => [kind ?? '', Number(count)]))
 }
 
@@ -122,5 +122,4 @@ const removeEngineFiles = (place: Place): void => {
   }
 }
 
-const hasStacks = (dir: string): boolean =>
-  existsSync(dir) && readdirSync(dir).some((file) => file.endsWith('.json'))
+const hasStacks = (dir: string): boolean => existsSync(dir) && readdirSync(dir).some((file) => file.endsWith('.json'))

@@ -4,7 +4,7 @@ import { ownerVariable } from '../stacks/host-scripts/processes.ts'
 import { exportLines } from './engine-shell.ts'
 import { sayHello, type Greeting } from './hello.ts'
 import { localPlace } from './place.ts'
-import { runSteps } from './progress.ts'
+import { describeFailure, runSteps } from './progress.ts'
 import { prepareMachine } from './setup/prepare.ts'
 import { bringUp, takeDown, type UpResult } from './stack.ts'
 
@@ -74,7 +74,7 @@ const main = async (): Promise<void> => {
 try {
   await main()
 } catch (error) {
-  process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`\n${describeFailure(error)}\n`)
   if (error instanceof TypeError) process.stderr.write(usage)
   process.exitCode = 1
 }

@@ -7,6 +7,7 @@ import { isAbsolute } from 'node:path'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { runtimeNames } from '../services/contracts/function.ts'
+import { describeProblem } from './config-problem.ts'
 
 const port = (value: number, description: string) =>
   Type.Integer({ minimum: 1, maximum: 65_535, default: value, description })
@@ -23,15 +24,28 @@ export const StackConfig = Type.Object(
     stateDir: path('What lasts: configuration, NATS data, logs. Default /var/lib/forkyard/<installation>'),
     // Socket paths end at 107 bytes; the node agent needs the rest.
     runDir: path('Sockets and sandboxes, on a tmpfs. Default /run/forkyard/<installation>', 50),
-    cacheDir: path('Tools and images. Default $FORKYARD_CACHE, else $XDG_CACHE_HOME/forkyard, else $HOME/.cache/forkyard'),
+    cacheDir: path(
+      'Tools and images. Default $FORKYARD_CACHE, else $XDG_CACHE_HOME/forkyard, else $HOME/.cache/forkyard',
+    ),
     listenHost: Type.String({ default: '127.0.0.1', description: 'Address on which the gateway listens' }),
     gatewayPort: port(9000, 'Port of the Lambda API and of function URLs'),
     schedulerPort: port(9001, 'Loopback port of the scheduler'),
     nodeAgentPort: port(9002, 'Loopback port of the node agent'),
     natsPort: port(9003, 'Loopback port of NATS'),
-    publicUrl: Type.String({ pattern: '^https?://', description: 'As clients reach the gateway. Default http://<listenHost>:<gatewayPort>' }),
-    region: Type.String({ pattern: '^[a-z0-9-]{1,32}$', default: 'us-east-1', description: 'Region in ARNs and signatures' }),
-    tenant: Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$', default: 'default', description: 'Tenant of the generated access key' }),
+    publicUrl: Type.String({
+      pattern: '^https?://',
+      description: 'As clients reach the gateway. Default http://<listenHost>:<gatewayPort>',
+    }),
+    region: Type.String({
+      pattern: '^[a-z0-9-]{1,32}$',
+      default: 'us-east-1',
+      description: 'Region in ARNs and signatures',
+    }),
+    tenant: Type.String({
+      pattern: '^[A-Za-z0-9-_]{1,64}$',
+      default: 'default',
+      description: 'Tenant of the generated access key',
+    }),
     runtimes: Type.Array(Type.Enum(runtimeNames), {
       minItems: 1,
       uniqueItems: true,
@@ -39,12 +53,27 @@ export const StackConfig = Type.Object(
       description: 'Runtimes that the node offers (JSON array)',
     }),
     checkpoints: Type.Boolean({ default: true, description: 'false: every start is a boot' }),
-    nodeMemoryMiB: Type.Integer({ minimum: 128, description: 'Sum of the memory of all instances, MiB. Default 60 % of the machine' }),
+    nodeMemoryMiB: Type.Integer({
+      minimum: 128,
+      description: 'Sum of the memory of all instances, MiB. Default 60 % of the machine',
+    }),
     nodeInstances: Type.Integer({ minimum: 1, default: 256, description: 'Instances at the same time' }),
     startParallelism: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Starts at the same time' }),
-    precreatedSandboxes: Type.Integer({ minimum: 0, maximum: 64, default: 0, description: 'Sandboxes created ahead of need' }),
-    readyTimeoutMs: Type.Integer({ minimum: 1000, default: 60_000, description: 'How long a service may take to become ready, ms' }),
-    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'] as const, { default: 'info', description: 'Of every service' }),
+    precreatedSandboxes: Type.Integer({
+      minimum: 0,
+      maximum: 64,
+      default: 0,
+      description: 'Sandboxes created ahead of need',
+    }),
+    readyTimeoutMs: Type.Integer({
+      minimum: 1000,
+      default: 60_000,
+      description: 'How long a service may take to become ready, ms',
+    }),
+    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'] as const, {
+      default: 'info',
+      description: 'Of every service',
+    }),
   },
   { additionalProperties: false },
 )
@@ -82,7 +111,7 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
   }
   const value = withDefaults(given, around)
   for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
-    if (!Value.Check(schema, value[key])) problems.push(describe(key, schema, value[key]))
+    if (!Value.Check(schema, value[key])) problems.push(describeProblem(`${namespace}${key}`, schema, value[key]))
   }
   if (problems.length === 0) problems.push(...portsUsedTwice(value))
   if (problems.length > 0) throw new StackConfigError(`stack config is not valid\n  ${problems.join('\n  ')}`)
@@ -117,19 +146,6 @@ const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surround
     publicUrl: `http://${String(value['listenHost'])}:${String(value['gatewayPort'])}`,
     ...value,
   }
-}
-
-const describe = (key: string, schema: TSchema, found: unknown): string => {
-  const rules = schema as Readonly<Record<string, unknown>>
-  const valid = [
-    Array.isArray(rules['enum']) ? `one of ${rules['enum'].join(', ')}` : String(rules['type'] ?? 'one of the listed values'),
-    rules['minimum'] !== undefined && `from ${String(rules['minimum'])}`,
-    rules['maximum'] !== undefined && `to ${String(rules['maximum'])}`,
-    rules['maxLength'] !== undefined && `at most ${String(rules['maxLength'])} characters`,
-    rules['pattern'] !== undefined && `matching ${String(rules['pattern'])}`,
-    rules['items'] !== undefined && `of ${(Reflect.get(rules['items'] as object, 'enum') as string[]).join(', ')}`,
-  ].filter(Boolean)
-  return `${namespace}${key}: ${JSON.stringify(found)} is not valid; expected ${valid.join(' ')} (${String(rules['description'])})`
 }
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {

@@ -29,6 +29,7 @@ export const missingPackages = async (wanted: readonly string[] = platformPackag
 export const installPackages = async (names: readonly string[], onLine?: (line: string) => void): Promise<void> => {
   const options: RunOptions = {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    timeoutMs: 15 * 60_000,
     ...(onLine ? { onLine } : {}),
   }
   // No service of a package is started: the installation runs its own supervisors.

@@ -32,7 +32,8 @@ const fetchBytes = async (url: string, connectTimeoutMs: number): Promise<Buffer
     return Buffer.from(await response.arrayBuffer())
   } catch (error) {
     if (error instanceof DownloadError) throw error
-    const reason = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)
+    const reason =
+      error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)
     throw new DownloadError(`${url}: ${reason}`, { cause: error })
   } finally {
     clearTimeout(timer)

@@ -44,7 +44,9 @@ export const ensureGo = async (report: (line: string) => void): Promise<string> 
       problems.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  throw new Error(`Go >= ${goToolchain.minimum} is needed. Install it (https://go.dev/dl) and try again.\n${problems.join('\n')}`)
+  throw new Error(
+    `Go >= ${goToolchain.minimum} is needed. Install it (https://go.dev/dl) and try again.\n${problems.join('\n')}`,
+  )
 }
 
 const fromVendor = async (dir: string): Promise<void> => {

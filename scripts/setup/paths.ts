@@ -6,9 +6,7 @@ import { toolVersions, type ToolName } from './tool-table.ts'
 export const repoRoot = resolve(import.meta.dirname, '../..')
 
 export const cacheDir = (env: NodeJS.ProcessEnv = process.env): string =>
-  resolve(
-    env['FORKYARD_CACHE'] ?? join(env['XDG_CACHE_HOME'] ?? join(env['HOME'] ?? homedir(), '.cache'), 'forkyard'),
-  )
+  resolve(env['FORKYARD_CACHE'] ?? join(env['XDG_CACHE_HOME'] ?? join(env['HOME'] ?? homedir(), '.cache'), 'forkyard'))
 
 /** Directory with the tool's executable, named like the tool. */
 export const toolDir = (name: ToolName, cache = cacheDir()): string => join(cache, 'tools', name, toolVersions[name])

@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runtimeNames } from '../../services/contracts/function.ts'
 import { withLock } from '../lock.ts'
-import { runSteps, type Step } from '../progress.ts'
+import { runLanes, type Lane, type Report, type Step } from '../progress.ts'
 import { installPackages, missingPackages } from './debian.ts'
 import { ensureGo } from './go-toolchain.ts'
 import { cacheDir, repoRoot } from './paths.ts'
@@ -14,61 +14,50 @@ import { run } from './run.ts'
 import { dropBuildFiles, installPlugins, missingTools, provideTool } from './tools.ts'
 import type { Tool } from './tool-table.ts'
 
-/** Idempotent; a machine that has everything is left as it is. */
-export const prepareMachine = async (): Promise<void> => {
+const minutes = 60_000
+
+/** Idempotent; a machine that has everything is left as it is. @param beside what needs nothing of it, in the same display. */
+export const prepareMachine = async (beside: readonly Lane[] = []): Promise<void> => {
   mkdirSync(cacheDir(), { recursive: true })
-  await withLock(
-    cacheDir(),
-    async () => {
-      const missing = missingTools()
-      await runSteps([...(await systemSteps(missing.length > 0)), ...toolSteps(missing)], 3)
-      installPlugins()
-      dropBuildFiles()
-    },
-    () => process.stdout.write('waiting for another set-up on this machine\n'),
-  )
+  const sayThatItWaits = () => void process.stdout.write('waiting for another set-up on this machine\n')
+  await withLock(cacheDir(), () => prepare(beside), sayThatItWaits)
 }
 
-const systemSteps = async (buildsTools: boolean): Promise<Step[]> => {
+const prepare = async (beside: readonly Lane[]): Promise<void> => {
+  const missing = missingTools()
   const packages = await missingPackages()
-  if (packages.length === 0 && !buildsTools) return []
-  const installed = Promise.withResolvers<void>()
-  // The images' own step reports the failure.
-  installed.promise.catch(() => undefined)
-  return [
-    {
-      title: `Debian packages`,
-      skip: () => {
-        if (packages.length > 0) return false
-        installed.resolve()
-        return 'Debian packages: present'
-      },
-      run: async (report) => {
-        try {
-          await installPackages(packages, report)
-          installed.resolve()
-        } catch (error) {
-          installed.reject(error instanceof Error ? error : new Error(String(error)))
-          throw error
-        }
-        return packages.join(', ')
-      },
-    },
-    { title: 'Runtime images', run: (report) => installed.promise.then(() => buildImages(report)) },
+  const system = [
+    ...(packages.length > 0 ? [installStep(packages)] : []),
+    ...(packages.length + missing.length > 0 ? runtimeNames.map(imageStep) : []),
   ]
+  await runLanes([
+    { title: 'System', steps: system },
+    { title: 'Tools', steps: toolSteps(missing), atOnce: 2 },
+    ...beside,
+  ])
+  installPlugins()
+  dropBuildFiles()
 }
+
+const installStep = (packages: readonly string[]): Step => ({
+  title: 'Debian packages',
+  run: async (report) => {
+    await installPackages(packages, report)
+    return packages.join(', ')
+  },
+})
 
 /** Ahead of the engine, which then finds them made. */
-const buildImages = async (onLine: (line: string) => void): Promise<void> => {
-  const script = join(repoRoot, 'images', 'build.ts')
-  for (const runtime of runtimeNames)
-    await run(process.execPath, [script, '--runtime', runtime, '--out', join(cacheDir(), 'images')], { onLine })
-}
+const imageStep = (runtime: string): Step => ({
+  title: `Image of ${runtime}`,
+  run: async (onLine) => {
+    const args = [join(repoRoot, 'images', 'build.ts'), '--runtime', runtime, '--out', join(cacheDir(), 'images')]
+    await run(process.execPath, args, { onLine, timeoutMs: 15 * minutes })
+  },
+})
 
 const toolSteps = (missing: readonly Tool[]): Step[] => {
   let toolchain: Promise<string> | undefined
-  return missing.map((tool) => ({
-    title: tool.name,
-    run: (report) => provideTool(tool, () => (toolchain ??= ensureGo(report)), report),
-  }))
+  const go = (report: Report) => () => (toolchain ??= ensureGo(report))
+  return missing.map((tool) => ({ title: tool.name, run: (report) => provideTool(tool, go(report), report) }))
 }

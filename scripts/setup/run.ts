@@ -18,18 +18,49 @@ export interface RunOptions {
   readonly input?: string
   /** Each line that the command writes, as it comes: for a progress display. */
   readonly onLine?: (line: string) => void
+  /** After this the command and all that it started are killed. */
   readonly timeoutMs?: number
+}
+
+/** Process groups with a time limit: a terminal's interrupt does not reach them. */
+const groups = new Set<number>()
+
+const killGroup = (pid: number): void => {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Gone already.
+  }
+}
+
+process.on('exit', () => groups.forEach(killGroup))
+
+const ownGroup = (pid: number | undefined, timeoutMs: number): { timedOut: boolean; end: () => void } => {
+  if (pid === undefined) return { timedOut: false, end: () => undefined }
+  groups.add(pid)
+  const timer = setTimeout(() => {
+    group.timedOut = true
+    killGroup(pid)
+  }, timeoutMs)
+  const end = () => {
+    clearTimeout(timer)
+    groups.delete(pid)
+  }
+  const group = { timedOut: false, end }
+  return group
 }
 
 /** @returns what the command wrote on stdout. @throws CommandError */
 export const run = async (command: string, args: readonly string[], options: RunOptions = {}): Promise<string> => {
+  const { timeoutMs } = options
   const spawnOptions: SpawnOptions = {
     stdio: ['pipe', 'pipe', 'pipe'],
+    detached: timeoutMs !== undefined,
     ...(options.cwd ? { cwd: options.cwd } : {}),
     ...(options.env ? { env: options.env } : {}),
-    ...(options.timeoutMs ? { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const } : {}),
   }
   const child = spawn(command, args, spawnOptions)
+  const group = timeoutMs === undefined ? undefined : ownGroup(child.pid, timeoutMs)
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   let stdout = ''
   let all = ''
@@ -46,11 +77,16 @@ export const run = async (command: string, args: readonly string[], options: Run
   })
   child.stderr?.setEncoding('utf8').on('data', take)
   child.stdin?.on('error', () => undefined).end(options.input ?? '')
+  const name = [command, ...args.slice(0, 2)].join(' ')
   child.once('error', (error) => reject(new CommandError(command, error.message, all)))
-  child.once('close', (code, signal) =>
-    code === 0
-      ? resolve(stdout)
-      : reject(new CommandError([command, ...args.slice(0, 2)].join(' '), signal ?? `exit code ${code}`, all)),
-  )
-  return await promise
+  child.once('close', (code, signal) => {
+    if (code === 0) return resolve(stdout)
+    const limit = `its time limit of ${(timeoutMs ?? 0) / 60_000} min`
+    reject(new CommandError(name, group?.timedOut ? limit : (signal ?? `exit code ${code}`), all))
+  })
+  try {
+    return await promise
+  } finally {
+    group?.end()
+  }
 }

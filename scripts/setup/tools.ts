@@ -1,6 +1,7 @@
 /** Puts each tool into the cache: the right one on PATH, else the vendor's archive, else a build from the Go module proxy. */
-import { accessSync, constants, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
+import { writeFileIfChanged } from '../../stacks/host-scripts/write-file.ts'
 import { download } from './download.ts'
 import { cacheDir, pulumiHome, repoRoot, toolDir, toolPath } from './paths.ts'
 import { run, type RunOptions } from './run.ts'
@@ -10,11 +11,14 @@ export type Report = (line: string) => void
 
 export const missingTools = (): Tool[] => tools.filter(({ name }) => !existsSync(toolPath(name)))
 
-/** @param go resolves to a Go only when one is needed. @throws Error naming every way that was tried. */
+/**
+ * Only for the holder of the set-up's lock.
+ * @param go resolves to a Go only when one is needed. @throws Error naming every way that was tried.
+ */
 export const provideTool = async (tool: Tool, go: () => Promise<string>, report: Report): Promise<void> => {
   const target = toolPath(tool.name)
   if (existsSync(target)) return
-  const staging = `${toolDir(tool.name)}.${process.pid}`
+  const staging = `${toolDir(tool.name)}.partial`
   rmSync(staging, { recursive: true, force: true })
   mkdirSync(staging, { recursive: true })
   const problems: string[] = []
@@ -27,7 +31,7 @@ export const provideTool = async (tool: Tool, go: () => Promise<string>, report:
         return
       } catch (error) {
         problems.push(error instanceof Error ? error.message : String(error))
-        report(`${tool.name}: ${problems.at(-1)?.split('\n')[0]}; trying the next way`)
+        report(`${problems.at(-1)?.split('\n')[0]}; trying the next way`)
       }
     }
   } finally {
@@ -39,13 +43,10 @@ export const provideTool = async (tool: Tool, go: () => Promise<string>, report:
   )
 }
 
-/** Whoever is first wins; the loser's copy is the same. */
+/** What is in the place lacks the tool: half of a copy, or a link to a tool on PATH that is gone. */
 const publish = (staging: string, dir: string): void => {
-  try {
-    renameSync(staging, dir)
-  } catch (error) {
-    if (!existsSync(dir)) throw error
-  }
+  rmSync(dir, { recursive: true, force: true })
+  renameSync(staging, dir)
 }
 
 const onPath = (name: string): string | undefined =>
@@ -70,7 +71,7 @@ const fromPath = async ({ name, present }: Tool, staging: string): Promise<boole
 
 const fromVendor = async ({ name, download: pinned }: Tool, staging: string, report: Report): Promise<boolean> => {
   if (!pinned) return false
-  report(`${name}: downloading`)
+  report('downloading')
   const archive = join(staging, 'archive.tar.gz')
   await download(pinned, archive)
   await run('tar', ['-xzf', archive, '-C', staging])
@@ -86,12 +87,13 @@ const fromModuleProxy = async (
   go: () => Promise<string>,
 ): Promise<boolean> => {
   const command = await go()
-  report(`${tool.name}: building, about ${Math.max(1, Math.round(tool.buildMinutes))} min`)
+  report(`building, about ${Math.max(1, Math.round(tool.buildMinutes))} min`)
   const target = join(staging, tool.name)
   const options: RunOptions = {
     cwd: join(repoRoot, 'scripts', 'tools', tool.name),
     env: goBuildEnv(command),
-    onLine: (line) => report(`${tool.name}: ${line}`),
+    onLine: report,
+    timeoutMs: 30 * 60_000,
   }
   const common = ['-mod=readonly', '-modcacherw', '-trimpath']
   const generated = tool.sourceGenerator && `${staging}.source`
@@ -125,14 +127,13 @@ const goBuildEnv = (go: string): NodeJS.ProcessEnv => ({
 
 export const dropBuildFiles = (): void => rmSync(join(cacheDir(), 'go'), { recursive: true, force: true })
 
-/** Lays the engine's plugins where it looks for them. Idempotent. */
+/** Lays the engine's hosts and plugins where it looks for them: beside itself, and in its home. Idempotent. */
 export const installPlugins = (): void => {
   const command = 'pulumi-resource-command' as const
-  const plugin = join(pulumiHome(), 'plugins', `resource-command-v${toolVersions[command]}`)
-  link(toolPath(command), join(plugin, command))
-  link(toolPath('pulumi'), join(pulumiHome(), 'bin', 'pulumi'))
-  link(toolPath('pulumi-language-nodejs'), join(pulumiHome(), 'bin', 'pulumi-language-nodejs'))
-  writeFileSync(join(pulumiHome(), 'bin', 'pulumi-resource-pulumi-nodejs'), dynamicProvider, { mode: 0o755 })
+  link(toolPath(command), join(pulumiHome(), 'plugins', `resource-command-v${toolVersions[command]}`, command))
+  const beside = toolDir('pulumi')
+  link(toolPath('pulumi-language-nodejs'), join(beside, 'pulumi-language-nodejs'))
+  writeFileIfChanged(join(beside, 'pulumi-resource-pulumi-nodejs'), dynamicProvider, 0o755)
 }
 
 /** The engine's releases ship this launcher of dynamic resources; a build from modules does not have it. */
@@ -141,7 +142,8 @@ exec node "$(node -p "require.resolve('@pulumi/pulumi/cmd/dynamic-provider', { p
 `
 
 const link = (target: string, path: string): void => {
-  mkdirSync(join(path, '..'), { recursive: true })
+  if (existsSync(path) && realpathSync(path) === realpathSync(target)) return
+  mkdirSync(dirname(path), { recursive: true })
   rmSync(path, { force: true })
   symlinkSync(target, path)
 }

@@ -13,7 +13,11 @@ export class HostDirectories extends pulumi.ComponentResource {
     const script = site.script('leftovers.ts')
     const input = { installation, stateDir, runDir }
     const { triggers } = moves
-    site.host.run('host-directories', { script, create: ['prepare'], delete: ['remove'], input, triggers }, moves.options)
+    site.host.run(
+      'host-directories',
+      { script, create: ['prepare'], delete: ['remove'], input, triggers },
+      moves.options,
+    )
     this.registerOutputs({ stateDir, runDir })
   }
 }

@@ -6,10 +6,15 @@ import type { Site } from '../site.ts'
 import type { Credentials, NatsUser } from './credentials.ts'
 import { SupervisedService } from './supervised-service.ts'
 
-const user = (name: NatsUser, password: string): string => `    { user: ${JSON.stringify(name)}, password: ${JSON.stringify(password)} }`
+const user = (name: NatsUser, password: string): string =>
+  `    { user: ${JSON.stringify(name)}, password: ${JSON.stringify(password)} }`
 
 /** An acknowledged write is on disk (`sync_interval: always`). Loopback only; every service has its own password. */
-export const natsServerConfig = (port: number, storeDir: string, passwords: Readonly<Record<NatsUser, string>>): string =>
+export const natsServerConfig = (
+  port: number,
+  storeDir: string,
+  passwords: Readonly<Record<NatsUser, string>>,
+): string =>
   `server_name: forkyard
 listen: 127.0.0.1:${port}
 max_payload: 8MB

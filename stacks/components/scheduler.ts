@@ -14,15 +14,13 @@ export class Scheduler extends pulumi.ComponentResource {
     const { schedulerPort: port, logLevel } = site.config
     const config = pulumi
       .all([credentials.internalToken, nats.configFor('scheduler')])
-      .apply(
-        ([internalToken, natsConfig]): SchedulerConfig => ({
-          listen: { host: '127.0.0.1', port },
-          internalToken,
-          nats: natsConfig,
-          nodeTimeoutMs: 5_000,
-          logLevel,
-        }),
-      )
+      .apply(([internalToken, natsConfig]): SchedulerConfig => ({
+        listen: { host: '127.0.0.1', port },
+        internalToken,
+        nats: natsConfig,
+        nodeTimeoutMs: 5_000,
+        logLevel,
+      }))
     runNodeService('scheduler', site, { config, port, graceMs: 15_000, privileges: 'none' }, this, [nats])
     this.url = `http://127.0.0.1:${port}`
     this.registerOutputs({ url: this.url })

@@ -70,10 +70,17 @@ const removeCgroups = async (installation: string): Promise<void> => {
 }
 
 /** Mount points below the directories, innermost first. */
-export const mountsBelow = (dirs: readonly string[], mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string[] =>
+export const mountsBelow = (
+  dirs: readonly string[],
+  mountinfo = readFileSync('/proc/self/mountinfo', 'utf8'),
+): string[] =>
   mountinfo
     .split('\n')
-    .map((line) => (line.split(' ')[4] ?? '').replaceAll(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))))
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replaceAll(/\\(\d{3})/g, (_, octal: string) =>
+        String.fromCharCode(parseInt(octal, 8)),
+      ),
+    )
     .filter((point) => dirs.some((dir) => point === dir || point.startsWith(`${dir}/`)))
     .toReversed()
 

@@ -81,5 +81,9 @@ export const killAll = async (find: () => { info: ProcessInfo; role: Role }[]): 
     for (const { info } of supervisors.length > 0 ? supervisors : found) signal(info.pid, 'SIGKILL')
     await delay(20)
   }
-  throw new Error(`processes do not end: ${find().map(({ info }) => `${info.pid} ${info.argv[0]}`).join(', ')}`)
+  throw new Error(
+    `processes do not end: ${find()
+      .map(({ info }) => `${info.pid} ${info.argv[0]}`)
+      .join(', ')}`,
+  )
 }

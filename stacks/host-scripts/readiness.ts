@@ -18,15 +18,17 @@ const probeUrl =
     }
   }
 
-const probePort = (port: number): Probe => async () => {
-  const { promise, resolve } = Promise.withResolvers<string | undefined>()
-  const socket = connect(port, '127.0.0.1')
-  socket.setTimeout(5_000, () => resolve(`port ${port}: no answer`))
-  socket.once('connect', () => resolve(undefined)).once('error', (error) => resolve(`port ${port}: ${error.message}`))
-  const found = await promise
-  socket.destroy()
-  return found
-}
+const probePort =
+  (port: number): Probe =>
+  async () => {
+    const { promise, resolve } = Promise.withResolvers<string | undefined>()
+    const socket = connect(port, '127.0.0.1')
+    socket.setTimeout(5_000, () => resolve(`port ${port}: no answer`))
+    socket.once('connect', () => resolve(undefined)).once('error', (error) => resolve(`port ${port}: ${error.message}`))
+    const found = await promise
+    socket.destroy()
+    return found
+  }
 
 /** @throws Error with what was missing when `timeoutMs` passes. */
 export const waitUntilReady = async (ready: ServiceSpec['ready'], timeoutMs: number): Promise<void> => {

@@ -77,7 +77,11 @@ export class RunitSupervisor implements Supervisor {
 
   async lastLogLines(spec: ServiceSpec, count: number): Promise<string> {
     try {
-      return readFileSync(join(logDir(spec), 'current'), 'utf8').trimEnd().split('\n').slice(-count).join('\n')
+      return readFileSync(join(logDir(spec), 'current'), 'utf8')
+        .trimEnd()
+        .split('\n')
+        .slice(-count)
+        .join('\n')
     } catch {
       return '(no log)'
     }

@@ -12,11 +12,16 @@ const unitDir = '/etc/systemd/system'
 
 const serviceNames = ['nats', 'scheduler', 'gateway', 'node-agent']
 
-export const unitName = ({ installation, name }: Pick<ServiceSpec, 'installation' | 'name'>): string => `forkyard-${installation}-${name}.service`
+export const unitName = ({ installation, name }: Pick<ServiceSpec, 'installation' | 'name'>): string =>
+  `forkyard-${installation}-${name}.service`
 
 /** Quoted for `ExecStart`: no variables, no specifiers. */
 const word = (text: string): string =>
-  `"${text.replaceAll('\\', '\\\\').replaceAll('"', String.raw`\"`).replaceAll('%', '%%').replaceAll('$', '$$$$')}"`
+  `"${text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('"', String.raw`\"`)
+    .replaceAll('%', '%%')
+    .replaceAll('$', '$$$$')}"`
 
 const hardening = `NoNewPrivileges=yes
 CapabilityBoundingSet=CAP_DAC_READ_SEARCH

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 const current = (path: string): string | undefined => {
@@ -15,6 +15,8 @@ export const writeFileIfChanged = (path: string, content: string, mode = 0o600):
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const partial = `${path}.partial`
   writeFileSync(partial, content, { mode })
+  // A umask takes bits away.
+  chmodSync(partial, mode)
   renameSync(partial, path)
   return true
 }

@@ -1,0 +1,89 @@
+/** A second installation on the machine, for as long as one process lives: the tests' own. Shares only the cache. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { findConnection, type Connection } from '../services/cli/connection.ts'
+import { findPremises, recordPremises, type Place, type Premises } from './place.ts'
+import { bringUp, takeDown, type Report } from './stack.ts'
+
+export interface ScratchStack {
+  readonly premises: Premises
+  readonly connection: Connection
+  readonly remove: () => Promise<void>
+}
+
+const prefix = 'forkyard-scratch-'
+const ownerFile = (dir: string): string => join(dir, 'owner')
+const placeIn = (dir: string, configText: () => string = () => ''): Place => ({
+  stack: dir.slice(dir.lastIndexOf(prefix) + prefix.length),
+  engineDir: join(dir, 'engine'),
+  configText,
+})
+
+/** @param settings further stack config, by key without namespace. */
+export const createScratchStack = async (
+  report: Report,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<ScratchStack> => {
+  const name = `t${randomBytes(3).toString('hex')}`
+  const dir = join(tmpdir(), `${prefix}${name}`)
+  mkdirSync(dir, { mode: 0o700 })
+  writeFileSync(ownerFile(dir), processIdentity(process.pid) ?? '')
+  const premises = { installation: name, stateDir: join(dir, 'state'), runDir: `/run/forkyard/${name}` }
+  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
+  const config = { ...premises, gatewayPort, schedulerPort, nodeAgentPort, natsPort, ...settings }
+  const lines = Object.entries(config).map(([key, value]) => `  forkyard:${key}: ${JSON.stringify(value)}\n`)
+  const place = placeIn(dir, () => `config:\n${lines.join('')}`)
+  recordPremises(place, premises)
+  const remove = () => removeScratch(dir, place, report)
+  try {
+    await bringUp(place, report)
+    return { premises, connection: findConnection({ FORKYARD_STATE_DIR: premises.stateDir }), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+const removeScratch = async (dir: string, place: Place, report: Report): Promise<void> => {
+  await takeDown(place, report)
+  rmSync(dir, { recursive: true, force: true })
+}
+
+/** What runs that were killed left behind: stacks whose owner lives no more. */
+export const removeAbandonedStacks = async (report: Report): Promise<void> => {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
+    const dir = join(tmpdir(), name)
+    if (isOwned(dir)) continue
+    report(`removing ${findPremises(placeIn(dir)).installation}, which a killed run left`)
+    await removeScratch(dir, placeIn(dir), report)
+  }
+}
+
+const isOwned = (dir: string): boolean => {
+  if (!existsSync(ownerFile(dir))) return false
+  const owner = readFileSync(ownerFile(dir), 'utf8')
+  return owner !== '' && processIdentity(Number.parseInt(owner)) === owner
+}
+
+/** Pid and start time: pids come again. */
+const processIdentity = (pid: number): string | undefined => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
+  } catch {
+    return undefined
+  }
+}
+
+/** All open at the same time, so that no two are the same. */
+const freePorts = async (count: number): Promise<number[]> => {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  return ports
+}

@@ -1,0 +1,84 @@
+/**
+ * `./scripts/test`: format, lint, types and unit tests side by side with the set-up, then the end-to-end tests on a scratch
+ * stack. Everything is run even when something failed before. The last line is `N passed, N failed[, N skipped]`.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ownerVariable } from '../stacks/host-scripts/processes.ts'
+import { describeFailure, runSteps, type Step } from './progress.ts'
+import { removeAbandonedStacks } from './scratch-stack.ts'
+import { repoRoot } from './setup/paths.ts'
+import { prepareMachine } from './setup/prepare.ts'
+import { CommandError, run } from './setup/run.ts'
+import { addTotals, readTotals, summaryLine, type Totals } from './test-report.ts'
+
+/** What this run starts is found by this, should the run be killed. */
+process.env[ownerVariable] = `test-${process.pid}`
+
+const minutes = 60_000
+const reports = mkdtempSync(join(tmpdir(), 'forkyard-test-'))
+const counted: Totals[] = []
+const failures: { readonly title: string; readonly text: string }[] = []
+
+const fail = (title: string, error: unknown, totals: Totals = { passed: 0, failed: 1, skipped: 0 }): string => {
+  const text =
+    error instanceof CommandError ? `${error.message.split('\n')[0]}\n${error.output.trimEnd()}` : String(error)
+  failures.push({ title, text })
+  counted.push(totals)
+  return 'FAILED'
+}
+
+/** A failure is kept for the end, and the run goes on. */
+const check = (title: string, script: string, timeoutMs: number): Step => ({
+  title,
+  run: (onLine) =>
+    run('npm', ['run', '--silent', script], { cwd: repoRoot, onLine, timeoutMs }).then(
+      () => undefined,
+      (error: unknown) => fail(title, error),
+    ),
+})
+
+const tests = (title: string, project: string, timeoutMs: number): Step => ({
+  title,
+  run: async (onLine) => {
+    const file = join(reports, `${project}.json`)
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+    const vitest = join(repoRoot, 'node_modules', '.bin', 'vitest')
+    const ended = await run(vitest, ['run', '--project', project, ...reporters], {
+      cwd: repoRoot,
+      onLine,
+      timeoutMs,
+    }).catch((error: unknown) => error)
+    try {
+      const totals = readTotals(file)
+      if (ended instanceof Error) return fail(title, ended, { ...totals, failed: Math.max(1, totals.failed) })
+      counted.push(totals)
+      return summaryLine(totals)
+    } catch (error) {
+      return fail(title, ended instanceof Error ? ended : error)
+    }
+  },
+})
+
+const checks: Step[] = [
+  check('Format', 'format:check', 5 * minutes),
+  check('Lint', 'lint', 10 * minutes),
+  check('Types', 'types', 10 * minutes),
+  tests('Unit tests', 'unit', 15 * minutes),
+]
+
+/** What even a killed run must not leave. */
+const sweep: Step = { title: 'Scratch stacks', run: (report) => removeAbandonedStacks(report) }
+
+try {
+  await prepareMachine([{ title: 'Checks', steps: checks }])
+  await runSteps([tests('End-to-end tests', 'e2e', 40 * minutes), sweep])
+} catch (error) {
+  fail('Set-up', describeFailure(error))
+}
+rmSync(reports, { recursive: true, force: true })
+for (const { title, text } of failures) process.stdout.write(`\n=== ${title} ===\n${text}\n`)
+const totals = addTotals(counted)
+process.stdout.write(`\n${summaryLine(totals)}\n`)
+process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0
