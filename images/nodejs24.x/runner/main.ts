@@ -1,0 +1,48 @@
+/**
+ * First process of a nodejs24.x sandbox: initialises what needs no function, waits where it can be saved, becomes unique, then is
+ * given its function, loads it and pulls requests. Always a client: it listens on nothing.
+ */
+import { waitForRestore } from './checkpoint.ts'
+import { makeUnique } from './clone.ts'
+import { patchConsole } from './console.ts'
+import { applyEnvironment, applyNodeOptions } from './environment.ts'
+import { errorBody } from './error-body.ts'
+import { serveKind } from './handler-kind.ts'
+import { loadHandler } from './handler-loader.ts'
+import { coverNewContexts } from './math-random.ts'
+import { failRunning, pollForever } from './poll-loop.ts'
+import { preload } from './preload.ts'
+import { RuntimeApi } from './runtime-api.ts'
+import { defineGlobals } from './streaming-handler.ts'
+import { endOnUncaught } from './uncaught.ts'
+
+/** Set only where the runner is tested outside of a sandbox. */
+const socketPath = process.env['FORKYARD_API_SOCKET'] ?? '/run/forkyard/api.sock'
+
+patchConsole()
+defineGlobals()
+coverNewContexts()
+await preload()
+if (process.env['FORKYARD_CHECKPOINT'] === '1') waitForRestore()
+
+makeUnique(Buffer.alloc(0))
+const api = new RuntimeApi(socketPath)
+const assignment = await api.assignment()
+makeUnique(Buffer.from(assignment.entropy, 'base64'))
+
+let initialised = false
+endOnUncaught((requestId, error) => (initialised ? failRunning(socketPath, requestId, error) : api.initFailed(error)))
+try {
+  applyEnvironment(assignment.environment)
+  await applyNodeOptions(process.env['NODE_OPTIONS'])
+  const served = await serveKind(await loadHandler(process.cwd(), assignment.handler), assignment.handler)
+  initialised = true
+  await pollForever(socketPath, served, assignment.concurrency)
+} catch (error) {
+  const body = errorBody(error)
+  if (!initialised) {
+    console.error('Init Error \t', JSON.stringify(body))
+    await api.initFailed(body)
+  } else console.error('the node cannot be reached:', body.errorMessage)
+  process.exit(1)
+}

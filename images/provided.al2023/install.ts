@@ -1,0 +1,1 @@
+export const installInit = async (_root: string): Promise<void> => {}
