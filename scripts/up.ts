@@ -7,6 +7,7 @@ import { localPlace } from './place.ts'
 import { describeFailure, runSteps } from './progress.ts'
 import { prepareMachine } from './setup/prepare.ts'
 import { bringUp, takeDown, type UpResult } from './stack.ts'
+import { describeChanges, describeUp } from './up-summary.ts'
 
 const usage = `usage: ./scripts/up             installs what is missing, brings the stack up, calls examples/hello
        ./scripts/up --destroy   removes everything except the cache
@@ -39,22 +40,7 @@ const up = async (): Promise<void> => {
       },
     },
   ])
-  const seconds = ((performance.now() - from) / 1000).toFixed(1)
-  process.stdout.write(`
-${greeting?.answer}
-
-${greeting?.waterfall}
-
-Forkyard is up after ${seconds} s: ${result?.config.publicUrl}
-  eval "$(npx forkyard env)"   endpoint and keys for the AWS CLI and SDKs
-  npx forkyard --help          deploy, invoke, logs
-  ./scripts/up --destroy       removes everything
-`)
-}
-
-export const describeChanges = (changes: Readonly<Record<string, number>>): string => {
-  const real = Object.entries(changes).filter(([kind]) => kind !== 'unchanged')
-  return real.length === 0 ? 'no changes' : real.map(([kind, count]) => `${count} ${kind}`).join(', ')
+  if (result && greeting) process.stdout.write(describeUp(result.config.publicUrl, greeting, performance.now() - from))
 }
 
 const destroy = async (): Promise<void> => {

@@ -16,10 +16,11 @@ import type { Tool } from './tool-table.ts'
 
 const minutes = 60_000
 
+const sayThatItWaits = (): void => void process.stdout.write('waiting for another set-up on this machine\n')
+
 /** Idempotent; a machine that has everything is left as it is. @param beside what needs nothing of it, in the same display. */
 export const prepareMachine = async (beside: readonly Lane[] = []): Promise<void> => {
   mkdirSync(cacheDir(), { recursive: true })
-  const sayThatItWaits = () => void process.stdout.write('waiting for another set-up on this machine\n')
   await withLock(cacheDir(), () => prepare(beside), sayThatItWaits)
 }
 

@@ -90,6 +90,6 @@ export const removeUnits = async (installation: string): Promise<void> => {
   if (units.length > 0) await exec('systemctl', ['daemon-reload'])
 }
 
-/** Installation `a` does not own the units of `a-b`: no service's name has a dash before one of these. */
+/** By whole names: installation `a` does not own the units of `a-b`. */
 export const isUnitOf = (installation: string, file: string): boolean =>
   serviceNames.some((name) => file === unitName({ installation, name }))

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest'
+import { withSalt } from './engine.ts'
+import { withLock } from './lock.ts'
+import { missingFiles } from './missing-files.ts'
+import { isOwned } from './orphans.ts'
+import { changesOf } from './stack.ts'
+import { describeChanges } from './up-summary.ts'
+
+describe('the engine’s summary', () => {
+  const summary = `Updating (local):
+ ~  command:local:Command scheduler-process updated (0.67s)
+Resources:
+    + 3 created
+    ~ 1 updated
+    +-2 replaced
+    4 changes. 32 unchanged
+
+Duration: 4s
+`
+  it('is read by kind of change', () => {
+    expect(changesOf(summary)).toEqual({ created: 3, updated: 1, replaced: 2 })
+    expect(changesOf('Resources:\n    34 unchanged\n\nDuration: 3s\n')).toEqual({ unchanged: 34 })
+    expect(changesOf('')).toEqual({})
+  })
+
+  it('is told in words', () => {
+    expect(describeChanges({ unchanged: 34 })).toBe('no changes')
+    expect(describeChanges({ created: 3, unchanged: 2 })).toBe('3 created')
+  })
+})
+
+describe('a stack’s configuration', () => {
+  it('gets this machine’s salt, unless the tree has one', () => {
+    expect(withSalt('config:\n  forkyard:tenant: a\n', 'v1:x')).toBe(
+      'encryptionsalt: v1:x\nconfig:\n  forkyard:tenant: a\n',
+    )
+    expect(withSalt('encryptionsalt: v1:mine\nconfig: {}\n', 'v1:x')).toBe('encryptionsalt: v1:mine\nconfig: {}\n')
+  })
+})
+
+const state = (...stdouts: unknown[]) =>
+  JSON.stringify({
+    checkpoint: { latest: { resources: stdouts.map((stdout, n) => ({ urn: `urn${n}`, outputs: { stdout } })) } },
+  })
+const has = (path: string) => path === '/there'
+
+describe('files that the state speaks of', () => {
+  it('are built again when they are gone', () => {
+    const text = state(
+      '{"imagePath":"/there"}',
+      '{"checkpointPath":"/gone","key":"k"}',
+      '',
+      { ciphertext: 'x' },
+      undefined,
+    )
+    expect(missingFiles(text, has)).toEqual(['urn1'])
+  })
+
+  it('are none in a stack that was never brought up', () => {
+    expect(missingFiles('{"checkpoint":{}}', has)).toEqual([])
+  })
+})
+
+describe('a command of an installation', () => {
+  it('is known by its environment, by the whole name', () => {
+    expect(isOwned('A=1\0FORKYARD_INSTALLATION=local\0', ['local'])).toBe(true)
+    expect(isOwned('FORKYARD_INSTALLATION=local2\0', ['local'])).toBe(false)
+    expect(isOwned('X_FORKYARD_INSTALLATION=local\0', ['local'])).toBe(false)
+  })
+})
+
+describe('the lock', () => {
+  it('lets one in at a time, and tells who waits', async () => {
+    const events: string[] = []
+    const first = Promise.withResolvers<void>()
+    const entered = Promise.withResolvers<void>()
+    const one = withLock('unit-test', async () => {
+      events.push('one in')
+      entered.resolve()
+      await first.promise
+      events.push('one out')
+    })
+    await entered.promise
+    const waits = Promise.withResolvers<void>()
+    const two = withLock('unit-test', async () => void events.push('two in'), waits.resolve)
+    await waits.promise
+    first.resolve()
+    await Promise.all([one, two])
+    expect(events).toEqual(['one in', 'one out', 'two in'])
+  })
+
+  it('is free again after a failure', async () => {
+    await expect(withLock('unit-test', () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    expect(await withLock('unit-test', async () => 'free')).toBe('free')
+  })
+})

@@ -1,0 +1,171 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as pulumi from '@pulumi/pulumi'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { parseStackConfig } from './config.ts'
+import { LocalHost } from './host.ts'
+import { createInstallation } from './installation.ts'
+import { createSite } from './site.ts'
+
+interface Registered {
+  readonly type: string
+  readonly name: string
+  readonly inputs: Readonly<Record<string, unknown>>
+}
+
+const base = mkdtempSync(join(tmpdir(), 'forkyard-installation-'))
+const repoRoot = join(base, 'repo')
+afterAll(() => rmSync(base, { recursive: true }))
+
+const writeService = (name: string, text: string): void => {
+  mkdirSync(join(repoRoot, 'services', name), { recursive: true })
+  writeFileSync(join(repoRoot, 'services', name, 'main.ts'), text)
+}
+
+const results: Readonly<Record<string, object>> = {
+  image: { imagePath: '/cache/image', imageDigest: 'digest' },
+  checkpoint: { checkpointPath: '/cache/checkpoint', key: 'key' },
+  addon: { addonPath: '/cache/addon' },
+}
+
+const parents = new Map<string, pulumi.Resource | undefined>()
+
+class RecordingHost extends LocalHost {
+  override run(...[name, command, options]: Parameters<LocalHost['run']>) {
+    parents.set(name, options.parent)
+    return super.run(name, command, options)
+  }
+}
+
+interface ProgramRun {
+  readonly preview?: boolean
+  readonly runtimeDigest?: string
+  readonly raw?: Readonly<Record<string, string>>
+}
+
+/** What the program registers, by name; the engine is not there, so nothing runs. */
+const runProgram = async ({ preview = false, runtimeDigest = 'r', raw = {} }: ProgramRun = {}) => {
+  const seen: Registered[] = []
+  await pulumi.runtime.setMocks(
+    {
+      call: () => ({}),
+      newResource: ({ type, name, inputs }) => {
+        seen.push({ type, name, inputs: inputs as Registered['inputs'] })
+        const stdout = JSON.stringify(results[name.split('-').at(-1) ?? ''] ?? {})
+        const names = [
+          'internalToken',
+          'accessKeyId',
+          'secretAccessKey',
+          'nats-gateway',
+          'nats-scheduler',
+          'nats-node-agent',
+        ]
+        const values = Object.fromEntries(names.map((key) => [key, `${key}-0123456789abcdef0123456789abcdef`]))
+        return { id: name, state: { ...inputs, stdout, values } }
+      },
+    },
+    'forkyard',
+    'local',
+    preview,
+  )
+  const dirs = { 'forkyard:stateDir': join(base, 'state'), 'forkyard:runDir': '/run/forkyard/unit' }
+  const around = { stack: 'local', cacheDir: join(base, 'cache'), memoryMiB: 8192 }
+  const config = parseStackConfig({ ...dirs, ...raw }, around)
+  const site = createSite(new RecordingHost(config.installation), config, repoRoot)
+  const installation = createInstallation(site, { runtime: () => runtimeDigest, checkpoint: () => 'c' })
+  await pulumi.runtime.disconnect()
+  return { seen: new Map(seen.map((entry) => [entry.name + '|' + entry.type, entry])), installation }
+}
+
+type Run = Awaited<ReturnType<typeof runProgram>>
+const commands = ({ seen }: Run) => [...seen.values()].filter(({ type }) => type === 'command:local:Command')
+const changed = (before: Run, after: Run): string[] =>
+  commands(after)
+    .filter(({ name, inputs }) => {
+      const old = before.seen.get(`${name}|command:local:Command`)
+      return JSON.stringify(old?.inputs) !== JSON.stringify(inputs)
+    })
+    .map(({ name }) => name)
+    .toSorted()
+
+beforeEach(() => {
+  for (const name of ['gateway', 'scheduler', 'node-agent']) writeService(name, `console.log('${name}')`)
+})
+
+describe('the program', () => {
+  it('makes every component of an installation', async () => {
+    const run = await runProgram()
+    const components = [...run.seen.values()].filter(({ type }) => type.startsWith('forkyard:index:'))
+    expect(new Set(components.map(({ type }) => type.slice('forkyard:index:'.length)))).toEqual(
+      new Set(
+        ['HostDirectories', 'Credentials', 'RuntimeImage', 'CheckpointImage', 'NatsServer', 'Scheduler'].concat([
+          'NodeAgent',
+          'Gateway',
+          'ServiceBundle',
+          'SupervisedService',
+          'ClientFile',
+        ]),
+      ),
+    )
+  })
+
+  it('gives every command a component as its parent', async () => {
+    parents.clear()
+    const names = commands(await runProgram()).map(({ name }) => name)
+    expect([...parents.keys()].toSorted()).toEqual(names.toSorted())
+    for (const parent of parents.values()) expect(parent).toBeInstanceOf(pulumi.ComponentResource)
+  })
+
+  it('keeps secrets out of command lines', async () => {
+    for (const { inputs } of commands(await runProgram())) {
+      expect(JSON.stringify([inputs['create'], inputs['delete']])).not.toContain('0123456789abcdef01')
+      expect(inputs['environment']).toMatchObject({ PULUMI_CONFIG_PASSPHRASE_FILE: '' })
+    }
+  })
+
+  it('offers only the runtimes that are wanted, and no checkpoints when these are off', async () => {
+    const run = await runProgram({ raw: { 'forkyard:runtimes': '["nodejs24.x"]', 'forkyard:checkpoints': 'false' } })
+    const names = commands(run).map(({ name }) => name)
+    expect(names).toContain('nodejs24.x-image')
+    expect(names.filter((name) => /provided|checkpoint/.test(name))).toEqual([])
+  })
+
+  it('writes nothing, neither in a preview nor before the engine runs its commands', async () => {
+    await runProgram({ preview: true })
+    await runProgram()
+    expect(readdirSync(base)).toEqual(['repo'])
+    expect(readdirSync(repoRoot)).toEqual(['services'])
+  })
+})
+
+describe('a change', () => {
+  it.each(['gateway', 'scheduler', 'node-agent'])('of the code of %s touches that service alone', async (name) => {
+    const before = await runProgram()
+    writeService(name, `console.log('another ${name}')`)
+    expect(changed(before, await runProgram())).toEqual([`${name}-code`, `${name}-process`])
+  })
+
+  it('of nothing touches nothing', async () => {
+    expect(changed(await runProgram(), await runProgram())).toEqual([])
+  })
+
+  it('of an image builder rebuilds images', async () => {
+    const touched = changed(await runProgram(), await runProgram({ runtimeDigest: 'other' }))
+    expect(touched).toEqual(['nodejs24.x-image', 'provided.al2023-image'])
+  })
+
+  it('of the port of NATS reaches everyone who connects to it', async () => {
+    const touched = changed(await runProgram(), await runProgram({ raw: { 'forkyard:natsPort': '9999' } }))
+    expect(touched).toEqual(['gateway-process', 'nats-process', 'node-agent-process', 'scheduler-process'])
+  })
+
+  it('of the installation’s name replaces what carries it', async () => {
+    const before = await runProgram()
+    const after = await runProgram({ raw: { 'forkyard:installation': 'blue' } })
+    for (const name of ['host-directories', 'nats-process', 'gateway-process']) {
+      const triggers = (run: Run) => run.seen.get(`${name}|command:local:Command`)?.inputs['triggers']
+      expect(triggers(after)).not.toEqual(triggers(before))
+    }
+  })
+})
