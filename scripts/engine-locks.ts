@@ -16,10 +16,10 @@ const isAlive = ({ pid, hostname: where }: EngineLock): boolean =>
 export const dropStaleLocks = ({ engineDir, stack }: Place): void => {
   const dir = join(engineDir, '.pulumi', 'locks', 'organization', 'forkyard', stack)
   if (!existsSync(dir)) return
-  for (const file of readdirSync(dir)) {
+  for (const file of readdirSync(dir).filter((name) => name.endsWith('.json'))) {
     const lock = JSON.parse(readFileSync(join(dir, file), 'utf8')) as EngineLock
     if (isAlive(lock))
       throw new Error(`stack ${stack} is in use by process ${lock.pid} on ${lock.hostname}: wait for it, or end it`)
-    rmSync(join(dir, file))
+    for (const path of [join(dir, file), join(dir, `${file}.attrs`)]) rmSync(path, { force: true })
   }
 }

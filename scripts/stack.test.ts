@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { withSalt } from './engine.ts'
 import { withLock } from './lock.ts'
-import { missingFiles } from './missing-files.ts'
+import { missingFiles } from './stack-state.ts'
 import { isOwned } from './orphans.ts'
 import { changesOf } from './stack.ts'
 import { describeChanges } from './up-summary.ts'

@@ -6,7 +6,7 @@ import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
 import { dropStaleLocks } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
-import { missingFiles } from './missing-files.ts'
+import { missingFiles, wasInterrupted } from './stack-state.ts'
 import { withLock } from './lock.ts'
 import { endOrphans } from './orphans.ts'
 import { configFile, findPremises, recordFile, recordPremises, stateFile, type Place } from './place.ts'
@@ -44,6 +44,8 @@ export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
     return { config, changes }
   })
 
+const unattended = ['--yes', '--skip-preview', '--suppress-progress', '--suppress-outputs']
+
 const stackArgs = (place: Place): string[] => ['--stack', place.stack, '--config-file', configFile(place)]
 
 const readConfig = async (place: Place): Promise<StackConfig> => {
@@ -60,21 +62,20 @@ const repair = async (stateDir: string): Promise<void> => {
 }
 
 const deploy = async (place: Place, report: Report): Promise<Changes> => {
-  const lost = missingFiles(readFileSync(stateFile(place), 'utf8'))
+  const state = readFileSync(stateFile(place), 'utf8')
+  if (wasInterrupted(state)) await forgetInterruption(place)
+  const lost = missingFiles(state)
   const output = await runEngine(
     place,
-    [
-      'up',
-      '--yes',
-      '--skip-preview',
-      '--suppress-outputs',
-      '--suppress-progress',
-      ...stackArgs(place),
-      ...lost.flatMap((urn) => ['--replace', urn]),
-    ],
+    ['up', ...unattended, ...stackArgs(place), ...lost.flatMap((urn) => ['--replace', urn])],
     { onLine: report },
   )
   return changesOf(output)
+}
+
+/** Every command may be run again: nothing has to be found out about the ones that were cut off. */
+const forgetInterruption = async (place: Place): Promise<void> => {
+  await runEngine(place, ['refresh', '--clear-pending-creates', ...unattended, ...stackArgs(place)])
 }
 
 /** From the engine's summary: lines such as `    + 5 created` and `    12 unchanged` below `Resources:`. */
@@ -100,8 +101,7 @@ export const takeDown = (place: Place, report: Report): Promise<void> =>
 const destroyWithEngine = async (place: Place, report: Report): Promise<void> => {
   try {
     await openStack(place)
-    const quiet = ['--yes', '--skip-preview', '--suppress-progress', '--suppress-outputs']
-    await runEngine(place, ['destroy', ...quiet, ...stackArgs(place)], { onLine: report })
+    await runEngine(place, ['destroy', ...unattended, ...stackArgs(place)], { onLine: report })
   } catch (error) {
     report(`the engine could not take it down, removing it directly: ${(error as Error).message}`)
   }

@@ -1,13 +1,23 @@
-/** Built files that the stack's state speaks of and that are gone: the cache may be deleted at any time. */
+/** What the stack's state tells beforehand about the next run of the engine. */
 import { existsSync } from 'node:fs'
 
 interface State {
   readonly checkpoint?: {
-    readonly latest?: { readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown } }[] }
+    readonly latest?: {
+      readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown } }[]
+      readonly pending_operations?: readonly unknown[]
+    }
   }
 }
 
-/** @returns URNs of the commands whose result names a path (`imagePath`, `addonPath`, ...) that does not exist. */
+/** Whether the last engine ended, by force, in the middle of something. */
+export const wasInterrupted = (stateText: string): boolean =>
+  ((JSON.parse(stateText) as State).checkpoint?.latest?.pending_operations ?? []).length > 0
+
+/**
+ * Built files may be gone: the cache may be deleted at any time.
+ * @returns URNs of the commands whose result names a path (`imagePath`, `addonPath`, ...) that does not exist.
+ */
 export const missingFiles = (stateText: string, exists: (path: string) => boolean = existsSync): string[] => {
   const resources = (JSON.parse(stateText) as State).checkpoint?.latest?.resources ?? []
   return resources.filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path))).map(({ urn }) => urn)
