@@ -1,5 +1,5 @@
 /** What a function's error looks like to its caller: Lambda's JSON. */
-import { types } from 'node:util'
+import { inspect, types } from 'node:util'
 
 export interface ErrorBody {
   readonly errorType: string
@@ -17,16 +17,19 @@ export class RuntimeError extends Error {
   }
 }
 
+const asText = (value: unknown): string =>
+  typeof value === 'string' ? value : value === undefined ? '' : inspect(value)
+
 /** Anything can be thrown, also things whose own conversion throws. */
 export const errorBody = (thrown: unknown): ErrorBody => {
   try {
     if (types.isNativeError(thrown) || thrown instanceof Error) {
-      const { name, message, stack } = thrown
       // Any property may have been replaced by anything.
+      const { name, message, stack } = thrown as unknown as Readonly<Record<string, unknown>>
       return {
-        errorType: `${name || 'Error'}`,
-        errorMessage: `${message}`,
-        trace: `${stack ?? ''}`.split('\n').filter(Boolean),
+        errorType: asText(name) || 'Error',
+        errorMessage: asText(message),
+        trace: asText(stack).split('\n').filter(Boolean),
       }
     }
     const text = typeof thrown === 'object' && thrown !== null ? JSON.stringify(thrown) : String(thrown)

@@ -39,7 +39,10 @@ export class RuntimeApi {
 
   /** Long poll: answered when the instance has been given to a function. */
   async assignment(): Promise<Assignment> {
-    const reply = await this.#pullConnection().request(`GET /forkyard/v1/assignment HTTP/1.1\r\n${host}\r\n`)
+    const connection = this.#pullConnection()
+    const reply = await connection.request(`GET /forkyard/v1/assignment HTTP/1.1\r\n${host}\r\n`)
+    // It would keep the process alive for nothing.
+    connection.destroy()
     return JSON.parse((expectStatus(reply, 200, 'assignment').body as Buffer).toString('utf8')) as Assignment
   }
 
@@ -49,8 +52,9 @@ export class RuntimeApi {
     connection.setRef(true)
     const head = `GET ${base}/invocation/next HTTP/1.1\r\n${host}Forkyard-Handler-Kind: ${kind}\r\n\r\n`
     const reply = expectStatus(await connection.request(head, '', acceptNext), 200, 'next')
-    // While the handler runs, only what the handler itself waits for keeps the process alive.
-    connection.setRef(false)
+    // While the handler runs, only what the handler itself waits for keeps the process alive: its request's body does.
+    if (Buffer.isBuffer(reply.body)) connection.setRef(false)
+    else reply.body.once('close', () => connection.setRef(false))
     return reply
   }
 
