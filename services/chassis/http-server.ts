@@ -1,6 +1,11 @@
 /** The Fastify server that every service stands on: time-outs, one error handler, health, metrics. */
 import { timingSafeEqual } from 'node:crypto'
-import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { PlatformError } from '../contracts/errors.ts'
 import type { Logger } from './log.ts'
@@ -11,7 +16,16 @@ export interface ServerDeps {
   /** Names what is not ready yet, or nothing. Feeds `/readyz`. */
   readonly notReady: () => string | undefined
   readonly bodyLimit?: number
+  /** How an error looks to callers. Default: status and `ErrorBody` of its row in the table. */
+  readonly errorReply?: (error: unknown, requestId: string) => ErrorReply
   readonly options?: Partial<FastifyServerOptions>
+}
+
+export interface ErrorReply {
+  readonly error: PlatformError
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: unknown
 }
 
 export const createMetrics = (): Registry => {
@@ -21,7 +35,13 @@ export const createMetrics = (): Registry => {
 }
 
 /** Fastify leaves `requestTimeout` at 0 and coerces and strips silently; this server does neither. */
-export const buildServer = ({ logger, metrics, notReady, bodyLimit, options }: ServerDeps): FastifyInstance => {
+export const buildServer = (deps: ServerDeps): FastifyInstance => {
+  const { logger, metrics, notReady, bodyLimit, errorReply = ownErrorReply, options } = deps
+  const sendError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
+    const { error, status, headers, body } = errorReply(thrown, request.id)
+    if (status >= 500) request.log.error({ err: thrown, code: error.code, requestId: request.id }, error.message)
+    return reply.code(status).headers(headers).send(body)
+  }
   const app = fastify({
     loggerInstance: logger as never,
     disableRequestLogging: true,
@@ -31,20 +51,13 @@ export const buildServer = ({ logger, metrics, notReady, bodyLimit, options }: S
     http: { headersTimeout: 15_000, connectionsCheckingInterval: 2_000 },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: true } },
     ...(bodyLimit === undefined ? {} : { bodyLimit }),
+    frameworkErrors: sendError,
     ...options,
   } as FastifyServerOptions) as unknown as FastifyInstance
-  app.setErrorHandler(async (error, request, reply) => {
-    const known = toPlatformError(error)
-    if (known.entry.status >= 500)
-      request.log.error({ err: error, code: known.code, requestId: request.id }, known.message)
-    await reply.code(known.entry.status).send(known.toBody())
-  })
-  app.setNotFoundHandler(async (request, reply) => {
-    const error = new PlatformError(
-      'UNKNOWN_OPERATION',
-      `no such operation: ${request.method} ${request.url.split('?')[0]}`,
-    )
-    await reply.code(error.entry.status).send(error.toBody())
+  app.setErrorHandler(sendError)
+  app.setNotFoundHandler((request, reply) => {
+    const operation = `${request.method} ${request.url.split('?')[0]}`
+    return sendError(new PlatformError('UNKNOWN_OPERATION', `no such operation: ${operation}`), request, reply)
   })
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
@@ -53,6 +66,11 @@ export const buildServer = ({ logger, metrics, notReady, bodyLimit, options }: S
   })
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
   return app
+}
+
+const ownErrorReply = (thrown: unknown): ErrorReply => {
+  const error = toPlatformError(thrown)
+  return { error, status: error.entry.status, headers: {}, body: error.toBody() }
 }
 
 /** Whatever was thrown, as an entry of the table. What nobody foresaw becomes INTERNAL and tells nothing of the inside. */

@@ -85,6 +85,18 @@ export const UrlRecord = Type.Object(
 )
 export type UrlRecord = Static<typeof UrlRecord>
 
+/** Asynchronous invocation of one qualifier, as it was configured. */
+export const EventInvokeRecord = Type.Object(
+  {
+    maximumRetryAttempts: Type.Integer({ minimum: 0, maximum: 2 }),
+    maximumEventAgeMs: Type.Integer({ minimum: 60_000, maximum: 21_600_000 }),
+    /** ISO 8601. */
+    lastModified: Type.String(),
+  },
+  { additionalProperties: false },
+)
+export type EventInvokeRecord = Static<typeof EventInvokeRecord>
+
 export const FunctionRecord = Type.Object(
   {
     tenant: Type.String(),
@@ -102,6 +114,8 @@ export const FunctionRecord = Type.Object(
       maximumRetryAttempts: Type.Integer({ minimum: 0, maximum: 2 }),
       maximumEventAgeMs: Type.Integer({ minimum: 60_000, maximum: 21_600_000 }),
     }),
+    /** By qualifier (`$LATEST`, version or alias): what was configured for it; the others have `eventInvoke`. */
+    eventInvokeConfigs: Type.Optional(Type.Record(Type.String(), EventInvokeRecord)),
   },
   { additionalProperties: false },
 )

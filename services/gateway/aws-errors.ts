@@ -1,25 +1,24 @@
 /** The one place where an error becomes a reply of the Lambda API (restJson1). */
 import { errors as natsErrors } from '@nats-io/transport-node'
 import { JetStreamApiError } from '@nats-io/jetstream'
-import { toPlatformError } from '../chassis/http-server.ts'
+import { toPlatformError, type ErrorReply } from '../chassis/http-server.ts'
 import { PlatformError } from '../contracts/errors.ts'
 
-export interface AwsReply {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Readonly<Record<string, unknown>>
-}
-
 /** SDKs take the exception's name from the header, the message from `Message` or `message`. */
-export const toAwsReply = (error: PlatformError, requestId: string): AwsReply => {
-  const { status, awsType, fault } = error.entry
+export const toAwsReply = (thrown: unknown, requestId: string): ErrorReply => {
+  const error = toGatewayError(thrown)
+  const { status, awsType, fault, retryable } = error.entry
   return {
+    error,
     status,
     headers: {
       'x-amzn-errortype': awsType,
       'x-amzn-requestid': requestId,
       'x-forkyard-error': error.code,
       'content-type': 'application/json',
+      // Told too late or too much: what the client still sends is not the start of another request.
+      ...(closing.has(status) ? { connection: 'close' } : {}),
+      ...(retryable && status !== 409 ? { 'retry-after': '1' } : {}),
     },
     body: {
       Type: fault === 'caller' ? 'User' : 'Server',
@@ -30,6 +29,8 @@ export const toAwsReply = (error: PlatformError, requestId: string): AwsReply =>
     },
   }
 }
+
+const closing = new Set([413])
 
 /** As `toPlatformError`, and knows what an absent or full NATS looks like. */
 export const toGatewayError = (error: unknown): PlatformError => {

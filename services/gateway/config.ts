@@ -26,6 +26,14 @@ export const GatewayLimits = Type.Object(
     zipEntries: Type.Integer({ minimum: 1, default: 100_000 }),
     /** Request body of a function URL. */
     urlBodyBytes: Type.Integer({ minimum: 1, default: 6 * 1024 * 1024 }),
+    /** Any other request body of the API. */
+    requestBytes: Type.Integer({ minimum: 1024, default: 1024 * 1024 }),
+    /** Request bodies held in memory at the same time, all together; more are answered with 429. */
+    bufferedBytes: Type.Integer({ minimum: 1, default: 512 * 1024 * 1024 }),
+    /** A request must have arrived in whole after so long. */
+    requestMs: Type.Integer({ minimum: 1000, default: 120_000 }),
+    /** A client that sends or takes no byte for so long, while it is its turn, is closed. */
+    stalledMs: Type.Integer({ minimum: 100, default: 20_000 }),
     /** What a start may take, on top of the function's time-out: the deadline of an invocation is the sum. */
     startBudgetMs: Type.Integer({ minimum: 100, default: 20_000 }),
     /** Difference between a signature's time and the clock. */

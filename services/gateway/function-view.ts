@@ -3,10 +3,11 @@ import {
   functionArn,
   latest,
   type AliasRecord,
-  type FunctionRecord,
+  type EventInvokeRecord,
   type UrlRecord,
   type VersionConfig,
 } from '../contracts/function.ts'
+import { architecture } from './unsupported-members.ts'
 
 export const configurationView = (region: string, config: VersionConfig, qualifier?: string) => ({
   FunctionName: config.name,
@@ -28,7 +29,7 @@ export const configurationView = (region: string, config: VersionConfig, qualifi
   State: 'Active',
   LastUpdateStatus: 'Successful',
   PackageType: 'Zip',
-  Architectures: [process.arch === 'arm64' ? 'arm64' : 'x86_64'],
+  Architectures: [architecture],
   EphemeralStorage: { Size: config.ephemeralStorageMiB },
   SnapStart: { ApplyOn: 'None', OptimizationStatus: 'Off' },
   LoggingConfig: { LogFormat: 'Text', LogGroup: `/aws/lambda/${config.name}` },
@@ -43,10 +44,11 @@ export const aliasView = (region: string, name: string, alias: AliasRecord) => (
   ...(Object.keys(alias.weights).length > 0 ? { RoutingConfig: { AdditionalVersionWeights: alias.weights } } : {}),
 })
 
-export const eventInvokeView = (region: string, record: FunctionRecord) => ({
-  FunctionArn: functionArn(region, record.name, latest),
-  MaximumRetryAttempts: record.eventInvoke.maximumRetryAttempts,
-  MaximumEventAgeInSeconds: record.eventInvoke.maximumEventAgeMs / 1000,
+export const eventInvokeView = (region: string, name: string, qualifier: string, config: EventInvokeRecord) => ({
+  LastModified: Date.parse(config.lastModified) / 1000,
+  FunctionArn: functionArn(region, name, qualifier),
+  MaximumRetryAttempts: config.maximumRetryAttempts,
+  MaximumEventAgeInSeconds: config.maximumEventAgeMs / 1000,
   DestinationConfig: { OnSuccess: {}, OnFailure: {} },
 })
 
@@ -65,7 +67,10 @@ export const urlView = (
   LastModifiedTime: url.lastModified,
 })
 
-export const functionUrl = ({ publicUrl, urlDomain }: { publicUrl: string; urlDomain: string }, urlId: string): string => {
+export const functionUrl = (
+  { publicUrl, urlDomain }: { publicUrl: string; urlDomain: string },
+  urlId: string,
+): string => {
   const { protocol, port } = new URL(publicUrl)
   return `${protocol}//${urlId}.${urlDomain}${port ? `:${port}` : ''}/`
 }

@@ -18,6 +18,8 @@ export interface NodeRequest {
   readonly invocationId: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: Buffer | AsyncIterable<Buffer>
+  /** Of a streamed body, where it is known: the node's buffer then counts it for what it is. */
+  readonly bodyBytes?: number | undefined
   readonly signal: AbortSignal
 }
 
@@ -31,6 +33,21 @@ export interface NodeClient {
    */
   invoke(nodeUrl: string, request: NodeRequest): Promise<NodeReply>
   close(): Promise<void>
+}
+
+/** The bytes of a reply as they come. @throws PlatformError INSTANCE_LOST when the connection breaks in the middle */
+export async function* bytesOf({ body }: Pick<NodeReply, 'body'>): AsyncGenerator<Buffer> {
+  try {
+    yield* body as AsyncIterable<Buffer>
+  } catch (cause) {
+    if (cause instanceof PlatformError) throw cause
+    throw new PlatformError(
+      'INSTANCE_LOST',
+      'the connection to the node broke in the middle of the answer',
+      undefined,
+      { cause },
+    )
+  }
 }
 
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
@@ -47,12 +64,16 @@ export const createNodeClient = (token: string): NodeClient => {
     return pool
   }
   return {
-    invoke: async (nodeUrl, { invocationId, headers, body, signal }) => {
+    invoke: async (nodeUrl, { invocationId, headers, body, bodyBytes, signal }) => {
       const reply = await poolOf(nodeUrl)
         .request({
           method: 'POST',
           path: `/v1/invocations/${invocationId}`,
-          headers: { authorization: `Bearer ${token}`, ...headers },
+          headers: {
+            authorization: `Bearer ${token}`,
+            ...headers,
+            ...(bodyBytes === undefined ? {} : { 'content-length': String(bodyBytes) }),
+          },
           body: body as Buffer,
           signal,
         })

@@ -71,6 +71,14 @@ export class Registry {
     return this.find(tenant, name) ?? this.#missing(name, qualifier)
   }
 
+  /** As the store has it now, for when memory does not know it: another gateway may have written it a moment ago. */
+  async refresh(tenant: string, name: string): Promise<FunctionRecord | undefined> {
+    const record = (await this.#confirm(registryKey(tenant, name)))?.record
+    for (const version of record?.versions ?? [])
+      if (!this.version(tenant, name, version)) await this.#confirm(versionKey(tenant, name, version))
+    return record
+  }
+
   version(tenant: string, name: string, version: number): VersionConfig | undefined {
     return this.#held.get(versionKey(tenant, name, version))?.version
   }

@@ -4,6 +4,13 @@ import { Pool } from 'undici'
 import { PlatformError } from '../contracts/errors.ts'
 import type { Placement, PlacementRequest } from '../contracts/placement.ts'
 
+/** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
+export interface NodeSummary {
+  readonly nodeId: string
+  readonly accepting: boolean
+  readonly capacity: { readonly memoryMiB: number; readonly instances: number; readonly cpus: number }
+}
+
 export interface SchedulerClient {
   /**
    * Goes on trying while the scheduler cannot be reached (a restart), at most `patienceMs` and not past the deadline.
@@ -12,7 +19,7 @@ export interface SchedulerClient {
   place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
   /** Gives the lease back. Never throws: a lease that is not given back ends at the deadline. */
   release(invocationId: string): Promise<void>
-  nodes(): Promise<unknown[]>
+  nodes(): Promise<NodeSummary[]>
   close(): Promise<void>
 }
 
@@ -22,7 +29,12 @@ const maxBackoffMs = 500
 
 export const createSchedulerClient = (schedulerUrl: string, token: string): SchedulerClient => {
   // The scheduler closes idle connections after 65 s; ours are gone before that.
-  const pool = new Pool(schedulerUrl, { connections: 64, pipelining: 1, keepAliveTimeout: 30_000, connectTimeout: 2_000 })
+  const pool = new Pool(schedulerUrl, {
+    connections: 64,
+    pipelining: 1,
+    keepAliveTimeout: 30_000,
+    connectTimeout: 2_000,
+  })
   const headers = { authorization: `Bearer ${token}` }
   const json = { ...headers, 'content-type': 'application/json' }
 
@@ -65,13 +77,15 @@ export const createSchedulerClient = (schedulerUrl: string, token: string): Sche
     },
     nodes: async () => {
       try {
-        const { body } = await pool.request({
+        const { statusCode, body } = await pool.request({
           method: 'GET',
           path: '/v1/nodes',
           headers,
           signal: AbortSignal.timeout(2_000),
         })
-        return ((await body.json()) as { nodes: unknown[] }).nodes
+        const reply = await body.json()
+        if (statusCode !== 200) throw PlatformError.fromBody(reply)
+        return (reply as { nodes: NodeSummary[] }).nodes
       } catch (cause) {
         throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause })
       }

@@ -4,7 +4,7 @@
  * The request is signed again, by AWS's own signer, from exactly what was received, and the two signatures are compared. Two steps,
  * so that nothing is buffered for callers who are not known: `readClaim` needs the head alone, `verify` the body.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { PlatformError } from '../contracts/errors.ts'
@@ -44,6 +44,8 @@ export interface Claim {
 }
 
 const service = 'lambda'
+const hashHeader = 'x-amz-content-sha256'
+const dateHeader = 'x-amz-date'
 const maxPresignedSeconds = 7 * 24 * 3600
 
 const badSignature = (message: string): never => {
@@ -72,7 +74,9 @@ export const readClaim = (head: ReceivedHead, options: VerifierOptions): Claim =
     })
   const signedAt = parseDate(fields.date)
   if (rest.length > 0 || end !== 'aws4_request' || day !== fields.date.slice(0, 8))
-    badSignature(`Credential must be of the form <key>/${fields.date.slice(0, 8)}/${options.region}/lambda/aws4_request`)
+    badSignature(
+      `Credential must be of the form <key>/${fields.date.slice(0, 8)}/${options.region}/lambda/aws4_request`,
+    )
   if (region !== options.region) return badSignature(`Credential should be scoped to the region '${options.region}'.`)
   if (scopeService !== service) badSignature(`Credential should be scoped to the service '${service}'.`)
   checkTime(signedAt, fields.expiresSeconds, options)
@@ -87,12 +91,11 @@ export const readClaim = (head: ReceivedHead, options: VerifierOptions): Claim =
   return { key, signature, signedAt, signedHeaders, region, path, query, headers, method: head.method }
 }
 
-/** @throws PlatformError BAD_SIGNATURE when signature or body hash do not match. */
-export const verify = async (claim: Claim, body: Uint8Array): Promise<AccessKey> => {
-  const declared = claim.headers.get('x-amz-content-sha256')
-  const actual = createHash('sha256').update(body).digest('hex')
+/** @param bodySha256 lower-case hex. @throws PlatformError BAD_SIGNATURE when signature or body hash do not match. */
+export const verify = async (claim: Claim, bodySha256: string): Promise<AccessKey> => {
+  const declared = claim.headers.get(hashHeader)
   // Lambda takes no unsigned payloads.
-  if (declared !== undefined && declared !== actual)
+  if (declared !== undefined && declared !== bodySha256)
     badSignature('The provided x-amz-content-sha256 header does not match what was computed.')
   const { accessKeyId, secretAccessKey } = claim.key
   const signer = new SignatureV4({
@@ -103,14 +106,16 @@ export const verify = async (claim: Claim, body: Uint8Array): Promise<AccessKey>
     applyChecksum: false,
   })
   const headers = Object.fromEntries(claim.signedHeaders.map((name) => [name, claim.headers.get(name) ?? '']))
+  // The signer takes the body's hash from this header; date and hash count as headers only where the client signed them.
+  headers[hashHeader] = bodySha256
+  const unsigned = [dateHeader, hashHeader].filter((name) => !claim.signedHeaders.includes(name))
   const { 'X-Amz-Signature': _signature, ...query } = claim.query
   const signed = await signer.sign(
-    { method: claim.method, protocol: 'http:', hostname: '', path: claim.path, query, headers, body },
+    { method: claim.method, protocol: 'http:', hostname: '', path: claim.path, query, headers },
     {
       signingDate: claim.signedAt,
       signableHeaders: new Set(claim.signedHeaders),
-      // The signer always adds the date as a header; a presigned request has it in the query.
-      ...(claim.signedHeaders.includes('x-amz-date') ? {} : { unsignableHeaders: new Set(['x-amz-date']) }),
+      ...(unsigned.length > 0 ? { unsignableHeaders: new Set(unsigned) } : {}),
     },
   )
   const expected = /Signature=([0-9a-f]{64})$/.exec(signed.headers['authorization'] ?? '')?.[1] ?? ''
@@ -134,7 +139,10 @@ interface Fields {
 const fromHeader = (authorization: string, headers: ReadonlyMap<string, string>): Fields => {
   const [, algorithm, rest = ''] = /^(\S+)\s*(.*)$/.exec(authorization) ?? []
   if (algorithm !== 'AWS4-HMAC-SHA256')
-    throw new PlatformError('MISSING_AUTHENTICATION', 'Authorization must be of the form AWS4-HMAC-SHA256 Credential=...')
+    throw new PlatformError(
+      'MISSING_AUTHENTICATION',
+      'Authorization must be of the form AWS4-HMAC-SHA256 Credential=...',
+    )
   const parts = new Map(
     rest.split(',').map((part) => {
       const at = part.indexOf('=')
@@ -143,7 +151,7 @@ const fromHeader = (authorization: string, headers: ReadonlyMap<string, string>)
   )
   const field = (name: string): string =>
     parts.get(name) ?? badSignature(`Authorization header requires '${name}' parameter.`)
-  const date = headers.get('x-amz-date') ?? badSignature("Authorization header requires existence of 'X-Amz-Date'.")
+  const date = headers.get(dateHeader) ?? badSignature("Authorization header requires existence of 'X-Amz-Date'.")
   return {
     credential: field('Credential'),
     signedHeaders: field('SignedHeaders').toLowerCase(),

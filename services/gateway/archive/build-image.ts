@@ -62,7 +62,12 @@ export const createImageBuilder = (stagingDir: string, limits: ArchiveLimits, pa
 type Files = Awaited<ReturnType<typeof readArchive>>
 
 /** Modes are 0755 or 0644 whatever the zip says: functions run as any user and must be able to read their code. */
-const unpack = async (zip: Buffer, root: string, limits: ArchiveLimits, check: (files: Files) => void): Promise<void> => {
+const unpack = async (
+  zip: Buffer,
+  root: string,
+  limits: ArchiveLimits,
+  check: (files: Files) => void,
+): Promise<void> => {
   // The directory first: a wrong handler costs no unpacking.
   check(await readArchive(zip, limits))
   const made = new Set<string>([root])

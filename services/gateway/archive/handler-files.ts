@@ -37,7 +37,10 @@ export const checkHandler = (runtime: RuntimeName, handler: string, files: reado
 const checkBootstrap = (files: readonly ArchiveFile[]): void => {
   const bootstrap = files.find(({ path }) => path === 'bootstrap')
   if (!bootstrap)
-    throw new PlatformError('INVALID_REQUEST', "runtime provided.al2023 needs a file 'bootstrap' at the top of the archive")
+    throw new PlatformError(
+      'INVALID_REQUEST',
+      "runtime provided.al2023 needs a file 'bootstrap' at the top of the archive",
+    )
   if (!bootstrap.executable)
     throw new PlatformError(
       'INVALID_REQUEST',

@@ -86,7 +86,11 @@ async function* walk(archive: ZipFile): AsyncGenerator<Entry> {
   }
 }
 
-async function* content(archive: ZipFile, entry: Entry, budget: { left: number; limit: number }): AsyncGenerator<Buffer> {
+async function* content(
+  archive: ZipFile,
+  entry: Entry,
+  budget: { left: number; limit: number },
+): AsyncGenerator<Buffer> {
   const name = shown(entry.fileName)
   if (entry.isEncrypted()) throw invalid(`entry '${name}' is encrypted`)
   let stream: Readable | undefined
@@ -105,7 +109,9 @@ async function* content(archive: ZipFile, entry: Entry, budget: { left: number; 
       yield chunk
     }
   } catch (error) {
-    throw error instanceof PlatformError ? error : invalid(`entry '${name}': ${messageOf(error)}`, { entry: name }, error)
+    throw error instanceof PlatformError
+      ? error
+      : invalid(`entry '${name}': ${messageOf(error)}`, { entry: name }, error)
   } finally {
     stream?.destroy()
   }
@@ -124,7 +130,8 @@ const safePath = (entry: Entry): string => {
   if (parts.includes('..')) throw refuse("leads out of the archive with '..'")
   if (parts.length > maxDepth) throw refuse(`is deeper than ${maxDepth} directories`)
   if (Buffer.byteLength(name) > maxPathBytes) throw refuse(`has a path over ${maxPathBytes} bytes`)
-  if (parts.some((part) => Buffer.byteLength(part) > maxNameBytes)) throw refuse(`has a name over ${maxNameBytes} bytes`)
+  if (parts.some((part) => Buffer.byteLength(part) > maxNameBytes))
+    throw refuse(`has a name over ${maxNameBytes} bytes`)
   return parts.join('/')
 }
 

@@ -1,6 +1,6 @@
 /** The durable queue of asynchronous invocations: what is in it was acknowledged by JetStream, and leaves with its outcome. */
 import { headers as natsHeaders, type MsgHdrs } from '@nats-io/transport-node'
-import { AckPolicy, jetstreamManager, type Consumer, type JetStreamClient } from '@nats-io/jetstream'
+import { AckPolicy, type Consumer, type JetStreamClient } from '@nats-io/jetstream'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { streams, subjects } from '../../contracts/subjects.ts'
@@ -16,6 +16,8 @@ export const AsyncEvent = Type.Object({
   acceptedAt: Type.Integer(),
   clientContext: Type.Optional(Type.String()),
   traceparent: Type.Optional(Type.String()),
+  /** Invocation id of the dead letter that this event was. */
+  redriveOf: Type.Optional(Type.String()),
 })
 export type AsyncEvent = Static<typeof AsyncEvent>
 
@@ -35,8 +37,8 @@ const consumerName = 'gateway'
 export const ackWaitMs = 30_000
 
 export interface AsyncQueue {
-  /** Resolves when the event is stored. */
-  push(event: AsyncEvent, payload: Uint8Array): Promise<void>
+  /** Resolves when the event is stored. Within two minutes, the same `messageId` (default: the invocation's) is stored once. */
+  push(event: AsyncEvent, payload: Uint8Array, messageId?: string): Promise<void>
   bury(letter: DeadLetter, payload: Uint8Array): Promise<void>
   consumer(): Promise<Consumer>
   measure(metrics: GatewayMetrics): Promise<void>
@@ -68,11 +70,9 @@ export const letterOf = (map: MsgHdrs | undefined): DeadLetter | undefined => {
 }
 
 export const createAsyncQueue = (js: JetStreamClient): AsyncQueue => {
-  const manager = jetstreamManager(js)
-  manager.catch(() => undefined)
   return {
-    push: async (event, payload) => {
-      const options = { headers: wrap(event), msgID: event.invocationId }
+    push: async (event, payload, messageId = event.invocationId) => {
+      const options = { headers: wrap(event), msgID: messageId }
       await js.publish(subjects.asyncInvocation(event.tenant, event.name), payload, options)
     },
     bury: async (letter, payload) => {
@@ -89,12 +89,14 @@ export const createAsyncQueue = (js: JetStreamClient): AsyncQueue => {
         // Events that wait for their next attempt count as pending and must not block the others.
         max_ack_pending: -1,
       }
-      await (await manager).consumers.add(streams.async, config)
+      const manager = await js.jetstreamManager()
+      await manager.consumers.add(streams.async, config)
       return js.consumers.get(streams.async, consumerName)
     },
     measure: async (metrics) => {
-      const info = await (await manager).consumers.info(streams.async, consumerName)
-      const { state } = await (await manager).streams.info(streams.async)
+      const manager = await js.jetstreamManager()
+      const info = await manager.consumers.info(streams.async, consumerName)
+      const { state } = await manager.streams.info(streams.async)
       metrics.asyncDepth.set({ state: 'pending' }, info.num_pending)
       metrics.asyncDepth.set({ state: 'in_flight' }, info.num_ack_pending)
       const firstAt = Date.parse(state.first_ts)

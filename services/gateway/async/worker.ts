@@ -5,9 +5,12 @@ import type { Consumer, JsMsg } from '@nats-io/jetstream'
 import type { KV } from '@nats-io/kv'
 import type { Logger } from '../../chassis/log.ts'
 import { toGatewayError } from '../aws-errors.ts'
+import { latest } from '../../contracts/function.ts'
 import { defaultEventInvoke } from '../function-record.ts'
 import type { Invoker } from '../invoke/invoker.ts'
+import { findVersion } from '../lookup.ts'
 import type { GatewayMetrics } from '../metrics.ts'
+import { bytesOf } from '../node-client.ts'
 import type { Registry } from '../registry.ts'
 import { resolveVersion } from '../resolve.ts'
 import { nextStep, outcomeOfError, type AttemptOutcome } from './next-step.ts'
@@ -28,10 +31,14 @@ export interface WorkerDeps {
 
 const pullMs = 5_000
 const measureMs = 5_000
+const giveBackMs = 500
 
-/** @returns stops taking events; those in hand are aborted and given back, for another gateway or for later. */
-export const startAsyncWorkers = (deps: WorkerDeps): (() => Promise<void>) => {
+/** Stops taking events; those in hand have `graceMs` to end, then they are given back, for another gateway or for later. */
+export type StopWorkers = (graceMs: number) => Promise<void>
+
+export const startAsyncWorkers = (deps: WorkerDeps): StopWorkers => {
   const stop = new AbortController()
+  const giveBack = new AbortController()
   const { logger, queue, metrics } = deps
   const pause = (ms: number) => delay(ms, undefined, { signal: stop.signal }).catch(() => undefined)
 
@@ -49,7 +56,7 @@ export const startAsyncWorkers = (deps: WorkerDeps): (() => Promise<void>) => {
         const message = await consumer.next({ expires: pullMs })
         if (!message) continue
         if (stop.signal.aborted) message.nak()
-        else await handle(deps, message, stop.signal)
+        else await handle(deps, message, giveBack.signal)
       } catch (err) {
         forget()
         if (!stop.signal.aborted) logger.warn({ err }, 'async: the queue cannot be read')
@@ -64,13 +71,15 @@ export const startAsyncWorkers = (deps: WorkerDeps): (() => Promise<void>) => {
     }
   }
   const loops = [...Array.from({ length: deps.workers }, work), measure()]
-  return async () => {
+  return async (graceMs) => {
     stop.abort()
-    await Promise.race([Promise.all(loops), delay(pullMs + 1_000, undefined, { ref: false })])
+    const late = setTimeout(() => giveBack.abort(), graceMs)
+    await Promise.race([Promise.all(loops), delay(graceMs + giveBackMs, undefined, { ref: false })])
+    clearTimeout(late)
   }
 }
 
-const handle = async (deps: WorkerDeps, message: JsMsg, stop: AbortSignal): Promise<void> => {
+const handle = async (deps: WorkerDeps, message: JsMsg, giveBack: AbortSignal): Promise<void> => {
   const { logger, queue, state, metrics } = deps
   const event = eventOf(message.headers)
   if (!event) {
@@ -80,14 +89,14 @@ const handle = async (deps: WorkerDeps, message: JsMsg, stop: AbortSignal): Prom
   const beat = setInterval(() => message.working(), ackWaitMs / 3)
   try {
     const attemptsBefore = message.info.deliveryCount > 1 ? await readAttempts(state, event.invocationId) : 0
-    const outcome = await attempt(deps, event, message.data, attemptsBefore + 1, stop)
+    // Deliveries count the runs for the meter: a run that was cut off has its record under its own number.
+    const outcome = await attempt(deps, event, message.data, message.info.deliveryCount, giveBack)
     if (outcome === undefined) return message.nak()
-    const eventInvoke = deps.registry.find(event.tenant, event.name)?.eventInvoke ?? defaultEventInvoke
     const ageMs = Date.now() - event.acceptedAt
     const next = nextStep(
       outcome,
       { attemptsBefore, deliveries: message.info.deliveryCount, ageMs },
-      { ...eventInvoke, retryBaseMs: deps.retryBaseMs },
+      { ...eventInvokeOf(deps.registry, event), retryBaseMs: deps.retryBaseMs },
     )
     if (next.step === 'retry') {
       if (next.attempts !== attemptsBefore) await state.put(event.invocationId, String(next.attempts))
@@ -117,10 +126,12 @@ const attempt = async (
   event: AsyncEvent,
   payload: Uint8Array,
   number: number,
-  stop: AbortSignal,
+  giveBack: AbortSignal,
 ): Promise<AttemptOutcome | undefined> => {
   const { tenant, name, qualifier, invocationId, clientContext, traceparent } = event
   try {
+    // Not found would bury the event: that takes the store's word, not only memory's.
+    await findVersion({ registry, config: { region } }, { tenant, name, qualifier })
     const random = Math.random()
     const { reply } = await invoker.invoke({
       invocationId,
@@ -133,14 +144,23 @@ const attempt = async (
       startWish: 'auto',
       clientContext,
       traceparent,
-      signal: stop,
+      signal: giveBack,
     })
-    const answer = await buffer(reply.body)
+    const answer = await buffer(bytesOf(reply))
     const type = reply.functionError()
     return type === undefined ? { kind: 'ok' } : { kind: 'failed', type, message: answer.toString('utf8', 0, 1024) }
   } catch (error) {
-    return stop.aborted ? undefined : outcomeOfError(toGatewayError(error))
+    return giveBack.aborted ? undefined : outcomeOfError(toGatewayError(error))
   }
+}
+
+/** What was configured for the qualifier that was invoked. */
+const eventInvokeOf = (registry: Registry, { tenant, name, qualifier = latest }: AsyncEvent) => {
+  const record = registry.find(tenant, name)
+  const configs = record?.eventInvokeConfigs ?? {}
+  return (
+    (Object.hasOwn(configs, qualifier) ? configs[qualifier] : undefined) ?? record?.eventInvoke ?? defaultEventInvoke
+  )
 }
 
 const readAttempts = async (state: KV, invocationId: string): Promise<number> => {

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { PlatformError } from '../../contracts/errors.ts'
 import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
-import type { Placement, StartWish } from '../../contracts/placement.ts'
+import type { StartWish } from '../../contracts/placement.ts'
 import { NodeUnreachable, type NodeClient, type NodeReply } from '../node-client.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
 import type { ReplayableBody } from './replayable-body.ts'
@@ -20,6 +20,8 @@ export interface Invocation {
   readonly kind: 'event' | 'http'
   readonly responseMode: 'buffered' | 'stream'
   readonly body: Buffer | ReplayableBody
+  /** Of a streamed body, where it is known. */
+  readonly bodyBytes?: number | undefined
   readonly startWish: StartWish
   readonly clientContext?: string | undefined
   readonly traceparent?: string | undefined
@@ -41,7 +43,12 @@ export interface Invoker {
   invoke(invocation: Invocation): Promise<Invoked>
 }
 
+/** Refused by nodes that are there. */
 const maxPlacements = 3
+/** Nodes that are away, as in their restart, are waited for a while. */
+const patienceMs = 10_000
+const firstBackoffMs = 20
+const maxBackoffMs = 500
 
 export interface InvokerDeps {
   readonly scheduler: SchedulerClient
@@ -57,21 +64,32 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
     // A moment later than the node's own: its answer says more than ours.
     const deadline = AbortSignal.timeout(deadlineAt - Date.now() + 1_000)
     const signal = AbortSignal.any([invocation.signal, deadline])
+    const giveUpAt = Math.min(deadlineAt, Date.now() + patienceMs)
     const excludeNodes: string[] = []
     let placeMs = 0
-    let placement: Placement | undefined
+    let leased = false
+    let refusals = 0
     try {
-      for (let tries = 1; ; tries++) {
+      for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         const config = invocation.resolve()
         const { tenant, name, version, revisionId, runtime, memoryMiB, policy } = config
         const revision = { tenant, name, version, revisionId }
-        const from = performance.now()
         const { startWish } = invocation
-        placement = undefined
-        placement = await scheduler.place(
-          { invocationId, revision, runtime, memoryMiB, policy, startWish, deadlineAt, excludeNodes: [...excludeNodes] },
+        const from = performance.now()
+        const placement = await scheduler.place(
+          {
+            invocationId,
+            revision,
+            runtime,
+            memoryMiB,
+            policy,
+            startWish,
+            deadlineAt,
+            excludeNodes: [...excludeNodes],
+          },
           signal,
         )
+        leased = true
         const sentAt = performance.now()
         placeMs += sentAt - from
         try {
@@ -79,38 +97,46 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
             invocationId,
             headers: headersOf(invocation, config, deadlineAt, region),
             body: Buffer.isBuffer(body) ? body : body.read(),
+            bodyBytes: invocation.bodyBytes,
             signal,
           })
           if (!Buffer.isBuffer(body)) body.release()
           return { reply, config, placeMs, sentAt }
         } catch (error) {
           if (!neverStarted(error)) throw error
-          if (error instanceof NodeUnreachable) await scheduler.release(invocationId)
-          if (tries >= maxPlacements) throw exhausted(error)
+          if (!(error instanceof NodeUnreachable) && ++refusals >= maxPlacements) throw error
+          if (Date.now() + backoffMs > giveUpAt) throw error
           if (!excludeNodes.includes(placement.nodeId)) excludeNodes.push(placement.nodeId)
           // The registry of node or gateway may be a moment behind a deploy.
-          await delay(20 * tries, undefined, { signal })
+          await delay(backoffMs, undefined, { signal })
         }
       }
     } catch (error) {
-      if (error instanceof PlatformError) throw error
-      if (signal.aborted) {
-        // Placed or not, it will never be sent now. A lease of an ended invocation is gone already.
-        void scheduler.release(invocationId)
+      // Whoever holds a lease after this is known by the node's report; one of an invocation that has ended is gone already.
+      if (leased && !mayRun(error)) void scheduler.release(invocationId)
+      if (signal.aborted && !(error instanceof PlatformError)) {
         if (deadline.aborted)
           throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline passed before an answer', { deadlineAt })
         throw new PlatformError('UNAVAILABLE', 'the caller went away', undefined, { cause: error })
       }
-      throw error
+      throw toUnavailable(error)
     }
   },
 })
 
-const neverStarted = (error: unknown): boolean =>
-  error instanceof NodeUnreachable || (error instanceof PlatformError && error.code === 'NO_INSTANCE')
+/** Said by a node before any instance has the request. */
+const refusing = new Set(['NO_INSTANCE', 'NO_CAPACITY', 'TOO_MANY_REQUESTS', 'STORAGE_FULL'])
 
-const exhausted = (error: unknown): PlatformError =>
-  new PlatformError('UNAVAILABLE', `no node took the request, in ${maxPlacements} tries`, undefined, { cause: error })
+const neverStarted = (error: unknown): boolean =>
+  error instanceof NodeUnreachable || (error instanceof PlatformError && refusing.has(error.code))
+
+const mayRun = (error: unknown): boolean => error instanceof PlatformError && error.code === 'INSTANCE_LOST'
+
+/** What only this hop understands, in words for the caller. */
+const toUnavailable = (error: unknown): unknown =>
+  error instanceof NodeUnreachable || (error instanceof PlatformError && error.code === 'NO_INSTANCE')
+    ? new PlatformError('UNAVAILABLE', 'no node took the request', undefined, { cause: error })
+    : error
 
 const headersOf = (
   invocation: Invocation,

@@ -18,6 +18,7 @@ export class ReplayableBody {
   readonly #kept: Buffer[] = []
   #size = 0
   #ended = false
+  #failed: { readonly error: unknown } | undefined
   #keeping = true
   #pulling: Promise<void> | undefined
 
@@ -30,14 +31,15 @@ export class ReplayableBody {
   /** The newest reader counts; one that was given up may still wait for the chunk that this one gets too. @throws REQUEST_TOO_LARGE */
   async *read(): AsyncGenerator<Buffer> {
     if (this.#prefix.length > 0) yield this.#prefix
-    for (let at = 0; ; ) {
+    for (let at = 0; ;) {
       const chunk = this.#kept[at]
       if (chunk) {
         if (this.#keeping) at++
         else this.#kept.splice(0, at + 1)
         if (!this.#keeping) at = 0
         yield chunk
-      } else if (this.#ended) return
+      } else if (this.#failed) throw this.#failed.error
+      else if (this.#ended) return
       else {
         this.#pulling ??= this.#pull().finally(() => (this.#pulling = undefined))
         await this.#pulling
@@ -50,15 +52,20 @@ export class ReplayableBody {
     this.#keeping = false
   }
 
+  /** A failure stays: an iterator that has thrown would look like a body that has ended. */
   async #pull(): Promise<void> {
-    const { value, done } = await this.#source.next()
-    if (done) {
-      this.#ended = true
-      return
+    try {
+      const { value, done } = await this.#source.next()
+      if (done) {
+        this.#ended = true
+        return
+      }
+      this.#size += value.length
+      if (this.#size > this.#limit.bytes) throw tooLarge(this.#limit)
+      this.#kept.push(value)
+    } catch (error) {
+      this.#failed = { error }
     }
-    this.#size += value.length
-    if (this.#size > this.#limit.bytes) throw tooLarge(this.#limit)
-    this.#kept.push(value)
   }
 }
 

@@ -19,7 +19,8 @@ export const serverTiming = (phases: GatewayPhases, report?: InvocationReport): 
   const parts = [entry('auth', 0, authMs)]
   const sentMs = sentAt === undefined ? undefined : sentAt - receivedAt
   if (placeMs !== undefined && sentMs !== undefined) parts.push(entry('place', sentMs - placeMs, placeMs))
-  for (const { name, startMs, durationMs } of report?.phases ?? []) parts.push(entry(name, (sentMs ?? 0) + startMs, durationMs))
+  for (const { name, startMs, durationMs } of report?.phases ?? [])
+    parts.push(entry(name, (sentMs ?? 0) + startMs, durationMs))
   if (report) parts.push(`start;desc="${token(report.startType)}"`)
   return parts.join(', ')
 }

@@ -1,0 +1,37 @@
+/** A function with everything of it, or one of its versions. */
+import { PlatformError } from '../contracts/errors.ts'
+import { functionArn } from '../contracts/function.ts'
+import type { GatewayDeps } from './deps.ts'
+import { isVersionNumber } from './function-name.ts'
+import type { Target } from './lookup.ts'
+
+/** @throws PlatformError NOT_FOUND; INVALID_REQUEST for `$LATEST` or an alias; ALREADY_EXISTS while an alias points to the version. */
+export const deleteFunctionOrVersion = async (
+  { registry, config }: Pick<GatewayDeps, 'registry' | 'config'>,
+  { tenant, name, qualifier }: Target,
+): Promise<void> => {
+  if (qualifier === undefined) return registry.delete(tenant, name)
+  if (qualifier === '$LATEST')
+    throw new PlatformError(
+      'INVALID_REQUEST',
+      '$LATEST version cannot be deleted without deleting the function. To delete the function, leave the qualifier out.',
+    )
+  if (!isVersionNumber(qualifier))
+    throw new PlatformError('INVALID_REQUEST', `'${qualifier}' is no version number; aliases have DeleteAlias`)
+  const number = Number(qualifier)
+  await registry.update(tenant, name, (record) => {
+    if (!record.versions.includes(number))
+      throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(config.region, name, qualifier)}`)
+    const holders = Object.values(record.aliases).filter(
+      ({ functionVersion, weights }) => functionVersion === qualifier || Object.hasOwn(weights, qualifier),
+    )
+    if (holders.length > 0)
+      throw new PlatformError(
+        'ALREADY_EXISTS',
+        `Version ${qualifier} of ${name} is in use by the alias ${holders.map((alias) => alias.name).join(', ')}`,
+      )
+    const { [qualifier]: _gone, ...eventInvokeConfigs } = record.eventInvokeConfigs ?? {}
+    return { ...record, versions: record.versions.filter((each) => each !== number), eventInvokeConfigs }
+  })
+  await registry.dropVersion(tenant, name, number)
+}

@@ -1,0 +1,162 @@
+/** A request for a function URL, from its head to the last byte of the answer. */
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { PlatformError } from '../../contracts/errors.ts'
+import { latest, type FunctionRecord, type UrlRecord } from '../../contracts/function.ts'
+import { toGatewayError } from '../aws-errors.ts'
+import type { GatewayDeps } from '../deps.ts'
+import type { Invoked } from '../invoke/invoker.ts'
+import { traceparentOf } from '../invoke/traceparent.ts'
+import { resolveVersion } from '../resolve.ts'
+import { verifierOptions } from '../routes/authenticate.ts'
+import { declaredBytes, readBody, sha256 } from '../routes/read-body.ts'
+import { readClaim, verify, type VerifierOptions } from '../sigv4.ts'
+import { sendAnswer, type UrlPhases } from './answer.ts'
+import { answerCors } from './cors.ts'
+import { sendUrlError } from './error-reply.ts'
+import { forwardedHeaders } from './headers.ts'
+import { bodyFor } from './request-body.ts'
+
+type UrlHandler = (request: IncomingMessage, response: ServerResponse, urlId: string) => void
+
+export const createUrlHandler = (deps: GatewayDeps): UrlHandler => {
+  const verifier = verifierOptions(deps)
+  return (request, response, urlId) => {
+    const requestId = randomUUID()
+    const phases: UrlPhases = { receivedAt: performance.now(), authMs: 0 }
+    // Until the settings are known, there are none.
+    let cors: Readonly<Record<string, string>> = {}
+    const answer = async (): Promise<void> => {
+      const { record, qualifier, url } = findUrl(deps, urlId)
+      const { method = 'GET', headers } = request
+      const question = { method, origin: headers.origin, requestMethod: headers['access-control-request-method'] }
+      const { preflight, headers: corsHeaders } = answerCors(url.cors, question)
+      cors = corsHeaders
+      if (preflight)
+        return void response.writeHead(200, { ...cors, 'x-amzn-requestid': requestId, 'content-length': 0 }).end()
+      const authenticated = url.authType === 'NONE' ? undefined : await authenticate(deps, verifier, request, record)
+      phases.authMs = authenticated?.authMs ?? 0
+      try {
+        const invoked = await invoke(deps, { request, response, requestId, record, qualifier, url, authenticated })
+        Object.assign(phases, { placeMs: invoked.placeMs, sentAt: invoked.sentAt })
+        await sendAnswer(deps, {
+          response,
+          requestId,
+          invoked,
+          phases,
+          cors,
+          streamed: url.invokeMode === 'RESPONSE_STREAM',
+        })
+      } finally {
+        authenticated?.release()
+      }
+    }
+    if (deps.closing.aborted) response.setHeader('connection', 'close')
+    response.once('close', () =>
+      deps.metrics.requests.inc({ operation: 'FunctionUrl', status: String(response.statusCode) }),
+    )
+    answer().catch((thrown: unknown) => {
+      const error = toGatewayError(thrown)
+      if (error.entry.status >= 500 && !response.destroyed)
+        deps.logger.error({ err: thrown, code: error.code, requestId }, error.message)
+      sendUrlError(response, error, { ...cors, 'x-amzn-requestid': requestId })
+    })
+  }
+}
+
+interface Found {
+  readonly record: FunctionRecord
+  readonly qualifier: string
+  readonly url: UrlRecord
+}
+
+const findUrl = ({ registry }: GatewayDeps, urlId: string): Found => {
+  const found = registry.findUrl(urlId)
+  const url = found?.record.urls[found.qualifier]
+  if (found && url) return { ...found, url }
+  if (!registry.synced) throw new PlatformError('UNAVAILABLE', 'the registry is not read yet')
+  throw new PlatformError('NOT_FOUND', 'no function has this URL')
+}
+
+interface Authenticated {
+  readonly principal: string
+  readonly body: Buffer
+  readonly authMs: number
+  readonly release: () => void
+}
+
+const bodyLimit = ({ config }: GatewayDeps) => ({ key: 'limits.urlBodyBytes', bytes: config.limits.urlBodyBytes })
+
+/** The body has to be whole for this: the signature covers it. */
+const authenticate = async (
+  deps: GatewayDeps,
+  verifier: VerifierOptions,
+  request: IncomingMessage,
+  record: FunctionRecord,
+): Promise<Authenticated> => {
+  const { method = 'GET', url = '/', rawHeaders } = request
+  const from = performance.now()
+  const claim = readClaim({ method, target: url, rawHeaders }, verifier)
+  const headMs = performance.now() - from
+  const limit = bodyLimit(deps)
+  const release = deps.bodies.take(declaredBytes(request, limit))
+  try {
+    const body = await readBody(request, limit, deps.config.limits.stalledMs)
+    const bodyFrom = performance.now()
+    const { tenant, accessKeyId } = await verify(claim, await sha256(body, 'hex'))
+    if (tenant !== record.tenant) throw new PlatformError('FORBIDDEN', 'the function belongs to another tenant')
+    return { principal: accessKeyId, body, authMs: headMs + performance.now() - bodyFrom, release }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+interface UrlInvocation extends Found {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly authenticated: Authenticated | undefined
+}
+
+const invoke = async (deps: GatewayDeps, call: UrlInvocation): Promise<Invoked> => {
+  const { request, response, requestId, record, qualifier, url, authenticated } = call
+  const { registry, config } = deps
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
+  const { tenant, name } = record
+  const random = Math.random()
+  const publicUrl = new URL(config.publicUrl)
+  const traceparent = traceparentOf(request.headers['traceparent'])
+  const sourceIp = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+  const headers = forwardedHeaders(request.rawHeaders, request.headers.connection, {
+    sourceIp,
+    proto: publicUrl.protocol.slice(0, -1),
+    port: publicUrl.port || (publicUrl.protocol === 'https:' ? '443' : '80'),
+    traceparent,
+    dropCredentials: url.authType === 'AWS_IAM',
+  })
+  const prelude = {
+    method: request.method ?? 'GET',
+    target: request.url ?? '/',
+    headers,
+    host: request.headers.host ?? '',
+    urlId: url.urlId,
+    sourceIp,
+    protocol: `HTTP/${request.httpVersion}`,
+    receivedAt: Date.now(),
+    ...(authenticated ? { principal: authenticated.principal } : {}),
+  }
+  return deps.invoker.invoke({
+    invocationId: requestId,
+    attempt: 1,
+    resolve: () => resolveVersion(registry, config.region, registry.get(tenant, name, qualifier), qualifier, random),
+    qualifier: qualifier === latest ? undefined : qualifier,
+    kind: 'http',
+    responseMode: url.invokeMode === 'RESPONSE_STREAM' ? 'stream' : 'buffered',
+    ...bodyFor(request, prelude, authenticated?.body, bodyLimit(deps)),
+    startWish: 'auto',
+    traceparent,
+    signal: gone.signal,
+  })
+}

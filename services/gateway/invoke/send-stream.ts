@@ -1,0 +1,67 @@
+/** Streams an answer at the pace of its reader, with trailers; a reader that takes nothing for too long is closed. */
+import type { ServerResponse } from 'node:http'
+
+export interface StreamedAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | readonly string[]>>
+  readonly body: AsyncIterable<Uint8Array>
+  /** Names that `trailers` will give. Sent only where HTTP has them: chunked, HTTP/1.1. */
+  readonly trailerNames?: readonly string[]
+  /** Called once the body has ended. */
+  readonly trailers?: () => Readonly<Record<string, string>>
+  readonly stalledMs: number
+}
+
+/**
+ * Resolves when the last byte is handed to the socket, or the client is gone. An error of `body` cuts the connection, since the
+ * status is sent: the client sees that the answer is not whole. It is thrown then.
+ */
+export const sendStream = async (response: ServerResponse, answer: StreamedAnswer): Promise<void> => {
+  const { status, headers, body, trailerNames = [], trailers, stalledMs } = answer
+  const withTrailers = trailerNames.length > 0 && response.req.httpVersion === '1.1' && !('content-length' in headers)
+  response.writeHead(status, {
+    ...(headers as Record<string, string | string[]>),
+    ...(withTrailers ? { trailer: trailerNames.join(', ') } : {}),
+  })
+  try {
+    response.flushHeaders()
+    for await (const chunk of body) {
+      // In slices, so that the time for one is the time for progress.
+      for (let at = 0; at < chunk.length; at += sliceBytes) {
+        if (response.destroyed) return
+        if (!response.write(chunk.subarray(at, at + sliceBytes))) await waitFor(response, 'drain', stalledMs)
+      }
+    }
+    if (withTrailers && trailers) response.addTrailers({ ...trailers() })
+    await ended(response, stalledMs)
+  } catch (error) {
+    response.destroy()
+    throw error
+  }
+}
+
+const sliceBytes = 64 * 1024
+
+const ended = async (response: ServerResponse, stalledMs: number): Promise<void> => {
+  if (response.destroyed) return
+  const finished = waitFor(response, 'finish', stalledMs)
+  response.end()
+  await finished
+}
+
+/** Also resolves when the client goes away. */
+const waitFor = (response: ServerResponse, event: 'drain' | 'finish', stalledMs: number): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      response.off(event, done).off('close', done)
+      resolve()
+    }
+    const timer = setTimeout(() => response.destroy(), stalledMs)
+    response.once(event, done).once('close', done)
+  })
+
+/** An answer that is whole already. */
+export async function* single(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  if (body.length > 0) yield body
+}

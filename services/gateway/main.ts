@@ -1,0 +1,98 @@
+import { Kvm } from '@nats-io/kv'
+import { configPath, readConfig } from '../chassis/config-file.ts'
+import { createMetrics } from '../chassis/http-server.ts'
+import { createLogger } from '../chassis/log.ts'
+import { connectNats } from '../chassis/nats.ts'
+import { runService } from '../chassis/process.ts'
+import { buckets } from '../contracts/subjects.ts'
+import { buildApp } from './app.ts'
+import { createImageBuilder } from './archive/build-image.ts'
+import { createDeadLetters } from './async/dead-letters.ts'
+import { createAsyncQueue } from './async/queue.ts'
+import { startAsyncWorkers } from './async/worker.ts'
+import { createCodeStore } from './code-store.ts'
+import { GatewayConfig } from './config.ts'
+import { createInvoker } from './invoke/invoker.ts'
+import { createLogTail } from './logs/tail.ts'
+import { createGatewayMetrics } from './metrics.ts'
+import { createNodeClient } from './node-client.ts'
+import { watchReadiness } from './readiness.ts'
+import { Registry } from './registry.ts'
+import { BodyBudget } from './routes/read-body.ts'
+import { createSchedulerClient } from './scheduler-client.ts'
+import { openStoreWhenReady } from './store.ts'
+
+const config = readConfig(GatewayConfig, configPath())
+const logger = createLogger('gateway', config.logLevel)
+
+/** An invocation that takes longer than this after SIGTERM is cut off; the supervisor would kill the process soon after. */
+const drainMs = 28_000
+const graceMs = 32_000
+const retryBaseMs = config.asyncRetryBaseMs ?? 60_000
+/** Longer than an event may wait, with its attempts. */
+const asyncStateTtlMs = 24 * 3_600_000
+
+await runService(
+  logger,
+  async () => {
+    const { region, limits, internalToken, schedulerUrl, stagingDir, asyncWorkers: workers } = config
+    const closing = new AbortController()
+    const metricsRegistry = createMetrics()
+    const metrics = createGatewayMetrics(metricsRegistry)
+    const images = createImageBuilder(stagingDir, limits)
+    await images.removeLeftovers()
+    const connection = await connectNats(config.nats, 'gateway')
+    const store = await openStoreWhenReady(connection, config.nats, logger)
+    const { replicas } = config.nats
+    const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
+    const registry = new Registry({ kv: store.functions, connection, logger, region })
+    registry.start()
+    const scheduler = createSchedulerClient(schedulerUrl, internalToken)
+    const nodes = createNodeClient(internalToken)
+    const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
+    const queue = createAsyncQueue(store.js)
+    const readiness = watchReadiness({ connection, registry, scheduler, closing: closing.signal })
+    const app = buildApp({
+      config,
+      logger,
+      metricsRegistry,
+      metrics,
+      registry,
+      code: createCodeStore(store.code),
+      images,
+      invoker,
+      scheduler,
+      queue,
+      deadLetters: createDeadLetters(store.js, queue),
+      logs: createLogTail(store.js),
+      bodies: new BodyBudget(limits.bufferedBytes),
+      notReady: readiness.missing,
+      closing: closing.signal,
+    })
+    const stopWorkers = startAsyncWorkers({
+      queue,
+      state,
+      registry,
+      invoker,
+      metrics,
+      logger,
+      region,
+      workers,
+      retryBaseMs,
+    })
+    const address = await app.listen(config.listen)
+    logger.info({ address }, 'listening')
+    return {
+      close: async () => {
+        closing.abort()
+        const cut = setTimeout(() => app.server.closeAllConnections(), drainMs)
+        await Promise.all([app.close(), stopWorkers(drainMs)])
+        clearTimeout(cut)
+        registry.close()
+        await Promise.all([scheduler.close(), nodes.close()])
+        await connection.close()
+      },
+    }
+  },
+  graceMs,
+)

@@ -1,0 +1,105 @@
+/** Limits and use of the account, and what clients ask about features that functions here do not have. */
+import { Type, type TSchema } from 'typebox'
+import { PlatformError } from '../../contracts/errors.ts'
+import { functionArn } from '../../contracts/function.ts'
+import type { GatewayDeps } from '../deps.ts'
+import { findVersion, targetOf, type Target } from '../lookup.ts'
+import { operation, type AnyOperation } from './operation.ts'
+import { Named, Qualified } from './views.ts'
+
+const AccountSettings = Type.Object({
+  AccountLimit: Type.Object({
+    TotalCodeSize: Type.Integer(),
+    CodeSizeUnzipped: Type.Integer(),
+    CodeSizeZipped: Type.Integer(),
+    ConcurrentExecutions: Type.Integer(),
+    UnreservedConcurrentExecutions: Type.Integer(),
+  }),
+  AccountUsage: Type.Object({ TotalCodeSize: Type.Integer(), FunctionCount: Type.Integer() }),
+})
+
+export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
+  const { registry, scheduler, config } = deps
+  const { region, limits } = config
+  const functions = '/functions/:FunctionName'
+
+  /** Answered alike for every function that exists. */
+  const probe = (id: string, url: string, summary: string, reply: TSchema, answer: (target: Target) => unknown) =>
+    operation({
+      id,
+      summary,
+      method: 'GET',
+      url,
+      params: Named,
+      query: Qualified,
+      status: 200,
+      reply,
+      handle: async ({ caller, params, query }) => {
+        const target = targetOf(deps, caller.tenant, params.FunctionName, query.Qualifier)
+        await findVersion(deps, target)
+        return answer(target)
+      },
+    })
+
+  return [
+    operation({
+      id: 'GetAccountSettings',
+      summary: 'Limits, and what is used of them',
+      method: 'GET',
+      url: '/2016-08-19/account-settings',
+      status: 200,
+      reply: AccountSettings,
+      handle: async ({ caller: { tenant } }) => {
+        const nodes = await scheduler.nodes()
+        const instances = nodes.reduce<number>((sum, { capacity }) => sum + capacity.instances, 0)
+        const records = registry.list(tenant)
+        const sizes = records.flatMap(({ name, latest, versions }) => [
+          latest.codeSize,
+          ...versions.map((number) => registry.version(tenant, name, number)?.codeSize ?? 0),
+        ])
+        return {
+          AccountLimit: {
+            // Bounded by the disk alone.
+            TotalCodeSize: Number.MAX_SAFE_INTEGER,
+            CodeSizeUnzipped: limits.unzippedBytes,
+            CodeSizeZipped: limits.zipBytes,
+            ConcurrentExecutions: instances,
+            UnreservedConcurrentExecutions: instances,
+          },
+          AccountUsage: { TotalCodeSize: sizes.reduce((sum, size) => sum + size, 0), FunctionCount: records.length },
+        }
+      },
+    }),
+    probe('GetPolicy', `/2015-03-31${functions}/policy`, 'There are no resource policies', Type.Object({}), () => {
+      throw new PlatformError('NOT_FOUND', 'The resource you requested does not exist.')
+    }),
+    probe(
+      'GetFunctionCodeSigningConfig',
+      `/2020-06-30${functions}/code-signing-config`,
+      'There is no code signing',
+      Type.Object({ FunctionName: Type.String() }),
+      ({ name }) => ({ FunctionName: name }),
+    ),
+    probe(
+      'GetFunctionConcurrency',
+      `/2019-09-30${functions}/concurrency`,
+      'There is no reserved concurrency',
+      Type.Object({}),
+      () => ({}),
+    ),
+    probe(
+      'GetRuntimeManagementConfig',
+      `/2021-07-20${functions}/runtime-management-config`,
+      'Runtimes come with the installation',
+      Type.Object({ UpdateRuntimeOn: Type.String(), FunctionArn: Type.String() }),
+      ({ name, qualifier }) => ({ UpdateRuntimeOn: 'Auto', FunctionArn: functionArn(region, name, qualifier) }),
+    ),
+    probe(
+      'GetFunctionRecursionConfig',
+      `/2024-08-31${functions}/recursion-config`,
+      'Functions that call each other in a loop are not stopped',
+      Type.Object({ RecursiveLoop: Type.String() }),
+      () => ({ RecursiveLoop: 'Allow' }),
+    ),
+  ]
+}
