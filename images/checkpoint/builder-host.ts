@@ -43,7 +43,7 @@ const removeHost = async (name: string): Promise<void> => {
   const runDir = join(runParent, name)
   // runsc keeps an empty network namespace mounted in its root.
   const namespace = join(runscRoot(runDir), 'null-netns')
-  if (existsSync(namespace)) await run('umount', [namespace]).catch(() => undefined)
+  if (existsSync(namespace)) await run('umount', ['--lazy', namespace]).catch(() => undefined)
   rmSync(runDir, { recursive: true, force: true })
 }
 
