@@ -1,6 +1,5 @@
 /** The gateway's HTTP side: the Lambda API, Forkyard's own operations, function URLs. Never listens. */
 import { randomUUID } from 'node:crypto'
-import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import { buildServer } from '../chassis/http-server.ts'
@@ -43,7 +42,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       return503OnClosing: false,
       routerOptions: { ignoreTrailingSlash: true, maxParamLength: 2048 },
       serverFactory: (handler) => createEntry(handler, { requestMs: limits.requestMs, urlIdOf, onFunctionUrl }),
-      clientErrorHandler: (error, socket) => refuseUnparsed(error, socket as Socket),
+      clientErrorHandler: (error, socket) => refuseUnparsed(error, socket),
     },
   })
   useSchemas(app)

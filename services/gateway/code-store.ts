@@ -2,7 +2,6 @@
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import type { ReadableStream } from 'node:stream/web'
 import type { ObjectStore } from '@nats-io/obj'
 import { PlatformError } from '../contracts/errors.ts'
 import { imageObject, zipObject } from '../contracts/subjects.ts'
@@ -24,7 +23,7 @@ export const createCodeStore = (store: ObjectStore): CodeStore => {
   const openZip = async (digest: string): Promise<Readable> => {
     const object = await store.get(zipObject(digest))
     if (!object) throw new PlatformError('CODE_CORRUPT', 'the code is not in the store', { digest })
-    return Readable.fromWeb(object.data as ReadableStream<Uint8Array>)
+    return Readable.fromWeb(object.data)
   }
   return {
     putZip: async (digest, zip) => {

@@ -73,7 +73,8 @@ const statusLines: Readonly<Record<string, string>> = {
 
 /** For `clientErrorHandler`. */
 export const refuseUnparsed = (error: { readonly code?: string }, socket: Socket): void => {
-  // A reply may be half written on this connection: nothing can be said any more.
+  // A reply may be half written on this connection: nothing can be said any more. Node's own handler asks the same way.
+  // oxlint-disable-next-line no-underscore-dangle
   const begun = (socket as { _httpMessage?: { headersSent?: boolean } })._httpMessage?.headersSent === true
   if (begun || !socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const line = statusLines[error.code ?? ''] ?? '400 Bad Request'

@@ -49,14 +49,17 @@ export const createDeadLetters = (js: JetStreamClient, queue: AsyncQueue): DeadL
     },
     redrive: async (tenant, name, count) => {
       const done: { invocationId: string; redriveOf: string }[] = []
+      const { streams: letters } = await js.jetstreamManager()
+      const last = await letters.getMessage(streams.dlq, { last_by_subj: subjects.deadLetter(tenant, name) })
       for await (const { seq, letter, payload } of from(tenant, name, 1)) {
+        // What comes back dead meanwhile waits for the next call.
+        if (seq > (last?.seq ?? 0)) break
         const { error: _error, attempts: _attempts, failedAt: _failedAt, ...event } = letter
         // A new id: the records of the attempts so far belong to the old one.
         const invocationId = randomUUID()
         const redriveOf = letter.invocationId
         await queue.push({ ...event, invocationId, redriveOf, acceptedAt: Date.now() }, payload, `redrive-${seq}`)
-        const manager = await js.jetstreamManager()
-        await manager.streams.deleteMessage(streams.dlq, seq)
+        await letters.deleteMessage(streams.dlq, seq)
         done.push({ invocationId, redriveOf })
         if (done.length >= count) break
       }

@@ -26,8 +26,6 @@ export const answerCors = (settings: unknown, { method, origin, requestMethod }:
   const any = AllowOrigins?.includes('*') ?? false
   if (!any && !AllowOrigins?.some((allowed) => allowed.toLowerCase() === origin.toLowerCase()))
     return { preflight, headers: { vary: 'Origin' } }
-  const list = (name: string, values: readonly string[] | null | undefined) =>
-    values && values.length > 0 ? { [name]: values.join(', ') } : {}
   const common = {
     'access-control-allow-origin': any ? '*' : origin,
     ...(any ? {} : { vary: 'Origin' }),
@@ -44,3 +42,6 @@ export const answerCors = (settings: unknown, { method, origin, requestMethod }:
     },
   }
 }
+
+const list = (name: string, values: readonly string[] | null | undefined): Record<string, string> =>
+  values && values.length > 0 ? { [name]: values.join(', ') } : {}

@@ -24,7 +24,7 @@ const maxContextBytes = 3583
  * The client context as it goes to the runtime in a header: one line of ASCII JSON, base64.
  * @throws PlatformError INVALID_REQUEST_CONTENT
  */
-export const takeClientContext = (header: unknown): string | undefined => {
+export const takeClientContext = (header: string | string[] | undefined): string | undefined => {
   if (header === undefined || header === '') return undefined
   const text = String(header)
   if (text.length > maxContextBytes)

@@ -65,7 +65,8 @@ export async function* events({ reply }: Pick<Invoked, 'reply'>, tail: boolean):
     if (reply.functionError() !== undefined) {
       // Known before the first byte: the body is the error.
       const errorDetails = await text(bytesOf(reply))
-      return yield invokeComplete({ errorCode: reply.functionError(), errorDetails, logResult: log() })
+      yield invokeComplete({ errorCode: reply.functionError(), errorDetails, logResult: log() })
+      return
     }
     for await (const bytes of bytesOf(reply)) yield* payloadChunks(bytes)
     const errorCode = reply.functionError()

@@ -60,12 +60,13 @@ export const logOperations = (deps: GatewayDeps): AnyOperation[] => {
   ]
 }
 
+const encode = (records: readonly LogRecord[]): Buffer =>
+  Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(''))
+
 async function* lines(
   first: IteratorResult<readonly LogRecord[]> | undefined,
   batches: AsyncGenerator<readonly LogRecord[]>,
 ): AsyncGenerator<Buffer> {
-  const encode = (records: readonly LogRecord[]) =>
-    Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(''))
   try {
     if (first?.done) return
     if (first) yield encode(first.value)

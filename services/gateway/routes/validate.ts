@@ -23,9 +23,10 @@ export const compileSchema = (schema: TSchema, httpPart: string | undefined): ((
   }
 }
 
+const typeOf = (property: TSchema): unknown => Reflect.get(property, 'type')
+
 const converter = (schema: TSchema): ((data: unknown) => unknown) => {
   const properties = Object.entries((schema as { properties?: Record<string, TSchema> }).properties ?? {})
-  const typeOf = (property: TSchema): unknown => Reflect.get(property, 'type')
   return (data) => {
     const value: Record<string, unknown> = { ...(data as object) }
     for (const [name, property] of properties) {

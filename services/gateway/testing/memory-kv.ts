@@ -2,13 +2,14 @@
 import { JetStreamApiError } from '@nats-io/jetstream'
 import type { KV, KvEntry } from '@nats-io/kv'
 
+const conflict = (): never => {
+  throw new JetStreamApiError({ code: 400, err_code: 10071, description: 'wrong last sequence' })
+}
+
 export const memoryKv = (): KV => {
   const entries = new Map<string, KvEntry>()
   const watchers = new Set<(entry: KvEntry) => void>()
   let revision = 0
-  const conflict = () => {
-    throw new JetStreamApiError({ code: 400, err_code: 10071, description: 'wrong last sequence' } as never)
-  }
   const write = (key: string, value: string, operation: 'PUT' | 'DEL'): number => {
     revision++
     const entry = { key, revision, operation, string: () => value, json: () => JSON.parse(value) as unknown } as KvEntry
@@ -35,14 +36,14 @@ export const memoryKv = (): KV => {
     watch: async () => {
       const queue = [...entries.values()]
       let wake: (() => void) | undefined
-      let stopped = false
+      const stopped = new AbortController()
       const push = (entry: KvEntry) => {
         queue.push(entry)
         wake?.()
       }
       watchers.add(push)
       const iterate = async function* () {
-        while (!stopped) {
+        while (!stopped.signal.aborted) {
           const next = queue.shift()
           if (next) yield next
           else await new Promise<void>((resolve) => (wake = resolve))
@@ -50,7 +51,7 @@ export const memoryKv = (): KV => {
       }
       return Object.assign(iterate(), {
         stop: () => {
-          stopped = true
+          stopped.abort()
           watchers.delete(push)
           wake?.()
         },
