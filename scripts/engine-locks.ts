@@ -1,7 +1,8 @@
-/** The engine's lock on a stack outlives an engine that was killed; the locks of engines that live are respected. */
+/** The engine's lock on a stack outlives an engine that was killed; the lock of somebody else's engine is respected. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { readProcFile } from './orphans.ts'
 import type { Place } from './place.ts'
 
 interface EngineLock {
@@ -9,17 +10,30 @@ interface EngineLock {
   readonly hostname: string
 }
 
-const isAlive = ({ pid, hostname: where }: EngineLock): boolean =>
-  where !== hostname() || (existsSync(`/proc/${pid}`) && readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('pulumi'))
+const lockDir = ({ engineDir, stack }: Place): string =>
+  join(engineDir, '.pulumi', 'locks', 'organization', 'forkyard', stack)
 
-/** @throws Error naming the process when an engine that runs holds the stack. */
-export const dropStaleLocks = ({ engineDir, stack }: Place): void => {
-  const dir = join(engineDir, '.pulumi', 'locks', 'organization', 'forkyard', stack)
-  if (!existsSync(dir)) return
-  for (const file of readdirSync(dir).filter((name) => name.endsWith('.json'))) {
-    const lock = JSON.parse(readFileSync(join(dir, file), 'utf8')) as EngineLock
-    if (isAlive(lock))
-      throw new Error(`stack ${stack} is in use by process ${lock.pid} on ${lock.hostname}: wait for it, or end it`)
-    for (const path of [join(dir, file), join(dir, `${file}.attrs`)]) rmSync(path, { force: true })
+const lockFiles = (place: Place): string[] => {
+  const dir = lockDir(place)
+  if (!existsSync(dir)) return []
+  return readdirSync(dir).flatMap((file) => (file.endsWith('.json') ? [join(dir, file)] : []))
+}
+
+const isAlive = ({ pid, hostname: where }: EngineLock): boolean =>
+  where !== hostname() || (readProcFile(pid, 'comm') ?? '').startsWith('pulumi')
+
+/** @param isOurs whether a process is one of an earlier run, which is about to be ended. @throws Error naming the process. */
+export const refuseForeignEngine = (place: Place, isOurs: (pid: number) => boolean): void => {
+  for (const file of lockFiles(place)) {
+    const lock = JSON.parse(readFileSync(file, 'utf8')) as EngineLock
+    if (isAlive(lock) && !isOurs(lock.pid))
+      throw new Error(
+        `stack ${place.stack} is in use by process ${lock.pid} on ${lock.hostname}: wait for it, or end it`,
+      )
   }
+}
+
+/** Once no engine runs that could hold one. */
+export const dropStaleLocks = (place: Place): void => {
+  for (const file of lockFiles(place)) for (const path of [file, `${file}.attrs`]) rmSync(path, { force: true })
 }

@@ -17,7 +17,7 @@ const ancestry = (): Set<number> => {
   return line
 }
 
-const readProcFile = (pid: number, name: string): string | undefined => {
+export const readProcFile = (pid: number, name: string): string | undefined => {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8')
   } catch {
@@ -25,12 +25,15 @@ const readProcFile = (pid: number, name: string): string | undefined => {
   }
 }
 
+export const isOwnedProcess = (pid: number, owners: readonly string[]): boolean =>
+  isOwned(readProcFile(pid, 'environ') ?? '', owners)
+
 const findOrphans = (owners: readonly string[]): number[] => {
   const own = ancestry()
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .map(Number)
-    .filter((pid) => !own.has(pid) && isOwned(readProcFile(pid, 'environ') ?? '', owners))
+    .filter((pid) => !own.has(pid) && isOwnedProcess(pid, owners))
 }
 
 /** Only for the holder of the installation's lock: there is no other rightful owner then. */

@@ -19,12 +19,13 @@ export interface Lane {
 const plainIntervalMs = 15_000
 
 /** A log of every line of a build is no use to anybody: without a terminal, one line in so many seconds. */
-const reporterOf = (write: (line: string) => void): Report => {
+const reporterOf = (title: string, write: (line: string) => void): Report => {
+  if (process.stdout.isTTY) return write
   let last = -Infinity
   return (line) => {
-    if (!process.stdout.isTTY && performance.now() - last < plainIntervalMs) return
+    if (performance.now() - last < plainIntervalMs) return
     last = performance.now()
-    write(line)
+    write(`${title}: ${line}`)
   }
 }
 
@@ -47,7 +48,7 @@ const toTask = ({ title, run }: Step): ListrTask => ({
   title,
   task: async (_, task) => {
     const from = performance.now()
-    const outcome = await run(reporterOf((line) => (task.output = line))).catch((error: unknown) => {
+    const outcome = await run(reporterOf(title, (line) => (task.output = line))).catch((error: unknown) => {
       throw new StepError(error)
     })
     const seconds = ((performance.now() - from) / 1000).toFixed(1)

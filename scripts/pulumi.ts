@@ -8,6 +8,7 @@ import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
 import { enginePath, engineEnv, openStack } from './engine.ts'
 import { configFile, localPlace } from './place.ts'
+import { locked } from './stack.ts'
 
 const onStack = new Set(['up', 'update', 'preview', 'pre', 'destroy', 'refresh', 'import', 'watch'])
 
@@ -19,13 +20,20 @@ const { values, positionals } = parseArgs({
 })
 const named = typeof values.stack === 'string' ? values.stack : undefined
 const place = localPlace(named)
-const extra: string[] = []
-if (onStack.has(positionals[0] ?? '') && values['config-file'] === undefined) {
-  await openStack(place)
-  extra.push('--config-file', configFile(place))
+
+const passOn = async (extra: readonly string[]): Promise<number> => {
+  const child = spawn(enginePath(), [...args, ...extra], { stdio: 'inherit', env: engineEnv(place) })
+  // A terminal sends these to the engine as well: it decides when to end.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
+  return code ?? 128 + constants.signals[signal ?? 'SIGTERM']
 }
-const child = spawn(enginePath(), [...args, ...extra], { stdio: 'inherit', env: engineEnv(place) })
-// A terminal sends these to the engine as well: it decides when to end.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-process.exitCode = code ?? 128 + constants.signals[signal ?? 'SIGTERM']
+
+const report = (line: string): void => void process.stderr.write(`${line}\n`)
+
+process.exitCode = await (onStack.has(positionals[0] ?? '') && values['config-file'] === undefined
+  ? locked(place, report, async () => {
+      await openStack(place)
+      return await passOn(['--config-file', configFile(place)])
+    })
+  : passOn([]))

@@ -4,11 +4,11 @@ import { dirname, join } from 'node:path'
 import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
 import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
-import { dropStaleLocks } from './engine-locks.ts'
+import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
 import { missingFiles, wasInterrupted } from './stack-state.ts'
 import { withLock } from './lock.ts'
-import { endOrphans } from './orphans.ts'
+import { endOrphans, isOwnedProcess } from './orphans.ts'
 import { configFile, findPremises, recordFile, recordPremises, stateFile, type Place } from './place.ts'
 import { cacheDir, repoRoot } from './setup/paths.ts'
 import { run } from './setup/run.ts'
@@ -23,16 +23,25 @@ export interface UpResult {
   readonly changes: Changes
 }
 
-const locked = <T>(place: Place, report: Report, action: () => Promise<T>): Promise<T> =>
+export const locked = <T>(place: Place, report: Report, action: () => Promise<T>): Promise<T> =>
   withLock(place.engineDir, action, () => report('waiting for another run on this stack'))
 
-const owners = (place: Place): string[] => [place.stack, findPremises(place).installation]
+/** What an earlier run that was killed still does, and what its engine left locked. */
+const endEarlierRun = async (place: Place): Promise<void> => {
+  const owners = [place.stack, findPremises(place).installation]
+  refuseForeignEngine(place, (pid) => isOwnedProcess(pid, owners))
+  await endOrphans(owners)
+  dropStaleLocks(place)
+}
+
+/** Before anything else that takes long: an earlier run may still be busy with the same. */
+export const takeOver = (place: Place, report: Report): Promise<void> =>
+  locked(place, report, () => endEarlierRun(place))
 
 /** Idempotent. @throws CommandError with the engine's diagnostics, StackConfigError. */
 export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
   locked(place, report, async () => {
-    dropStaleLocks(place)
-    await endOrphans(owners(place))
+    await endEarlierRun(place)
     await openStack(place)
     const config = await readConfig(place)
     recordPremises(place, config)
@@ -88,8 +97,7 @@ export const changesOf = (output: string): Changes => {
 /** Ends with nothing left, also without engine, state or running services. Idempotent. */
 export const takeDown = (place: Place, report: Report): Promise<void> =>
   locked(place, report, async () => {
-    dropStaleLocks(place)
-    await endOrphans(owners(place))
+    await endEarlierRun(place)
     if (existsSync(stateFile(place)) && existsSync(enginePath())) await destroyWithEngine(place, report)
     const premises = findPremises(place)
     await removeUnits(premises.installation)

@@ -6,7 +6,7 @@ import { sayHello, type Greeting } from './hello.ts'
 import { localPlace } from './place.ts'
 import { describeFailure, runSteps } from './progress.ts'
 import { prepareMachine } from './setup/prepare.ts'
-import { bringUp, takeDown, type UpResult } from './stack.ts'
+import { bringUp, takeOver, takeDown, type UpResult } from './stack.ts'
 import { describeChanges, describeUp } from './up-summary.ts'
 
 const usage = `usage: ./scripts/up             installs what is missing, brings the stack up, calls examples/hello
@@ -21,6 +21,7 @@ process.env[ownerVariable] = place.stack
 
 const up = async (): Promise<void> => {
   const from = performance.now()
+  await takeOver(place, (line) => void process.stdout.write(`${line}\n`))
   await prepareMachine()
   let result: UpResult | undefined
   let greeting: Greeting | undefined
