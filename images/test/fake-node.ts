@@ -20,8 +20,8 @@ export interface FakeInvocation {
   readonly id: string
   readonly body: Buffer | Readable
   readonly headers: Readonly<Record<string, string>>
-  /** Takes the answer in place of reading it whole. */
-  readonly onAnswer?: (request: IncomingMessage) => void
+  /** Sees the answer as it arrives; its body is read once this resolves. */
+  readonly onAnswer?: (request: IncomingMessage) => void | Promise<void>
 }
 
 export interface FakeNode {
@@ -72,7 +72,7 @@ export const startFakeNode = async (): Promise<FakeNode> => {
   const take = async (request: IncomingMessage, response: ServerResponse, id: string, kind: Answer['kind']) => {
     const found = pending.get(id)
     if (!found) return response.writeHead(400).end()
-    if (found.invocation.onAnswer) found.invocation.onAnswer(request)
+    await found.invocation.onAnswer?.(request)
     const body = await buffer(request)
     pending.delete(id)
     found.answer.resolve({ kind, headers: request.headers, trailers: request.trailers, body })

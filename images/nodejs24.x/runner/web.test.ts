@@ -86,11 +86,12 @@ test('request and response bodies stream at the same time', async () => {
   const begun = Promise.withResolvers<void>()
   const answer = runner.node.invoke(parts, {
     headers: { 'content-type': httpRequestType },
-    onAnswer: (request) =>
+    onAnswer: (request) => {
       request.on('data', (chunk: Buffer) => {
         got.push(chunk.toString())
         if (got.join('').includes('FIRST')) begun.resolve()
-      }),
+      })
+    },
   })
   await begun.promise
   parts.push('second')
@@ -175,15 +176,8 @@ test('a streaming handler waits for a slow reader, and fails before or after its
     expect(trailers['lambda-runtime-function-error-type']).toBe('RangeError')
   }
   expect((await runner.node.invoke({ how: 'open' })).body.toString()).toBe('left open')
-  let paused = false
-  const onAnswer = (request: Readable) =>
-    request.once('data', () => {
-      request.pause()
-      paused = true
-      setTimeout(() => request.resume(), 100)
-    })
-  const { trailers } = await runner.node.invoke({}, { onAnswer })
-  expect([paused, trailers]).toEqual([true, {}])
+  const { trailers } = await runner.node.invoke({}, { onAnswer: async () => delay(100) })
+  expect(trailers).toEqual({})
   await delay(20)
   expect(Number(/waited (\d+)/.exec(runner.output())?.[1])).toBeGreaterThan(10)
 })
