@@ -7,6 +7,8 @@ import type { InvocationReport } from '../contracts/usage.ts'
 
 export interface NodeReply {
   readonly contentType: string | undefined
+  /** Known before the first byte: then the body is the error. */
+  readonly failedAtOnce: string | undefined
   /** Buffered mode: at once. Stream mode: once `body` has ended. */
   readonly functionError: () => string | undefined
   readonly report: () => InvocationReport | undefined
@@ -90,7 +92,9 @@ export const createNodeClient = (token: string): NodeClient => {
         const value = reply.headers[name] ?? trailers[name]
         return Array.isArray(value) ? value[0] : value
       }
+      const atOnce = reply.headers[replyHeaders.functionError]
       return {
+        failedAtOnce: Array.isArray(atOnce) ? atOnce[0] : atOnce,
         contentType: field(replyHeaders.contentType),
         functionError: () => field(replyHeaders.functionError),
         report: () => parseReport(field(replyHeaders.report)),

@@ -1,11 +1,12 @@
 /** The function's answer as the answer of its URL: whole with a length, or streamed with the timing in the trailer. */
 import type { ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
+import { PlatformError } from '../../contracts/errors.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Invoked } from '../invoke/invoker.ts'
 import { sendStream, single } from '../invoke/send-stream.ts'
 import { serverTiming, type GatewayPhases } from '../invoke/server-timing.ts'
-import { bytesOf } from '../node-client.ts'
+import { bytesOf, type NodeReply } from '../node-client.ts'
 import { sendFunctionError } from './error-reply.ts'
 import { splitResponse } from './response.ts'
 
@@ -30,12 +31,12 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
       { start_type: reply.report()?.startType ?? 'unknown' },
       (performance.now() - phases.receivedAt) / 1000,
     )
-  const functionError = reply.functionError()
-  if (functionError !== undefined) {
+  const { failedAtOnce } = reply
+  if (failedAtOnce !== undefined) {
     await buffer(bytesOf(reply))
     observe()
     const timing = serverTiming(phases, reply.report())
-    return sendFunctionError(response, functionError, reply.report(), {
+    return sendFunctionError(response, failedAtOnce, reply.report(), {
       ...cors,
       'x-amzn-requestid': requestId,
       'server-timing': timing,
@@ -59,7 +60,7 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
       'server-timing': own === undefined ? timing : [own, timing].flat().join(', '),
       ...lengthOf(response.req.method === 'HEAD', declared, noBody ? undefined : whole),
     },
-    body: whole ? single(noBody ? Buffer.alloc(0) : whole) : body,
+    body: whole ? single(noBody ? Buffer.alloc(0) : whole) : unlessFailed(body, reply),
     ...(whole
       ? {}
       : {
@@ -69,6 +70,13 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
     stalledMs: deps.config.limits.stalledMs,
   })
   if (!whole) observe()
+}
+
+/** A function that fails after its first bytes has its answer cut off: the client must not take it for whole. */
+async function* unlessFailed(body: AsyncGenerator<Buffer>, reply: NodeReply): AsyncGenerator<Buffer> {
+  yield* body
+  if (reply.functionError() !== undefined)
+    throw new PlatformError('INSTANCE_LOST', 'the function failed in the middle of its answer')
 }
 
 /** The function's own length counts for HEAD alone: elsewhere a wrong one would break the framing. */

@@ -62,10 +62,9 @@ export const invokeStreamOperations = (deps: GatewayDeps): AnyOperation[] => [
 export async function* events({ reply }: Pick<Invoked, 'reply'>, tail: boolean): AsyncGenerator<Uint8Array> {
   const log = (): string | undefined => (tail ? reply.report()?.logTail : undefined)
   try {
-    if (reply.functionError() !== undefined) {
-      // Known before the first byte: the body is the error.
+    if (reply.failedAtOnce !== undefined) {
       const errorDetails = await text(bytesOf(reply))
-      yield invokeComplete({ errorCode: reply.functionError(), errorDetails, logResult: log() })
+      yield invokeComplete({ errorCode: reply.failedAtOnce, errorDetails, logResult: log() })
       return
     }
     for await (const bytes of bytesOf(reply)) yield* payloadChunks(bytes)

@@ -20,6 +20,7 @@ import { createNodeClient } from '../node-client.ts'
 import { Registry } from '../registry.ts'
 import { BodyBudget } from '../routes/read-body.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
+import { watchConformance } from './conformance.ts'
 import { startFakeNode, type FakeNode } from './fake-node.ts'
 import { memoryKv } from './memory-kv.ts'
 
@@ -41,6 +42,8 @@ export interface TestGateway {
   readonly node: FakeNode
   readonly deps: GatewayDeps
   readonly app: ReturnType<typeof buildApp>
+  /** Replies so far that the OpenAPI document does not allow. */
+  readonly problems: readonly string[]
   readonly placements: PlacementRequest[]
   readonly released: string[]
   readonly pushed: { event: AsyncEvent; payload: Buffer }[]
@@ -142,6 +145,7 @@ export const startGateway = async ({
     ...given,
   }
   const app = buildApp(deps)
+  const problems = watchConformance(app)
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const url = `http://127.0.0.1:${port}`
@@ -153,11 +157,12 @@ export const startGateway = async ({
     node,
     deps,
     app,
+    problems,
     placements,
     released,
     pushed,
     closing,
-    client: (as = account) => new LambdaClient({ endpoint: url, region, credentials: as, maxAttempts: 1 }),
+    client: (as = account) => new LambdaClient({ endpoint: url, region, credentials: { ...as }, maxAttempts: 1 }),
     close: async () => {
       closing.abort()
       app.server.closeAllConnections()
