@@ -10,7 +10,7 @@ import type { RuntimeName } from '../services/contracts/function.ts'
 const repoRoot = join(import.meta.dirname, '..')
 
 /** Builders that every image passes through. */
-const imageBuilders = ['erofs.ts', 'root-file-system.ts', 'runtimes.ts', 'scratch.ts']
+const imageBuilders = ['erofs.ts', 'root-file-system.ts', 'runtimes.ts']
 
 /** npm packages whose files land in the image or shape it. */
 const packages: Readonly<Record<RuntimeName, readonly string[]>> = {

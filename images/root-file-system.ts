@@ -41,6 +41,7 @@ export const makeRootFileSystem = async (root: string, packages: readonly string
   for (const path of directories) mkdirSync(join(root, path), { recursive: true, mode: 0o755 })
   chmodSync(join(root, 'tmp'), 0o1777)
   for (const path of readdirSync(join(root, 'dev'))) rmSync(join(root, 'dev', path), { recursive: true })
+  addAlternatives(root)
   addCertificates(root)
   addUsers(root)
 }
@@ -93,6 +94,14 @@ const prune = (root: string): void => {
   for (const path of unwanted) rmSync(join(root, path), { recursive: true, force: true })
   for (const dir of ['usr/bin', 'usr/sbin'].map((path) => join(root, path)))
     for (const name of existsSync(dir) ? readdirSync(dir) : []) if (unwantedPrograms.test(name)) rmSync(join(dir, name))
+}
+
+/** Names that a program gets when its package is installed, as on Amazon Linux. */
+const addAlternatives = (root: string): void => {
+  for (const [name, program] of Object.entries({ sh: 'bash', awk: 'gawk' })) {
+    const path = join(root, 'usr/bin', name)
+    if (existsSync(join(root, 'usr/bin', program)) && !existsSync(path)) symlinkSync(program, path)
+  }
 }
 
 /** What update-ca-certificates would write, and where Amazon Linux has it. */

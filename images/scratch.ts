@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { undoing } from './interruption.ts'
 
 const alive = (pid: number): boolean => existsSync(`/proc/${pid}`)
 
@@ -18,16 +19,8 @@ export const withScratch = async <T>(parent: string, prefix: string, use: (dir: 
   for (const { path } of abandoned(parent, prefix)) rmSync(path, { recursive: true, force: true })
   const dir = join(parent, `${prefix}${process.pid}`)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const remove = () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
-  const stop = (signal: NodeJS.Signals) => {
-    remove()
-    process.exit(signal === 'SIGINT' ? 130 : 143)
-  }
-  process.once('SIGINT', stop).once('SIGTERM', stop)
-  try {
-    return await use(dir)
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
-    remove()
-  }
+  return undoing(
+    () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }),
+    () => use(dir),
+  )
 }

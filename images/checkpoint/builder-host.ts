@@ -10,6 +10,7 @@ import { buildAddon } from '../../services/node-agent/native/build.ts'
 import { CgroupTree } from '../../services/node-agent/sandbox/cgroup.ts'
 import { loadHostCalls } from '../../services/node-agent/sandbox/host-calls.ts'
 import { runscRoot, type SandboxHost } from '../../services/node-agent/sandbox/sandbox.ts'
+import { undoing } from '../interruption.ts'
 
 const run = promisify(execFile)
 
@@ -22,17 +23,13 @@ export const withBuilderHost = async <T>(runscPath: string, use: (host: SandboxH
   const name = `${prefix}${process.pid}`
   const runDir = join(runParent, name)
   mkdirSync(runDir, { recursive: true, mode: 0o711 })
-  const stop = (signal: NodeJS.Signals) => {
-    void removeHost(name).finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
-  }
-  process.once('SIGINT', stop).once('SIGTERM', stop)
-  try {
-    const host = loadHostCalls(buildAddon(join(runDir, 'native')))
-    return await use({ host, cgroups: new CgroupTree(name), runscPath, runDir })
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
-    await removeHost(name)
-  }
+  return undoing(
+    () => removeHost(name),
+    () => {
+      const host = loadHostCalls(buildAddon(join(runDir, 'native')))
+      return use({ host, cgroups: new CgroupTree(name), runscPath, runDir })
+    },
+  )
 }
 
 /** Kills what runs in its control groups, then removes groups, mounts and files. Idempotent. */

@@ -1,6 +1,6 @@
 /** The first process of a custom runtime, and the probe by which clones are compared. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Static: it runs on whatever C library a later image has, and has few pages to save. */
@@ -18,6 +18,4 @@ export const installInit = async (root: string): Promise<void> => {
   mkdirSync(join(runtimeDir, 'probe'))
   copyFileSync(join(import.meta.dirname, 'clone-probe.sh'), join(runtimeDir, 'probe', 'bootstrap'))
   chmodSync(join(runtimeDir, 'probe', 'bootstrap'), 0o755)
-  // Debian makes it when gawk is configured, which only happens on an installation.
-  symlinkSync('gawk', join(root, 'usr/bin/awk'))
 }
