@@ -16,8 +16,6 @@ export const toAwsReply = (thrown: unknown, requestId: string): ErrorReply => {
       'x-amzn-requestid': requestId,
       'x-forkyard-error': error.code,
       'content-type': 'application/json',
-      // Told too late or too much: what the client still sends is not the start of another request.
-      ...(closing.has(status) ? { connection: 'close' } : {}),
       ...(retryable && status !== 409 ? { 'retry-after': '1' } : {}),
     },
     body: {
@@ -29,8 +27,6 @@ export const toAwsReply = (thrown: unknown, requestId: string): ErrorReply => {
     },
   }
 }
-
-const closing = new Set([413])
 
 /** As `toPlatformError`, and knows what an absent or full NATS looks like. */
 export const toGatewayError = (error: unknown): PlatformError => {

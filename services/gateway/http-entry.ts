@@ -33,6 +33,7 @@ export const createEntry = (handler: RequestHandler, { requestMs, urlIdOf, onFun
       requireHostHeader: true,
     },
     (request, response) => {
+      newest.set(request.socket, response)
       const problem = ambiguity(request)
       if (problem !== undefined) return refuse(response, problem)
       const urlId = urlIdOf(request.headers.host ?? '')
@@ -71,12 +72,15 @@ const statusLines: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
+/** The reply to the newest request of each connection. */
+const newest = new WeakMap<Socket, ServerResponse>()
+
 /** For `clientErrorHandler`. */
 export const refuseUnparsed = (error: { readonly code?: string }, socket: Socket): void => {
-  // A reply may be half written on this connection: nothing can be said any more. Node's own handler asks the same way.
-  // oxlint-disable-next-line no-underscore-dangle
-  const begun = (socket as { _httpMessage?: { headersSent?: boolean } })._httpMessage?.headersSent === true
-  if (begun || !socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  const reply = newest.get(socket)
+  // One request has one answer: when its own is on the way or out, its broken rest gets none.
+  const answered = reply?.headersSent === true && !(reply.writableFinished && reply.req.complete)
+  if (answered || !socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const line = statusLines[error.code ?? ''] ?? '400 Bad Request'
   socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   // What the client goes on sending must not keep the connection.

@@ -1,5 +1,5 @@
 /** Errors at a function URL: its callers are strangers, so the body says no more than the status does. */
-import { STATUS_CODES, type ServerResponse } from 'node:http'
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { PlatformError } from '../../contracts/errors.ts'
 import type { InvocationReport } from '../../contracts/usage.ts'
 
@@ -14,9 +14,19 @@ export const sendUrlError = (
     'x-amzn-errortype': awsType,
     'x-forkyard-error': error.code,
     ...(retryable && status !== 502 ? { 'retry-after': '1' } : {}),
-    // What the client still sends of a body that is not wanted is not another request.
-    ...(response.req.complete ? {} : { connection: 'close' }),
+    ...(dropRest(response.req) ? {} : { connection: 'close' }),
   })
+}
+
+/**
+ * A client that is still sending would see a reset instead of the answer: what nobody has begun to read is read and dropped.
+ * @returns false when somebody has.
+ */
+const dropRest = (request: IncomingMessage): boolean => {
+  if (request.complete) return true
+  if (request.listenerCount('readable') > 0) return false
+  request.resume()
+  return true
 }
 
 /** The function ran and failed: 504 for its time-out, 502 for the rest; the kind is told, the cause is in the log. */

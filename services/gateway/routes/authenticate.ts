@@ -1,5 +1,6 @@
 /** Who calls: the head first, so that nothing is read for strangers; then the body, and the signature over both. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { toPlatformError } from '../../chassis/http-server.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { BodyLimit } from '../invoke/replayable-body.ts'
 import { readClaim, verify, type AccessKey, type Claim, type VerifierOptions } from '../sigv4.ts'
@@ -73,7 +74,7 @@ export const authenticator = (deps: GatewayDeps) => {
     const release = bodies.take(declaredBytes(request.raw, limit))
     reply.raw.once('close', release)
     const body = await readBody(request.raw, limit, limits.stalledMs).catch((error: unknown) => {
-      reply.header('connection', 'close')
+      if (toPlatformError(error).code !== 'REQUEST_TOO_LARGE') reply.header('connection', 'close')
       throw error
     })
     const from = performance.now()

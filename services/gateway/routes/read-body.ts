@@ -45,7 +45,7 @@ export const declaredBytes = (request: IncomingMessage, limit: BodyLimit): numbe
 }
 
 /**
- * After an error the rest of the body is not read: the connection has to be closed with the answer.
+ * After INVALID_REQUEST nothing more is read: the connection has to be closed with the answer.
  * @throws PlatformError REQUEST_TOO_LARGE naming the limit; INVALID_REQUEST when the body breaks off or stalls.
  */
 export const readBody = (request: IncomingMessage, limit: BodyLimit, stalledMs: number): Promise<Buffer> =>
@@ -56,7 +56,9 @@ export const readBody = (request: IncomingMessage, limit: BodyLimit, stalledMs: 
       clearTimeout(timer)
       request.off('data', take).off('end', ended).off('close', gone).off('error', gone)
       if (!error) return resolve(parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts))
-      request.pause()
+      // What is too much is read and dropped: a client that is still sending would see a reset instead of the answer.
+      if (error.code === 'REQUEST_TOO_LARGE') request.resume()
+      else request.pause()
       reject(error)
     }
     const take = (part: Buffer): void => {
