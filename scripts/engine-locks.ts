@@ -19,8 +19,9 @@ const lockFiles = (place: Place): string[] => {
   return readdirSync(dir).flatMap((file) => (file.endsWith('.json') ? [join(dir, file)] : []))
 }
 
+/** The command line of a process that has ended, and that nobody has waited for yet, is empty. */
 const isAlive = ({ pid, hostname: where }: EngineLock): boolean =>
-  where !== hostname() || (readProcFile(pid, 'comm') ?? '').startsWith('pulumi')
+  where !== hostname() || (readProcFile(pid, 'cmdline') ?? '').includes('pulumi')
 
 /** @param isOurs whether a process is one of an earlier run, which is about to be ended. @throws Error naming the process. */
 export const refuseForeignEngine = (place: Place, isOurs: (pid: number) => boolean): void => {

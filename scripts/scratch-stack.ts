@@ -10,6 +10,7 @@ import { findPremises, recordPremises, type Place, type Premises } from './place
 import { bringUp, takeDown, type Report } from './stack.ts'
 
 export interface ScratchStack {
+  readonly place: Place
   readonly premises: Premises
   readonly connection: Connection
   readonly remove: () => Promise<void>
@@ -41,7 +42,7 @@ export const createScratchStack = async (
   const remove = () => removeScratch(dir, place, report)
   try {
     await bringUp(place, report)
-    return { premises, connection: findConnection({ FORKYARD_STATE_DIR: premises.stateDir }), remove }
+    return { place, premises, connection: findConnection({ FORKYARD_STATE_DIR: premises.stateDir }), remove }
   } catch (error) {
     await remove()
     throw error

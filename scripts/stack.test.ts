@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { changesOf, diagnosticsOf } from './engine-output.ts'
 import { withSalt } from './engine.ts'
 import { withLock } from './lock.ts'
 import { missingFiles } from './stack-state.ts'
 import { isOwned } from './orphans.ts'
-import { changesOf } from './stack.ts'
 import { describeChanges } from './up-summary.ts'
 
 describe('the engine’s summary', () => {
@@ -21,6 +21,14 @@ Duration: 4s
     expect(changesOf(summary)).toEqual({ created: 3, updated: 1, replaced: 2 })
     expect(changesOf('Resources:\n    34 unchanged\n\nDuration: 3s\n')).toEqual({ unchanged: 34 })
     expect(changesOf('')).toEqual({})
+  })
+
+  it('is searched for what went wrong', () => {
+    const failed =
+      'Updating:\n + x\nDiagnostics:\n  command:local:Command (gateway-process):\n    error: no\nResources:\n    1 failed\n'
+    expect(diagnosticsOf(failed)).toBe('  command:local:Command (gateway-process):\n    error: no')
+    expect(diagnosticsOf('Diagnostics:\n  error: no')).toBe('  error: no')
+    expect(diagnosticsOf('error: no stack named x')).toBeUndefined()
   })
 
   it('is told in words', () => {

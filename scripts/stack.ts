@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
 import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
+import { changesOf, explained, type Changes } from './engine-output.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
 import { missingFiles, wasInterrupted } from './stack-state.ts'
@@ -14,9 +15,6 @@ import { cacheDir, repoRoot } from './setup/paths.ts'
 import { run } from './setup/run.ts'
 
 export type Report = (line: string) => void
-
-/** By kind of change: `{"unchanged": 40}` is a run that changed nothing. */
-export type Changes = Readonly<Record<string, number>>
 
 export interface UpResult {
   readonly config: StackConfig
@@ -74,24 +72,14 @@ const deploy = async (place: Place, report: Report): Promise<Changes> => {
   const state = readFileSync(stateFile(place), 'utf8')
   if (wasInterrupted(state)) await forgetInterruption(place)
   const lost = missingFiles(state)
-  const output = await runEngine(
-    place,
-    ['up', ...unattended, ...stackArgs(place), ...lost.flatMap((urn) => ['--replace', urn])],
-    { onLine: report },
-  )
-  return changesOf(output)
+  const replaced = lost.flatMap((urn) => ['--replace', urn])
+  const args = ['up', ...unattended, ...stackArgs(place), ...replaced]
+  return changesOf(await explained(runEngine(place, args, { onLine: report })))
 }
 
 /** Every command may be run again: nothing has to be found out about the ones that were cut off. */
 const forgetInterruption = async (place: Place): Promise<void> => {
   await runEngine(place, ['refresh', '--clear-pending-creates', ...unattended, ...stackArgs(place)])
-}
-
-/** From the engine's summary: lines such as `    + 5 created` and `    12 unchanged` below `Resources:`. */
-export const changesOf = (output: string): Changes => {
-  const [, summary = ''] = output.split(/^Resources:\n/m)
-  const lines = summary.split('\n\n')[0]?.matchAll(/^\s+[^\s\d]*\s*(\d+) (\w[\w ]*)$/gm) ?? []
-  return Object.fromEntries([...lines].map(([, count, kind]) => [kind ?? '', Number(count)]))
 }
 
 /** Ends with nothing left, also without engine, state or running services. Idempotent. */

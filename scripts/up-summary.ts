@@ -1,6 +1,6 @@
 /** What `./scripts/up` says at its end. */
+import type { Changes } from './engine-output.ts'
 import type { Greeting } from './hello.ts'
-import type { Changes } from './stack.ts'
 
 export const describeChanges = (changes: Changes): string => {
   const real = Object.entries(changes).filter(([kind]) => kind !== 'unchanged')

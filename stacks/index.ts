@@ -2,12 +2,21 @@
 import * as pulumi from '@pulumi/pulumi'
 import { checkpointInputsDigest, runtimeInputsDigest } from '../images/inputs.ts'
 import { cacheDir, repoRoot } from '../scripts/setup/paths.ts'
-import { functionUrlDomain, parseStackConfig, surroundings } from './config.ts'
+import { functionUrlDomain, parseStackConfig, StackConfigError, surroundings, type StackConfig } from './config.ts'
 import { LocalHost } from './host.ts'
 import { createInstallation } from './installation.ts'
 import { createSite } from './site.ts'
 
-const config = parseStackConfig(pulumi.runtime.allConfig(), surroundings(pulumi.getStack(), cacheDir()))
+const readConfig = (): StackConfig => {
+  try {
+    return parseStackConfig(pulumi.runtime.allConfig(), surroundings(pulumi.getStack(), cacheDir()))
+  } catch (error) {
+    // The engine shows this kind of error without a stack trace.
+    throw error instanceof StackConfigError ? new pulumi.RunError(error.message) : error
+  }
+}
+
+const config = readConfig()
 const site = createSite(new LocalHost(config.installation), config, repoRoot)
 const installation = createInstallation(site, { runtime: runtimeInputsDigest, checkpoint: checkpointInputsDigest })
 
