@@ -37,18 +37,7 @@ const pack = async (word: string): Promise<void> =>
     await zipOf({ 'index.mjs': `export const handler = async (event) => ({ word: '${word}', event })` }),
   )
 const answer = (): unknown => JSON.parse(readFileSync(out, 'utf8'))
-const invoke = (...args: string[]) =>
-  aws(
-    'invoke',
-    '--function-name',
-    name,
-    '--cli-binary-format',
-    'raw-in-base64-out',
-    '--payload',
-    '{"k":1}',
-    ...args,
-    out,
-  )
+const invoke = (...args: string[]) => aws('invoke', '--function-name', name, '--payload', '{"k":1}', ...args, out)
 
 describe('aws lambda', () => {
   it('create-function, wait, invoke', async () => {

@@ -67,7 +67,7 @@ describe('archives', () => {
     ['with an absolute path', () => rawZip('/etc/cron.d/x', 'x'), /absolute/],
     ['with a symbolic link', () => rawZip('index.js', '/etc/passwd', 0o120777), /link/],
     ['with a device', () => rawZip('index.js', '', 0o020666), /link or device/],
-    ['cut short', async () => (await zipOf({ 'index.js': 'x'.repeat(1000) })).subarray(0, 200), /unzip/i],
+    ['cut short', async () => (await zipOf({ 'index.js': 'exports.handler = 1' })).subarray(0, 100), /unzip/i],
   ])('%s are refused with InvalidParameterValueException', async (_what, zip, message) => {
     await expect(create(await zip())).rejects.toMatchObject({
       name: 'InvalidParameterValueException',

@@ -46,7 +46,8 @@ const online = async (
   url: Partial<CreateFunctionUrlConfigCommandInput> = {},
 ): Promise<{ name: string; url: string }> => {
   const name = uniqueName('url')
-  await createFunction(client, name, source)
+  const exported = ['handler', 'cloudEvent'].find((word) => source.includes(`export const ${word} `)) ?? 'default'
+  await createFunction(client, name, source, { Handler: `index.${exported}` })
   const config = new CreateFunctionUrlConfigCommand({ FunctionName: name, AuthType: 'NONE', ...url })
   return { name, url: (await client.send(config)).FunctionUrl ?? '' }
 }
@@ -177,6 +178,6 @@ describe('access', () => {
     const { url, name } = await online(`export default { fetch: async () => new Response('in') }`)
     expect((await call(url, '/')).status).toBe(200)
     await client.send(new DeleteFunctionUrlConfigCommand({ FunctionName: name }))
-    expect((await call(url, '/')).status).toBe(403)
+    expect((await call(url, '/')).status).toBe(404)
   })
 })

@@ -47,11 +47,18 @@ export const metricOf = async (target: Installation, service: NodeService, name:
   return values.reduce((sum, value) => sum + value, 0)
 }
 
+const parentOf = (pid: number): number => {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+}
+
+/** A child that is about to become another program still looks like its parent: it does not count. */
 export const pidOf = ({ stateDir, runDir }: Installation, service: Service): number => {
   const found = processesOf({ stateDir, runDir }, service).filter(({ role }) => role === 'service')
-  const [first] = found
-  if (!first || found.length > 1) throw new Error(`${found.length} processes of ${service}`)
-  return first.info.pid
+  const pids = found.map(({ info }) => info.pid)
+  const [first, ...more] = pids.filter((pid) => existsSync(`/proc/${pid}`) && !pids.includes(parentOf(pid)))
+  if (first === undefined || more.length > 0) throw new Error(`${pids.length} processes of ${service}`)
+  return first
 }
 
 /** Resolves when the supervisor has started another process, and it is ready. */
