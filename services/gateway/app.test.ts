@@ -352,8 +352,9 @@ describe('aliases', () => {
   })
 })
 
+const key = () => ({ FunctionName })
+
 describe('function URL configurations', () => {
-  const key = () => ({ FunctionName })
   it('come and go, the address staying the same', async () => {
     await create()
     const none = refusal('ResourceNotFoundException', 404)
@@ -397,6 +398,8 @@ describe('function URL configurations', () => {
   })
 })
 
+const put = (more: object) => client.send(new PutFunctionEventInvokeConfigCommand({ FunctionName, ...more }))
+
 describe('event invoke configurations', () => {
   it('are absent until put, then changed in part, then gone', async () => {
     await create()
@@ -421,7 +424,6 @@ describe('event invoke configurations', () => {
 
   it('are refused for destinations and for limits that are none', async () => {
     await create()
-    const put = (more: object) => client.send(new PutFunctionEventInvokeConfigCommand({ FunctionName, ...more }))
     await expect(put({ DestinationConfig: { OnFailure: { Destination: 'arn:aws:sqs:x' } } })).rejects.toMatchObject(
       invalid('DestinationConfig'),
     )

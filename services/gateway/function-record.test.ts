@@ -16,6 +16,8 @@ const settings = {
 const code = { codeSha256: 'c', codeSize: 1, zipDigest: 'z', imageDigest: 'i' }
 const record = newRecord('one', 'f', 1, settings, code, {})
 
+const tags = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, '']))
+
 describe('policy tags', () => {
   it('set how instances are used, with defaults for the rest', () => {
     expect(policyFromTags({})).toEqual({ concurrency: 1, reuse: true, keepAliveMs: 60_000 })
@@ -45,7 +47,6 @@ describe('policy tags', () => {
   })
 
   it('are at most fifty', () => {
-    const tags = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, '']))
     expect(Object.keys(withTags(record, tags(50)).tags)).toHaveLength(50)
     expect(() => withTags(record, tags(51))).toThrow('50 tags')
   })

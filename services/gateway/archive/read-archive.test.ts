@@ -130,9 +130,11 @@ describe('an archive', () => {
   })
 })
 
-describe('a bomb', () => {
-  const bytes = (length: number) => [{ name: 'a', content: Buffer.alloc(length), deflate: true }]
+const bytes = (length: number) => [{ name: 'a', content: Buffer.alloc(length), deflate: true }]
+const many = (count: number) => Array.from({ length: count }, (_, i) => ({ name: `f${i}` }))
+const file = (path: string, executable = false) => ({ path, executable })
 
+describe('a bomb', () => {
   it('is stopped at the limit, to the byte', async () => {
     await expect(unpack(zip(bytes(limits.unzippedBytes)))).resolves.toBeDefined()
     await expect(unpack(zip(bytes(limits.unzippedBytes + 1)))).rejects.toMatchObject({
@@ -147,7 +149,6 @@ describe('a bomb', () => {
   })
 
   it('of entries is stopped at the limit, also when the directory lies about their number', async () => {
-    const many = (count: number) => Array.from({ length: count }, (_, i) => ({ name: `f${i}` }))
     await expect(unpack(zip(many(100)))).resolves.toBeDefined()
     await expect(unpack(zip(many(101)))).rejects.toMatchObject({ details: { limit: 'limits.zipEntries' } })
     await expect(unpack(zip(many(101), 60_000))).rejects.toMatchObject({ code: 'INVALID_ARCHIVE' })
@@ -155,7 +156,6 @@ describe('a bomb', () => {
 })
 
 describe('the handler', () => {
-  const file = (path: string, executable = false) => ({ path, executable })
   it('names a module that is there', () => {
     checkHandler('nodejs24.x', 'src/app.handler', [file('src/app.mjs')])
     expect(() => checkHandler('nodejs24.x', 'src/app.handler', [file('src/app.ts')])).toThrow('src/app.js')

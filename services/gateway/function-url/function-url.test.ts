@@ -78,6 +78,13 @@ const answer =
   (one: NodeCall) =>
     answerWhole(one, httpAnswer(prelude, body))
 
+const signed = async (body: string, credentials = account) =>
+  signHeaders(gateway.port, 'POST', '/p?a=b', body, { host, credentials, headers: { 'x-app': '1' } })
+const preflight = (from: string) => ({
+  method: 'OPTIONS',
+  headers: { origin: from, 'access-control-request-method': 'GET' },
+})
+
 describe('a request', () => {
   it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'QUERY'])(
     'arrives as it was sent: %s',
@@ -384,9 +391,6 @@ describe('a URL', () => {
       await open({ AuthType: 'AWS_IAM' })
       gateway.node.answer = echo
     })
-    const signed = async (body: string, credentials = account) =>
-      signHeaders(gateway.port, 'POST', '/p?a=b', body, { host, credentials, headers: { 'x-app': '1' } })
-
     it('lets its owner in, says who it is, and keeps the credentials', async () => {
       const reply = await call('/p?a=b', { method: 'POST', headers: await signed('body'), body: 'body' })
       const { prelude, body } = JSON.parse(reply.body) as { prelude: HttpPrelude; body: string }
@@ -432,10 +436,6 @@ describe('a URL', () => {
       AllowCredentials: true,
       MaxAge: 60,
     }
-    const preflight = (from: string) => ({
-      method: 'OPTIONS',
-      headers: { origin: from, 'access-control-request-method': 'GET' },
-    })
 
     it('answers preflights itself, without credentials', async () => {
       await open({ AuthType: 'AWS_IAM', Cors })

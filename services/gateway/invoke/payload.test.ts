@@ -12,8 +12,9 @@ describe('a payload', () => {
   })
 })
 
+const base64 = (text: string) => Buffer.from(text).toString('base64')
+
 describe('a client context', () => {
-  const base64 = (text: string) => Buffer.from(text).toString('base64')
   it('becomes one line of ASCII, and means the same', () => {
     const taken = Buffer.from(takeClientContext(base64('{\n "a": "ä\u2028\\n" }\r\n')) ?? '', 'base64').toString()
     expect(taken).toMatch(/^[\x20-\x7e]*$/)

@@ -46,7 +46,7 @@ const headersOf = async (
   extra: Record<string, string> = {},
 ) => {
   let headers: Record<string, string> = {}
-  command.middlewareStack.add(
+  ;(command as InvokeCommand).middlewareStack.add(
     (next) => async (args) => {
       Object.assign((args.request as { headers: object }).headers, extra)
       const result = await next(args)
@@ -60,6 +60,11 @@ const headersOf = async (
 }
 const invoke = (more: Partial<InvokeCommandInput> = {}) =>
   client.send(new InvokeCommand({ FunctionName: 'f', Payload: bytes('{"a":1}'), ...more }))
+
+const refused = async (more: Partial<InvokeCommandInput>, name: string) =>
+  expect(invoke(more)).rejects.toMatchObject({ name })
+
+const payload = (length: number) => bytes(JSON.stringify('x'.repeat(length - 2)))
 
 describe('Invoke', () => {
   it('hands the very payload to the node and its answer back, with the waterfall', async () => {
@@ -116,8 +121,6 @@ describe('Invoke', () => {
   })
 
   it('is refused before anything is placed', async () => {
-    const refused = async (more: Partial<InvokeCommandInput>, name: string) =>
-      expect(invoke(more)).rejects.toMatchObject({ name })
     await refused({ Payload: bytes('{no') }, 'InvalidRequestContentException')
     await refused({ ClientContext: '!' }, 'InvalidRequestContentException')
     await refused({ FunctionName: 'none' }, 'ResourceNotFoundException')
@@ -136,7 +139,6 @@ describe('Invoke', () => {
     ['RequestResponse', 2000],
     ['Event', 1000],
   ] as const)('takes payloads up to the limit, to the byte: %s', async (InvocationType, limit) => {
-    const payload = (length: number) => bytes(JSON.stringify('x'.repeat(length - 2)))
     await invoke({ InvocationType, Payload: payload(limit) })
     await expect(invoke({ InvocationType, Payload: payload(limit + 1) })).rejects.toMatchObject({
       name: 'RequestTooLargeException',
@@ -227,25 +229,25 @@ describe('Invoke', () => {
   })
 })
 
-describe('InvokeWithResponseStream', () => {
-  const stream = async (more: object = {}) => {
-    const { EventStream, ...reply } = await client.send(
-      new InvokeWithResponseStreamCommand({ FunctionName: 'f', Payload: bytes('{}'), ...more }),
-    )
-    if (!EventStream) throw new Error('no stream')
-    return { EventStream, reply }
+const stream = async (more: object = {}) => {
+  const { EventStream, ...reply } = await client.send(
+    new InvokeWithResponseStreamCommand({ FunctionName: 'f', Payload: bytes('{}'), ...more }),
+  )
+  if (!EventStream) throw new Error('no stream')
+  return { EventStream, reply }
+}
+const collect = async (more: object = {}) => {
+  const { EventStream } = await stream(more)
+  let payload = ''
+  let end: object | undefined
+  for await (const { PayloadChunk, InvokeComplete } of EventStream) {
+    payload += text(PayloadChunk?.Payload)
+    end = InvokeComplete ?? end
   }
-  const collect = async (more: object = {}) => {
-    const { EventStream } = await stream(more)
-    let payload = ''
-    let end: object | undefined
-    for await (const { PayloadChunk, InvokeComplete } of EventStream) {
-      payload += text(PayloadChunk?.Payload)
-      end = InvokeComplete ?? end
-    }
-    return { payload, end }
-  }
+  return { payload, end }
+}
 
+describe('InvokeWithResponseStream', () => {
   it('sends each piece when it comes, then how it ended', async () => {
     const second = Promise.withResolvers<void>()
     gateway.node.answer = (call) =>
