@@ -148,6 +148,13 @@ describe('a slow client is closed', () => {
   })
 })
 
+const send = async (length: number) => {
+  const path = '/2015-03-31/functions/f/versions'
+  const body = '{}'.padEnd(length)
+  const head = await signedHead(gateway, 'POST', path, body, { headers: { connection: 'close' } })
+  return speak(head, body).closed
+}
+
 describe('a body that is not wanted', () => {
   it('is answered at once, and once', async () => {
     const from = performance.now()
@@ -161,12 +168,6 @@ describe('a body that is not wanted', () => {
   })
 
   it('is refused over its limit, to the byte, naming it', async () => {
-    const send = async (length: number) => {
-      const path = '/2015-03-31/functions/f/versions'
-      const body = '{}'.padEnd(length)
-      const head = await signedHead(gateway, 'POST', path, body, { headers: { connection: 'close' } })
-      return speak(head, body).closed
-    }
     expect(statuses(await send(1024))).toEqual([201])
     const seen = await send(1025)
     expect(statuses(seen)).toEqual([413])

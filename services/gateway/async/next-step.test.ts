@@ -53,11 +53,8 @@ it('every error is the function’s, the platform’s, or hopeless', () => {
     code,
     outcomeOfError(new PlatformError(code, '')).kind,
   ])
-  expect(
-    kinds
-      .filter(([, kind]) => kind === 'postponed')
-      .map(([code]) => code)
-      .toSorted(),
-  ).toEqual(['NO_CAPACITY', 'NO_INSTANCE', 'STORAGE_FULL', 'TOO_MANY_REQUESTS', 'UNAVAILABLE'])
+  expect(new Set(kinds.filter(([, kind]) => kind === 'postponed').map(([code]) => code))).toEqual(
+    new Set(['NO_CAPACITY', 'NO_INSTANCE', 'STORAGE_FULL', 'TOO_MANY_REQUESTS', 'UNAVAILABLE']),
+  )
   expect(kinds.filter(([, kind]) => kind === 'hopeless')).toEqual([['NOT_FOUND', 'hopeless']])
 })

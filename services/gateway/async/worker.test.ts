@@ -139,7 +139,7 @@ describe('an event', () => {
       clientContext: 'c',
       traceparent: 't',
     })
-    expect(invocations[0]?.body.toString()).toBe('{"a":1}')
+    expect(invocations[0]?.body).toEqual(Buffer.from('{"a":1}'))
   })
 
   it('that fails has its attempts, then is buried with all there is to know, then acknowledged', async () => {

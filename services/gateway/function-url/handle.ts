@@ -34,22 +34,19 @@ export const createUrlHandler = (deps: GatewayDeps): UrlHandler => {
       cors = corsHeaders
       if (preflight)
         return void response.writeHead(200, { ...cors, 'x-amzn-requestid': requestId, 'content-length': 0 }).end()
+      response.once('close', deps.bodies.take(declaredBytes(request, bodyLimit(deps))))
       const authenticated = url.authType === 'NONE' ? undefined : await authenticate(deps, verifier, request, record)
       phases.authMs = authenticated?.authMs ?? 0
-      try {
-        const invoked = await invoke(deps, { request, response, requestId, record, qualifier, url, authenticated })
-        Object.assign(phases, { placeMs: invoked.placeMs, sentAt: invoked.sentAt })
-        await sendAnswer(deps, {
-          response,
-          requestId,
-          invoked,
-          phases,
-          cors,
-          streamed: url.invokeMode === 'RESPONSE_STREAM',
-        })
-      } finally {
-        authenticated?.release()
-      }
+      const invoked = await invoke(deps, { request, response, requestId, record, qualifier, url, authenticated })
+      Object.assign(phases, { placeMs: invoked.placeMs, sentAt: invoked.sentAt })
+      await sendAnswer(deps, {
+        response,
+        requestId,
+        invoked,
+        phases,
+        cors,
+        streamed: url.invokeMode === 'RESPONSE_STREAM',
+      })
     }
     if (deps.closing.aborted) response.setHeader('connection', 'close')
     response.once('close', () =>
@@ -82,7 +79,6 @@ interface Authenticated {
   readonly principal: string
   readonly body: Buffer
   readonly authMs: number
-  readonly release: () => void
 }
 
 const bodyLimit = ({ config }: GatewayDeps) => ({ key: 'limits.urlBodyBytes', bytes: config.limits.urlBodyBytes })
@@ -98,18 +94,11 @@ const authenticate = async (
   const from = performance.now()
   const claim = readClaim({ method, target: url, rawHeaders }, verifier)
   const headMs = performance.now() - from
-  const limit = bodyLimit(deps)
-  const release = deps.bodies.take(declaredBytes(request, limit))
-  try {
-    const body = await readBody(request, limit, deps.config.limits.stalledMs)
-    const bodyFrom = performance.now()
-    const { tenant, accessKeyId } = await verify(claim, await sha256(body, 'hex'))
-    if (tenant !== record.tenant) throw new PlatformError('FORBIDDEN', 'the function belongs to another tenant')
-    return { principal: accessKeyId, body, authMs: headMs + performance.now() - bodyFrom, release }
-  } catch (error) {
-    release()
-    throw error
-  }
+  const body = await readBody(request, bodyLimit(deps), deps.config.limits.stalledMs)
+  const bodyFrom = performance.now()
+  const { tenant, accessKeyId } = await verify(claim, await sha256(body, 'hex'))
+  if (tenant !== record.tenant) throw new PlatformError('FORBIDDEN', 'the function belongs to another tenant')
+  return { principal: accessKeyId, body, authMs: headMs + performance.now() - bodyFrom }
 }
 
 interface UrlInvocation extends Found {
