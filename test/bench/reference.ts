@@ -2,7 +2,7 @@
  * The reference of the start benchmark: what anybody gets from gVisor without Forkyard. `runsc run` of the same image and the
  * same runner, with the code bind-mounted, and a Runtime API on the same kind of socket: from spawning it to its answer.
  */
-import { spawn, execFileSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -79,14 +79,16 @@ export const measureReference = async (input: ReferenceInput): Promise<number> =
   bindCode(bundle, input.codeDir)
   const runsc = ['--root', join(input.workDir, 'runsc'), ...runscFlags]
   const from = performance.now()
-  const child = spawn(input.runscPath, [...runsc, 'run', '--bundle', bundle, id], { stdio: 'ignore' })
+  const child = spawn(input.runscPath, [...runsc, 'run', '--bundle', bundle, id], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   const exited = once(child, 'exit')
   try {
     const early = exited.then(() => Promise.reject(new Error('runsc run ended before it answered')))
     await Promise.race([answered, early])
     return performance.now() - from
   } finally {
-    if (child.exitCode === null) execFileSync(input.runscPath, [...runsc, 'kill', id, 'KILL'])
+    spawnSync(input.runscPath, [...runsc, 'kill', id, 'KILL'], { stdio: 'ignore' })
     await exited
     server.closeAllConnections()
     server.close()

@@ -2,7 +2,7 @@
  * `npm run bench -- start`: client request to answer for each way of starting, interleaved with the reference in one run, since
  * the machine's speed drifts. Each round starts every kind once, in an order that is turned by one each round.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -67,6 +67,8 @@ export const benchStart = async (rounds: number, progress: (line: string) => voi
   const names = { cold: `bench-cold-${suffix}`, warm: `bench-warm-${suffix}` }
   try {
     writeFileSync(join(codeDir, 'index.js'), source)
+    // The sandbox's user is not the one who made it.
+    chmodSync(codeDir, 0o755)
     const code = { 'index.js': source }
     const singleUse = { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }
     await createFunction(client, names.cold, code, { Timeout: 60, Tags: singleUse })
