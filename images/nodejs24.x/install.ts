@@ -20,7 +20,7 @@ const addonFlags = [
 
 /** @throws when the compiler fails; its message is on stderr. */
 export const compileAddon = (target: string): void => {
-  const source = join(import.meta.dirname, 'native', 'clone-entropy.c')
+  const source = join(import.meta.dirname, 'native', 'runner-calls.c')
   const headers = join(packageDir('node-api-headers'), 'include')
   execFileSync('gcc', [...addonFlags, `-I${headers}`, '-o', target, source], {
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -62,6 +62,6 @@ export const installNode = async (root: string): Promise<void> => {
   execFileSync('strip', ['--strip-all', join(nodeDir, 'node')])
   chmodSync(join(nodeDir, 'node'), 0o755)
   await bundleRunner(runtimeDir)
-  compileAddon(join(runtimeDir, 'clone-entropy.node'))
+  compileAddon(join(runtimeDir, 'runner-calls.node'))
   writeFileSync(join(runtimeDir, 'package.json'), '{ "type": "module", "private": true }\n')
 }

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Assignment } from '../../services/contracts/runtime-api.ts'
+import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
 import { bundleRunner, compileAddon } from '../nodejs24.x/install.ts'
 import { startFakeNode, type FakeNode } from './fake-node.ts'
 
@@ -23,7 +24,7 @@ export interface BuiltRunner {
 export const buildRunner = async (): Promise<BuiltRunner> => {
   const dir = mkdtempSync(join(tmpdir(), 'fy-runner-'))
   await bundleRunner(dir)
-  compileAddon(join(dir, 'clone-entropy.node'))
+  compileAddon(join(dir, 'runner-calls.node'))
   return { file: join(dir, 'index.mjs'), remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
@@ -47,7 +48,7 @@ export const startRunner = async (
     mkdirSync(dirname(join(node.dir, path)), { recursive: true })
     writeFileSync(join(node.dir, path), content)
   }
-  const child = spawn(nodeBinary, ['--expose-gc', runner.file], {
+  const child = spawn(nodeBinary, [...runtimeCommands['nodejs24.x'].slice(1, -1), runner.file], {
     env: { FORKYARD_API_SOCKET: node.socketPath, HOME: '/tmp', ONLY_BEFORE: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -9,11 +9,18 @@ import type { NodeAgentConfig, RuntimeFiles } from './config.ts'
 import { fileDigest } from './node-scheduler/code-images.ts'
 
 /**
- * First process of a runtime's sandbox. Part of a checkpoint: another command needs another checkpoint.
- * V8 gets no heap limit of its own (the control group's is the function's), and collects once before it is saved.
+ * First process of a runtime's sandbox. Part of a checkpoint: another command needs another checkpoint. Whose memory it will be is
+ * not known yet, so V8's old generation may be large here, and the runner lowers that when it is given a function.
  */
 export const runtimeCommands: Readonly<Record<RuntimeName, readonly string[]>> = {
-  'nodejs24.x': ['/var/lang/bin/node', '--expose-gc', '--max-old-space-size=10240', '/var/runtime/index.mjs'],
+  'nodejs24.x': [
+    '/var/lang/bin/node',
+    '--expose-gc',
+    '--max-old-space-size=10240',
+    // Derived from the old generation's size otherwise, and too large for small functions.
+    '--max-semi-space-size=16',
+    '/var/runtime/index.mjs',
+  ],
   'provided.al2023': ['/var/runtime/init'],
 }
 

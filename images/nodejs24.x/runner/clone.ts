@@ -3,24 +3,15 @@
  * piece of state sits. Everything here happens before any code of a function is loaded.
  */
 import { randomInt, randomUUID } from 'node:crypto'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
 import { reseedMathRandom } from './math-random.ts'
-
-interface CloneEntropy {
-  /** Reseeds OpenSSL from the kernel and mixes `bytes` in. @throws when the kernel gives no randomness. */
-  reseed(bytes: Buffer): void
-}
-
-/** Beside the runner. A runner without it does not start. */
-const addon = createRequire(import.meta.url)(join(import.meta.dirname, 'clone-entropy.node')) as CloneEntropy
+import { reseed } from './native.ts'
 
 /** Node.js generates this many UUIDs ahead, and this many numbers for `randomInt`. */
 const cachedUuids = 128
 const cachedInts = 1024
 
 export const makeUnique = (entropy: Buffer): void => {
-  addon.reseed(entropy)
+  reseed(entropy)
   // Used up, a cache is filled from the reseeded generator.
   for (let index = 0; index < cachedUuids; index++) randomUUID()
   for (let index = 0; index < cachedInts; index++) randomInt(2)

@@ -37,6 +37,7 @@ export class Connection {
       end: () => this.#onEnd(),
     })
     this.#socket = connect({ path: socketPath })
+    this.#socket.unref()
     this.#socket.on('data', (chunk: Buffer) => {
       try {
         reader.push(chunk)
@@ -79,7 +80,7 @@ export class Connection {
     return this.#socket
   }
 
-  /** Whether it keeps the process alive. */
+  /** Whether it keeps the process alive; at first it does not. */
   setRef(keep: boolean): void {
     if (keep) this.#socket.ref()
     else this.#socket.unref()

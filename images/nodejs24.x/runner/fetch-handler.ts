@@ -57,7 +57,7 @@ const answerHttp = async (invocation: Invocation, abort: AbortController, call: 
     return api.respond(requestId, httpResponseType, prelude)
   }
   const reader = (response.body as ReadableStream<Uint8Array>).getReader()
-  const first = await reader.read()
+  const first = await rejectWhenLoopIsEmpty(async () => reader.read())
   const second = first.done ? undefined : reader.read()
   second?.catch(() => undefined)
   // Most responses are one piece that is here already; those go in one write.
@@ -106,7 +106,9 @@ const streamBody = async (
         })
   try {
     await write(first)
-    for (let read = await second; !read.done && !answer.destroyed; read = await reader.read()) await write(read.value)
+    const next = async (read: () => Promise<ReadResult>) => rejectWhenLoopIsEmpty(read)
+    let read = await next(async () => second)
+    for (; !read.done && !answer.destroyed; read = await next(async () => reader.read())) await write(read.value)
     answer.end()
   } catch (error) {
     answer.endWithError(errorBody(error))
@@ -118,7 +120,7 @@ const textTypes = /^(text\/.*|application\/(json|xml|javascript|x-www-form-urlen
 
 const answerEvent = async (invocation: Invocation, abort: AbortController, call: Call): Promise<void> => {
   const response = await call(requestFromEvent(parseEvent(invocation.body as Buffer), abort.signal))
-  const bytes = Buffer.from(await response.arrayBuffer())
+  const bytes = Buffer.from(await rejectWhenLoopIsEmpty(async () => response.arrayBuffer()))
   const { statusCode, headers, cookies } = metadataOf(response)
   const type = response.headers.get('content-type')?.split(';')[0]?.trim() ?? ''
   const text = bytes.length === 0 || (textTypes.test(type) && !response.headers.has('content-encoding'))

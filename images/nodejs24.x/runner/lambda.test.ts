@@ -173,6 +173,16 @@ test('the environment is the assignment and nothing else, in the directory of th
   expect((await answerOf()).value).not.toHaveProperty('_X_AMZN_TRACE_ID')
 })
 
+test('V8 collects within the memory of the function, and leaves its end to the control group', async () => {
+  await start(
+    `exports.handler = async ({ mb }) => { const a = []; for (let i = 0; i < mb * 9000; i++) a.push({ i, s: [i, i] })
+       return require('v8').getHeapStatistics().heap_size_limit / 2 ** 20 }`,
+    { environment: { AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '128' } },
+  )
+  expect((await answerOf({ mb: 1 })).value).toBeLessThan(160)
+  expect((await answerOf({ mb: 200 })).value).toBeGreaterThan(200)
+})
+
 test('several requests at a time keep their ids apart', async () => {
   await start(
     `exports.handler = async ({ ms }, { awsRequestId }) => { await new Promise((r) => setTimeout(r, ms)); console.log('of ' + awsRequestId); return awsRequestId }`,

@@ -9,6 +9,7 @@ import { applyEnvironment, applyNodeOptions } from './environment.ts'
 import { errorBody } from './error-body.ts'
 import { serveKind } from './handler-kind.ts'
 import { loadHandler } from './handler-loader.ts'
+import { fitHeap } from './heap.ts'
 import { coverNewContexts } from './math-random.ts'
 import { failRunning, pollForever } from './poll-loop.ts'
 import { preload } from './preload.ts'
@@ -34,6 +35,7 @@ let initialised = false
 endOnUncaught((requestId, error) => (initialised ? failRunning(socketPath, requestId, error) : api.initFailed(error)))
 try {
   applyEnvironment(assignment.environment)
+  fitHeap(Number(assignment.environment['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'] ?? 0))
   await applyNodeOptions(process.env['NODE_OPTIONS'])
   const served = await serveKind(await loadHandler(process.cwd(), assignment.handler), assignment.handler)
   initialised = true

@@ -40,9 +40,9 @@ export class RuntimeApi {
   /** Long poll: answered when the instance has been given to a function. */
   async assignment(): Promise<Assignment> {
     const connection = this.#pullConnection()
+    connection.setRef(true)
     const reply = await connection.request(`GET /forkyard/v1/assignment HTTP/1.1\r\n${host}\r\n`)
-    // It would keep the process alive for nothing.
-    connection.destroy()
+    connection.setRef(false)
     return JSON.parse((expectStatus(reply, 200, 'assignment').body as Buffer).toString('utf8')) as Assignment
   }
 

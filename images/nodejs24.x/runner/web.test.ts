@@ -118,6 +118,18 @@ test('a body that breaks is told in the trailers; one that is not read does not 
   expect(split(await http()).body).toBe('fine')
 })
 
+test('a body that nothing can go on with any more ends as an error', async () => {
+  await start(
+    `export const fetch = (request) => new Response(new ReadableStream({
+       start(c) { if (request.url.endsWith('half')) c.enqueue(Buffer.from('half')) }, pull: () => new Promise(() => {}) }))`,
+    'index.fetch',
+  )
+  expect((await http({ target: '/half' })).trailers['lambda-runtime-function-error-type']).toBe('Runtime.NodeJsExit')
+  expect(JSON.parse((await http({ method: 'POST' })).body.toString())).toMatchObject({
+    errorType: 'Runtime.NodeJsExit',
+  })
+})
+
 test('what is no Response, or was thrown, is an error of the function', async () => {
   await start(
     `export const fetch = (request) => { if (request.method === 'GET') return 'text'; throw new Error('no') }`,
