@@ -1,6 +1,7 @@
 /** The Fastify server that every service stands on: time-outs, one error handler, health, metrics. */
 import { timingSafeEqual } from 'node:crypto'
 import fastify, {
+  LogController,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -44,14 +45,15 @@ export const buildServer = (deps: ServerDeps): FastifyInstance => {
   }
   const app = fastify({
     loggerInstance: logger as never,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: 60_000,
     keepAliveTimeout: 65_000,
     connectionTimeout: 0,
     http: { headersTimeout: 15_000, connectionsCheckingInterval: 2_000 },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: true } },
     ...(bodyLimit === undefined ? {} : { bodyLimit }),
-    frameworkErrors: sendError,
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
+      void sendError(error, request, reply),
     ...options,
   } as FastifyServerOptions) as unknown as FastifyInstance
   app.setErrorHandler(sendError)
