@@ -14,6 +14,8 @@ export interface Lane {
   readonly title: string
   readonly steps: readonly Step[]
   readonly atOnce?: number
+  /** A step that fails is shown as such and ends nothing: whoever gave it knows of it already. */
+  readonly goOn?: boolean
 }
 
 const plainIntervalMs = 15_000
@@ -71,14 +73,24 @@ export const runSteps = async (steps: readonly Step[]): Promise<void> => {
  * is run; then the first failure is thrown.
  */
 export const runLanes = async (lanes: readonly Lane[]): Promise<void> => {
+  const failures: unknown[] = []
+  const noting = ({ title, run }: Step, goOn: boolean): Step => ({
+    title,
+    run: (report) =>
+      run(report).catch((error: unknown) => {
+        if (!goOn) failures.push(error)
+        throw error
+      }),
+  })
   const tasks = lanes
     .filter(({ steps }) => steps.length > 0)
-    .map(({ title, steps, atOnce = 1 }): ListrTask => ({
-      title,
-      task: (_, task) => task.newListr(steps.map(toTask), { concurrent: atOnce, exitOnError: atOnce === 1 }),
-    }))
-  const all = new Listr(tasks, { ...options, concurrent: true, exitOnError: false, collectErrors: 'minimal' })
-  await all.run()
-  const [first] = all.errors
-  if (first) throw first.error
+    .map(({ title, steps, atOnce = 1, goOn = false }): ListrTask => {
+      const list = steps.map((step) => toTask(noting(step, goOn)))
+      return {
+        title,
+        task: (_, task) => task.newListr(list, { concurrent: atOnce, exitOnError: atOnce === 1 && !goOn }),
+      }
+    })
+  await new Listr(tasks, { ...options, concurrent: true, exitOnError: false }).run()
+  if (failures.length > 0) throw failures[0]
 }

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ownerVariable } from '../stacks/host-scripts/processes.ts'
-import { describeFailure, runSteps, type Step } from './progress.ts'
+import { describeFailure, runLanes, type Step } from './progress.ts'
 import { removeAbandonedStacks } from './scratch-stack.ts'
 import { repoRoot } from './setup/paths.ts'
 import { prepareMachine } from './setup/prepare.ts'
@@ -21,21 +21,23 @@ const reports = mkdtempSync(join(tmpdir(), 'forkyard-test-'))
 const counted: Totals[] = []
 const failures: { readonly title: string; readonly text: string }[] = []
 
-const fail = (title: string, error: unknown, totals: Totals = { passed: 0, failed: 1, skipped: 0 }): string => {
+/** Kept for the end; the run goes on. */
+const fail = (title: string, error: unknown, totals: Totals = { passed: 0, failed: 1, skipped: 0 }): Error => {
   const text =
     error instanceof CommandError ? `${error.message.split('\n')[0]}\n${error.output.trimEnd()}` : String(error)
   failures.push({ title, text })
   counted.push(totals)
-  return 'FAILED'
+  return new Error('see below')
 }
 
-/** A failure is kept for the end, and the run goes on. */
 const check = (title: string, script: string, timeoutMs: number): Step => ({
   title,
   run: (onLine) =>
     run('npm', ['run', '--silent', script], { cwd: repoRoot, onLine, timeoutMs }).then(
       () => undefined,
-      (error: unknown) => fail(title, error),
+      (error: unknown) => {
+        throw fail(title, error)
+      },
     ),
 })
 
@@ -44,20 +46,18 @@ const tests = (title: string, project: string, timeoutMs: number): Step => ({
   run: async (onLine) => {
     const file = join(reports, `${project}.json`)
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-    const vitest = join(repoRoot, 'node_modules', '.bin', 'vitest')
-    const ended = await run(vitest, ['run', '--project', project, ...reporters], {
-      cwd: repoRoot,
-      onLine,
-      timeoutMs,
-    }).catch((error: unknown) => error)
+    const args = ['run', '--project', project, ...reporters]
+    const ended = await run('vitest', args, { cwd: repoRoot, onLine, timeoutMs }).catch((error: Error) => error)
+    const failed = ended instanceof Error ? ended : undefined
+    let totals: Totals
     try {
-      const totals = readTotals(file)
-      if (ended instanceof Error) return fail(title, ended, { ...totals, failed: Math.max(1, totals.failed) })
-      counted.push(totals)
-      return summaryLine(totals)
+      totals = readTotals(file)
     } catch (error) {
-      return fail(title, ended instanceof Error ? ended : error)
+      throw fail(title, failed ?? error)
     }
+    if (failed) throw fail(title, failed, { ...totals, failed: Math.max(1, totals.failed) })
+    counted.push(totals)
+    return summaryLine(totals)
   },
 })
 
@@ -69,11 +69,12 @@ const checks: Step[] = [
 ]
 
 /** What even a killed run must not leave. */
-const sweep: Step = { title: 'Scratch stacks', run: (report) => removeAbandonedStacks(report) }
+const sweep: Step = { title: 'Leftovers of runs that were killed', run: (report) => removeAbandonedStacks(report) }
 
 try {
-  await prepareMachine([{ title: 'Checks', steps: checks }])
-  await runSteps([tests('End-to-end tests', 'e2e', 40 * minutes), sweep])
+  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }])
+  const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
+  await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
 } catch (error) {
   fail('Set-up', describeFailure(error))
 }

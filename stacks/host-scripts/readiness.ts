@@ -30,9 +30,14 @@ const probePort =
     return found
   }
 
+const probeOf = (ready: ServiceSpec['ready']): Probe =>
+  'url' in ready ? probeUrl(ready.url) : probePort(ready.tcpPort)
+
+export const isReady = async (ready: ServiceSpec['ready']): Promise<boolean> => (await probeOf(ready)()) === undefined
+
 /** @throws Error with what was missing when `timeoutMs` passes. */
 export const waitUntilReady = async (ready: ServiceSpec['ready'], timeoutMs: number): Promise<void> => {
-  const probe = 'url' in ready ? probeUrl(ready.url) : probePort(ready.tcpPort)
+  const probe = probeOf(ready)
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const missing = await probe()

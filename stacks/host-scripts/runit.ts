@@ -51,6 +51,10 @@ export class RunitSupervisor implements Supervisor {
     if (wasRunning && (changed || scriptChanged)) await sv('force-restart', spec)
   }
 
+  async hasProcesses(spec: ServiceSpec): Promise<boolean> {
+    return owned(spec).length > 0
+  }
+
   async repair(spec: ServiceSpec): Promise<void> {
     if (isSupervised(spec)) return
     // Whatever lives without its supervisor (which was killed) would be in the way of the new one.

@@ -8,7 +8,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { readInput } from './input.ts'
-import { waitUntilReady } from './readiness.ts'
+import { isReady, waitUntilReady } from './readiness.ts'
 import { ServiceSpec } from './service-spec.ts'
 import { chooseSupervisor } from './supervisor.ts'
 import { writeFileIfChanged } from './write-file.ts'
@@ -27,7 +27,15 @@ const waitOrExplain = async (spec: ServiceSpec): Promise<void> => {
   }
 }
 
+/** Somebody else's answer must not pass for the service's own. */
+const refuseTakenPort = async ({ name, ready }: ServiceSpec): Promise<void> => {
+  if (!(await isReady(ready))) return
+  const where = 'url' in ready ? ready.url : `port ${ready.tcpPort}`
+  throw new Error(`${where} answers before ${name} was started: another program has its port (stack config: ...Port)`)
+}
+
 const ensure = async (spec: ServiceSpec): Promise<void> => {
+  if (!(await supervisor.hasProcesses(spec))) await refuseTakenPort(spec)
   mkdirSync(spec.stateDir, { recursive: true, mode: 0o700 })
   const changed = spec.files.filter(({ path, content }) => writeFileIfChanged(path, content))
   writeFileIfChanged(recordPath(spec.stateDir, spec.name), JSON.stringify({ ...spec, files: [] }))

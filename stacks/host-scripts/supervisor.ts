@@ -7,6 +7,8 @@ import { SystemdSupervisor } from './systemd.ts'
 export interface Supervisor {
   /** Makes the service run as the spec says; restarts it if `changed` or if the supervisor's own files differ. Idempotent. */
   ensure(spec: ServiceSpec, changed: boolean): Promise<void>
+  /** Whether anything of it runs: the service, or what would start it again. */
+  hasProcesses(spec: ServiceSpec): Promise<boolean>
   /** Starts what should run and does not: after a reboot, after the supervisor was killed. */
   repair(spec: ServiceSpec): Promise<void>
   /** TERM, `graceMs`, KILL; then nothing of the service is left with the supervisor. Idempotent. */

@@ -60,6 +60,13 @@ export class SystemdSupervisor implements Supervisor {
     await exec('systemctl', [changed || unitChanged ? 'restart' : 'start', unitName(spec)])
   }
 
+  async hasProcesses(spec: ServiceSpec): Promise<boolean> {
+    return exec('systemctl', ['is-active', '--quiet', unitName(spec)]).then(
+      () => true,
+      () => false,
+    )
+  }
+
   async repair(spec: ServiceSpec): Promise<void> {
     await exec('systemctl', ['start', unitName(spec)])
   }
