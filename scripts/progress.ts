@@ -18,11 +18,14 @@ export interface Lane {
   readonly goOn?: boolean
 }
 
+/** A terminal that does not tell its width cannot be drawn on. */
+const isLive = (): boolean => process.stdout.isTTY && process.stdout.columns > 0
+
 const plainIntervalMs = 15_000
 
 /** A log of every line of a build is no use to anybody: without a terminal, one line in so many seconds. */
 const reporterOf = (title: string, write: (line: string) => void): Report => {
-  if (process.stdout.isTTY) return write
+  if (isLive()) return write
   let last = -Infinity
   return (line) => {
     if (performance.now() - last < plainIntervalMs) return
@@ -62,6 +65,7 @@ const options = {
   exitOnError: true,
   rendererOptions: { collapseSubtasks: false, showErrorMessage: false },
   fallbackRenderer: 'simple',
+  fallbackRendererCondition: () => !isLive(),
 } as const
 
 export const runSteps = async (steps: readonly Step[]): Promise<void> => {
