@@ -173,6 +173,19 @@ test('the environment is the assignment and nothing else, in the directory of th
   expect((await answerOf()).value).not.toHaveProperty('_X_AMZN_TRACE_ID')
 })
 
+test('of NODE_OPTIONS, modules to load come first and what has no effect is named', async () => {
+  await start(
+    {
+      'index.js': 'exports.handler = async () => globalThis.loaded',
+      'one.cjs': 'globalThis.loaded = ["one"]',
+      'two.mjs': 'globalThis.loaded.push("two")',
+    },
+    { environment: { NODE_OPTIONS: '--require ./one.cjs --import=./two.mjs --enable-source-maps --stack-size=900' } },
+  )
+  expect((await answerOf()).value).toEqual(['one', 'two'])
+  expect(runner.output()).toContain('WARN\tNODE_OPTIONS: no effect in this runtime: --stack-size\n')
+})
+
 test('V8 collects within the memory of the function, and leaves its end to the control group', async () => {
   await start(
     `exports.handler = async ({ mb }) => { const a = []; for (let i = 0; i < mb * 9000; i++) a.push({ i, s: [i, i] })
