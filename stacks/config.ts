@@ -62,8 +62,14 @@ export const StackConfig = Type.Object(
     precreatedSandboxes: Type.Integer({
       minimum: 0,
       maximum: 64,
+      default: 1,
+      description: 'Sandboxes created ahead, per runtime; each holds about 15 MiB and saves a third of a start',
+    }),
+    parkedRestores: Type.Integer({
+      minimum: 0,
+      maximum: 64,
       default: 0,
-      description: 'Sandboxes created ahead of need',
+      description: 'Bare runtimes restored ahead, per runtime; each holds about 45 MiB and saves most of a start',
     }),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,

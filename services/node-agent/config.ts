@@ -44,8 +44,10 @@ export const NodeAgentConfig = Type.Object(
     ),
     /** Starts that run at the same time. */
     startParallelism: Type.Integer({ minimum: 1, default: 2 }),
-    /** Sandboxes created ahead, each without function or code. */
+    /** Sandboxes created ahead per runtime, each without function or code. */
     precreatedSandboxes: Type.Integer({ minimum: 0, default: 0 }),
+    /** Bare runtimes restored ahead per runtime, each waiting at its socket for its first function. */
+    parkedRestores: Type.Integer({ minimum: 0, default: 0 }),
     limits: Type.Object(
       {
         /** Answer of a buffered invocation. */

@@ -85,6 +85,7 @@ const nodeAgentConfig = (
       capacity: { memoryMiB: config.nodeMemoryMiB, instances: config.nodeInstances },
       startParallelism: config.startParallelism,
       precreatedSandboxes: config.precreatedSandboxes,
+      parkedRestores: config.parkedRestores,
       logLevel: config.logLevel,
     }))
 }

@@ -19,8 +19,13 @@ const { path, entryPoint, root, digest } = readInput(CodeInput)
 switch (process.argv[2]) {
   case 'put': {
     const bundle = await bundleService(entryPoint, root)
-    if (bundle.digest !== digest) throw new Error(`the sources of ${entryPoint} changed meanwhile: run it again`)
-    writeFileIfChanged(path, bundle.code)
+    if (bundle.digest === digest) writeFileIfChanged(path, bundle.code)
+    else {
+      process.stderr.write(
+        `the sources of ${entryPoint} were changed while the stack was being brought up: run it again\n`,
+      )
+      process.exitCode = 1
+    }
     break
   }
   case 'remove':

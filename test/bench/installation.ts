@@ -1,23 +1,34 @@
-/** The running local installation that a benchmark measures. */
-import { existsSync, readFileSync } from 'node:fs'
+/** A scratch installation for one benchmark: nobody else's load is in the figures, and nobody's settings. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LambdaClient } from '@aws-sdk/client-lambda'
-import { NodeAgentConfig } from '../../services/node-agent/config.ts'
-import { readConfig } from '../../services/chassis/config-file.ts'
-import { lambdaClient, type Connection } from '../support/lambda.ts'
+import { createScratchStack } from '../../scripts/scratch-stack.ts'
+import { prepareMachine } from '../../scripts/setup/prepare.ts'
+import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
+import { ownerVariable } from '../../stacks/host-scripts/processes.ts'
+import { lambdaClient } from '../support/lambda.ts'
 
 export interface Installation {
   readonly client: LambdaClient
   readonly agent: NodeAgentConfig
 }
 
-export const stateDir = (): string => process.env['FORKYARD_STATE_DIR'] ?? '/var/lib/forkyard/local'
-
-export const openInstallation = (): Installation => {
-  const file = join(stateDir(), 'client.json')
-  if (!existsSync(file)) throw new Error(`no installation in ${stateDir()}: run ./scripts/up first`)
-  return {
-    client: lambdaClient(JSON.parse(readFileSync(file, 'utf8')) as Connection),
-    agent: readConfig(NodeAgentConfig, join(stateDir(), 'services', 'node-agent', 'config.json')),
+/** @param settings of the stack, by key. */
+export const withInstallation = async <T>(
+  settings: Readonly<Record<string, string>>,
+  progress: (line: string) => void,
+  use: (installation: Installation) => Promise<T>,
+): Promise<T> => {
+  process.env[ownerVariable] = `bench-${process.pid}`
+  await prepareMachine()
+  progress('bringing up a scratch stack')
+  const { premises, connection, remove } = await createScratchStack(() => undefined, settings)
+  try {
+    const file = join(premises.stateDir, 'services', 'node-agent', 'config.json')
+    const agent = JSON.parse(readFileSync(file, 'utf8')) as NodeAgentConfig
+    return await use({ client: lambdaClient(connection), agent })
+  } finally {
+    progress('taking it down')
+    await remove()
   }
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DeleteFunctionCommand, type LambdaClient } from '@aws-sdk/client-lambda'
 import { createFunction, invoke } from '../support/lambda.ts'
-import { openInstallation } from './installation.ts'
+import { withInstallation, type Installation } from './installation.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import { totalPssMiB } from './memory.ts'
 import { cleanReference, measureReference } from './reference.ts'
@@ -25,8 +25,11 @@ const source = `exports.handler = async (event) => {
 }
 `
 
-type Wish = 'boot' | 'restore' | 'restore-precreated'
-const cold: readonly Wish[] = ['boot', 'restore', 'restore-precreated']
+const cold = ['boot', 'restore', 'restore-precreated', 'restore-parked'] as const
+type Wish = (typeof cold)[number]
+
+/** As many as are held while the memory of one more is measured. */
+const ahead = { precreatedSandboxes: '4', parkedRestores: '4' }
 
 /** Tear-down of the last instance, and the refill of the created sandboxes, are not the next sample's. */
 const settleMs = 250
@@ -54,12 +57,14 @@ const extraPss = async (client: LambdaClient, name: string, start: Wish, cgroupP
   return (during - before) / held
 }
 
-export const benchStart = async (rounds: number, progress: (line: string) => void): Promise<StartResult> => {
-  const { client, agent } = openInstallation()
+type Progress = (line: string) => void
+
+export const benchStart = (rounds: number, progress: Progress): Promise<StartResult> =>
+  withInstallation(ahead, progress, (installation) => measure(installation, rounds, progress))
+
+const measure = async ({ client, agent }: Installation, rounds: number, progress: Progress): Promise<StartResult> => {
   const runtime = agent.runtimes['nodejs24.x']
   if (!runtime) throw new Error('this node does not offer nodejs24.x')
-  if (agent.precreatedSandboxes < 1)
-    throw new Error('the row restore-precreated needs forkyard:precreatedSandboxes of 1 or more in the stack config')
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)

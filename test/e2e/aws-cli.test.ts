@@ -28,6 +28,13 @@ const aws = async (...args: string[]): Promise<Record<string, unknown>> => {
   return stdout.trim() === '' ? {} : (JSON.parse(stdout) as Record<string, unknown>)
 }
 
+/** `{functionName: 'x'}` as `--function-name x`. */
+const given = (options: Record<string, string>): string[] =>
+  Object.entries(options).flatMap(([key, value]) => [
+    `--${key.replaceAll(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`,
+    value,
+  ])
+
 const name = uniqueName('awscli')
 const zip = join(dir, 'code.zip')
 const out = join(dir, 'out.json')
@@ -43,8 +50,9 @@ describe('aws lambda', () => {
   it('create-function, wait, invoke', async () => {
     await pack('one')
     const created = await aws(
-      ...['create-function', '--function-name', name, '--runtime', 'nodejs24.x', '--handler', 'index.handler'],
-      ...['--role', 'arn:aws:iam::000000000000:role/any', '--zip-file', `fileb://${zip}`],
+      'create-function',
+      ...given({ functionName: name, runtime: 'nodejs24.x', handler: 'index.handler' }),
+      ...given({ role: 'arn:aws:iam::000000000000:role/any', zipFile: `fileb://${zip}` }),
     )
     expect(created).toMatchObject({ FunctionName: name, Runtime: 'nodejs24.x', Version: '$LATEST' })
     await aws('wait', 'function-active-v2', '--function-name', name)

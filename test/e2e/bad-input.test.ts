@@ -112,13 +112,13 @@ describe('configuration', () => {
   })
 })
 
-describe('functions', () => {
-  const failing = async (source: string, input: Parameters<typeof createFunction>[3] = {}) => {
-    const name = uniqueName('fails')
-    await createFunction(client, name, source, { Tags: { 'forkyard:keep-alive-ms': '0' }, ...input })
-    return name
-  }
+const failing = async (source: string, input: Parameters<typeof createFunction>[3] = {}) => {
+  const name = uniqueName('fails')
+  await createFunction(client, name, source, { Tags: { 'forkyard:keep-alive-ms': '0' }, ...input })
+  return name
+}
 
+describe('functions', () => {
   it('that throw answer 200 with the error, its type and its trace', async () => {
     const name = await failing(`export const handler = async () => { throw new RangeError('too far') }`)
     const { status, functionError, json } = await invoke(client, name)

@@ -122,8 +122,9 @@ export const leftoversOf = async (target: Installation): Promise<string[]> => {
   const places = [namesIn(join(runDir, 'i')), states, ...groups]
   const all = new Set(places.flat())
   const partial = [...all].filter((id) => !places.every((place) => place.includes(id)))
-  const { runtimes, precreatedSandboxes } = configOf(target, 'node-agent')
-  const ahead = precreatedSandboxes * Object.values(runtimes).filter((runtime) => runtime.checkpointPath).length
+  const { runtimes, precreatedSandboxes, parkedRestores } = configOf(target, 'node-agent')
+  const ahead =
+    (precreatedSandboxes + parkedRestores) * Object.values(runtimes).filter((runtime) => runtime.checkpointPath).length
   const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
   const surplus = all.size - instances.length - ahead
   return [

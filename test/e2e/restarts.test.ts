@@ -34,10 +34,10 @@ describe.each(services)('after kill -9 of %s', (service) => {
   })
 
   it('under load, every request gets an answer or a typed error', async () => {
-    let going = true
+    const stop = new AbortController()
     const outcomes: string[] = []
     const caller = async (): Promise<void> => {
-      while (going) {
+      while (!stop.signal.aborted) {
         try {
           const { functionError } = await invoke(client, name, { x: 1 })
           outcomes.push(functionError ?? 'ok')
@@ -55,7 +55,7 @@ describe.each(services)('after kill -9 of %s', (service) => {
       timeout: 30_000,
       interval: 200,
     })
-    going = false
+    stop.abort()
     await Promise.all(callers)
     const known = ['ok', 'Unhandled', 'ServiceException', 'EC2ThrottledException', 'TooManyRequestsException']
     const allowed = service === 'gateway' ? [...known, 'no connection'] : known

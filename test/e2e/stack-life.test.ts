@@ -16,6 +16,7 @@ import { processesOf } from '../../stacks/host-scripts/processes.ts'
 
 const silent = () => undefined
 let stack: ScratchStack
+let created: ScratchStack | undefined
 
 const stackArgs = () => ['--stack', stack.place.stack, '--config-file', configFile(stack.place)]
 const pidsOf = (role: string) =>
@@ -29,9 +30,9 @@ const left = () => ({
 const nothing = { processes: [], groups: [], mounts: [], files: [] }
 
 beforeAll(async () => {
-  stack = await createScratchStack(silent)
+  stack = created = await createScratchStack(silent)
 })
-afterAll(() => stack.remove())
+afterAll(() => created?.remove())
 
 describe('a stack that is up', () => {
   it('is not changed by another up', async () => {

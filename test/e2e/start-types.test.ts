@@ -29,7 +29,7 @@ describe('a start', () => {
     const name = uniqueName('starts')
     await createFunction(client, name, `export const handler = async () => 'ok'`)
     const seen: [string, string][] = []
-    for (const start of ['boot', 'restore', 'restore-precreated', undefined] as const) {
+    for (const start of ['boot', 'restore', 'restore-precreated', 'restore-parked', undefined] as const) {
       const {
         startType = '',
         logTail,
@@ -38,7 +38,7 @@ describe('a start', () => {
       expect(logTail).toContain(`Start Type: ${startType}`)
       seen.push([requestId, startType])
     }
-    expect(seen.map(([, startType]) => startType)).toEqual(['boot', 'restore', 'restore', 'warm'])
+    expect(seen.map(([, startType]) => startType)).toEqual(['boot', 'restore', 'restore', 'restore', 'warm'])
     await vi.waitFor(
       async () => {
         const records = await storedMessages<UsageRecord>(target, 'USAGE', `usage.*.${name}.>`)

@@ -10,6 +10,7 @@ import {
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
 import { ZipFile } from 'yazl'
+import type { StartWish } from '../../services/contracts/placement.ts'
 import { lambdaClient as clientOf, type Connection } from '../../services/cli/connection.ts'
 
 export type { Connection }
@@ -67,7 +68,7 @@ export interface Invoked {
 }
 
 export interface InvokeOptions extends Partial<Omit<InvokeCommandInput, 'FunctionName' | 'Payload'>> {
-  readonly start?: 'boot' | 'restore' | 'restore-precreated'
+  readonly start?: Exclude<StartWish, 'auto'>
 }
 
 /** @throws the SDK's exception for errors of the platform. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import { Option, type Command } from 'commander'
+import { startWishes } from '../../contracts/placement.ts'
 import { CliError } from '../cli-error.ts'
 import { findConnection, lambdaClient } from '../connection.ts'
 import { invoke } from '../invoke.ts'
@@ -29,14 +30,7 @@ export const addInvoke = (program: Command): void => {
     .option('--stream', 'print the answer as it comes')
     .option('--qualifier <version>', 'version or alias')
     .option('--tail', 'print the end of the log to stderr')
-    .addOption(
-      new Option('--start <wish>', 'how a new instance is made').choices([
-        'auto',
-        'boot',
-        'restore',
-        'restore-precreated',
-      ]),
-    )
+    .addOption(new Option('--start <wish>', 'how a new instance is made').choices(startWishes))
     .option('--waterfall', 'draw the start waterfall on stderr')
     .action(async (functionName: string, flags: Flags) => {
       const connection = findConnection(process.env)

@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
-import { StartWish } from '../../contracts/placement.ts'
+import { StartWish, startWishes } from '../../contracts/placement.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Invocation } from '../invoke/invoker.ts'
 import { checkPayload, takeClientContext } from '../invoke/payload.ts'
@@ -20,9 +20,7 @@ export const invokeHeaders = (types: readonly string[]) =>
     'x-amz-invocation-type': Type.Optional(Type.Enum([...types])),
     'x-amz-log-type': LogType,
     'x-amz-client-context': ClientContext,
-    'x-forkyard-start': Type.Optional(
-      Type.Enum(['auto', 'boot', 'restore', 'restore-precreated'], { description: 'how a new instance is made' }),
-    ),
+    'x-forkyard-start': Type.Optional(Type.Enum([...startWishes], { description: 'how a new instance is made' })),
     traceparent: Type.Optional(Type.String()),
   })
 

@@ -1,19 +1,26 @@
 import { describe, expect, it } from 'vitest'
+import type { StartWish } from '../../contracts/placement.ts'
 import { chooseStart, type StartFacts } from './choose-start.ts'
 
-const facts: StartFacts = { wish: 'auto', hasCheckpoint: true, precreated: 0, ephemeralStorageMiB: 512 }
+const none = { created: 0, parked: 0 }
+const facts: StartFacts = { wish: 'auto', hasCheckpoint: true, prepared: none, ephemeralStorageMiB: 512 }
 
 describe('chooseStart', () => {
   it('restores when a checkpoint is here', () => {
-    expect(chooseStart(facts)).toMatchObject({ way: 'restore', usePrecreated: false })
+    expect(chooseStart(facts)).toEqual({ way: 'restore', reason: expect.stringContaining('checkpoint') })
   })
 
-  it('takes a created sandbox when one waits', () => {
-    expect(chooseStart({ ...facts, precreated: 1 })).toMatchObject({ way: 'restore', usePrecreated: true })
-  })
-
-  it('makes a sandbox of its own when a plain restore is asked for, also when a created one waits', () => {
-    expect(chooseStart({ ...facts, precreated: 1, wish: 'restore' })).toMatchObject({ usePrecreated: false })
+  it.each<[StartWish, number, number, 'parked' | 'created' | undefined]>([
+    ['auto', 1, 1, 'parked'],
+    ['auto', 1, 0, 'created'],
+    ['restore-parked', 1, 1, 'parked'],
+    ['restore-parked', 1, 0, 'created'],
+    ['restore-precreated', 1, 1, 'created'],
+    ['restore-precreated', 0, 1, undefined],
+    ['restore', 1, 1, undefined],
+  ])('for %s with %i created and %i parked uses %s', (wish, created, parked, use) => {
+    const choice = chooseStart({ ...facts, wish, prepared: { created, parked } })
+    expect([choice.way, choice.use]).toEqual(['restore', use])
   })
 
   it('boots without a checkpoint, whatever is asked for', () => {
@@ -21,12 +28,11 @@ describe('chooseStart', () => {
   })
 
   it('boots when /tmp has another size than in the checkpoint, and says so', () => {
-    const choice = chooseStart({ ...facts, ephemeralStorageMiB: 1024 })
-    expect(choice.way).toBe('boot')
-    expect(choice.reason).toContain('1024')
+    const choice = chooseStart({ ...facts, prepared: { created: 1, parked: 1 }, ephemeralStorageMiB: 1024 })
+    expect(choice).toEqual({ way: 'boot', reason: expect.stringContaining('1024') })
   })
 
   it('boots when a boot is asked for', () => {
-    expect(chooseStart({ ...facts, wish: 'boot', precreated: 3 }).way).toBe('boot')
+    expect(chooseStart({ ...facts, wish: 'boot', prepared: { created: 3, parked: 3 } }).way).toBe('boot')
   })
 })

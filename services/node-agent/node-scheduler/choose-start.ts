@@ -1,32 +1,44 @@
 /** How a new instance is made: pure, so that it can be tested and explained. */
 import type { StartWish } from '../../contracts/placement.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
+import type { PreparedKind } from './prepared-sandboxes.ts'
 
 export interface StartFacts {
   readonly wish: StartWish
   /** A checked checkpoint of the runtime is here. */
   readonly hasCheckpoint: boolean
-  /** Created sandboxes of the runtime that wait for use. */
-  readonly precreated: number
+  /** Sandboxes of the runtime that wait for use. */
+  readonly prepared: Readonly<Record<PreparedKind, number>>
   readonly ephemeralStorageMiB: number
 }
 
 export interface StartChoice {
   readonly way: 'restore' | 'boot'
-  readonly usePrecreated: boolean
+  /** What the start begins with; absent: with nothing. */
+  readonly use?: PreparedKind
   readonly reason: string
 }
 
-const boot = (reason: string): StartChoice => ({ way: 'boot', usePrecreated: false, reason })
+/** What each wish may use, the best first. */
+const usable: Readonly<Record<Exclude<StartWish, 'boot'>, readonly PreparedKind[]>> = {
+  auto: ['parked', 'created'],
+  'restore-parked': ['parked', 'created'],
+  'restore-precreated': ['created'],
+  restore: [],
+}
 
-export const chooseStart = (facts: StartFacts): StartChoice => {
-  if (facts.wish === 'boot') return boot('asked for')
-  if (!facts.hasCheckpoint) return boot('no usable checkpoint of the runtime')
+const why: Readonly<Record<PreparedKind, string>> = {
+  parked: 'a restored runtime waits at its socket',
+  created: 'a created sandbox waits',
+}
+
+export const chooseStart = ({ wish, hasCheckpoint, prepared, ephemeralStorageMiB }: StartFacts): StartChoice => {
+  if (wish === 'boot') return { way: 'boot', reason: 'asked for' }
+  if (!hasCheckpoint) return { way: 'boot', reason: 'no usable checkpoint of the runtime' }
   // The size of /tmp is part of what was checkpointed.
-  if (facts.ephemeralStorageMiB !== defaultTmpMiB)
-    return boot(`/tmp of ${facts.ephemeralStorageMiB} MiB is not the checkpoint's`)
-  if (facts.wish === 'restore') return { way: 'restore', usePrecreated: false, reason: 'asked for' }
-  return facts.precreated > 0
-    ? { way: 'restore', usePrecreated: true, reason: 'a created sandbox waits' }
-    : { way: 'restore', usePrecreated: false, reason: 'a checkpoint of the runtime is here' }
+  if (ephemeralStorageMiB !== defaultTmpMiB)
+    return { way: 'boot', reason: `/tmp of ${ephemeralStorageMiB} MiB is not the checkpoint's` }
+  const use = usable[wish].find((kind) => prepared[kind] > 0)
+  if (use) return { way: 'restore', use, reason: why[use] }
+  return { way: 'restore', reason: wish === 'auto' ? 'a checkpoint of the runtime is here' : 'asked for' }
 }

@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import type { NodeGateway, SandboxExit } from '../instance.ts'
+import type { SandboxExit } from '../instance.ts'
 import { createSchedulerMetrics } from '../metrics.ts'
 import { NodeScheduler, type NodeSchedulerDeps } from './node-scheduler.ts'
 import type { Revisions } from './revisions.ts'
@@ -38,7 +38,7 @@ const setUp = (overrides: Partial<NodeSchedulerDeps> = {}) => {
   const gateway = { waiting: vi.fn(() => 1), failWaiting: vi.fn(), openEndpoint: vi.fn() }
   const scheduler = new NodeScheduler({
     gateway,
-    starter: { start } as unknown as SandboxStarter,
+    starter: { start, fill: vi.fn() } as unknown as SandboxStarter,
     revisions: { config: async () => ({}) } as unknown as Revisions,
     logger: pino({ level: 'silent' }),
     startParallelism: 1,

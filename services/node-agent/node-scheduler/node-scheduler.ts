@@ -34,6 +34,8 @@ interface Entry {
 /** A start that waited longer than this for its turn starts only if a request still waits for it. */
 const surplusAfterMs = 100
 
+const refillAfterMs = 50
+
 export class NodeScheduler {
   readonly #deps: NodeSchedulerDeps
   /** By the instance id that the scheduler chose. */
@@ -42,6 +44,7 @@ export class NodeScheduler {
   readonly #bySandbox = new Map<string, Entry>()
   readonly #queue: Entry[] = []
   #starting = 0
+  #refill: NodeJS.Timeout | undefined
   #draining = false
 
   constructor(deps: NodeSchedulerDeps) {
@@ -122,8 +125,19 @@ export class NodeScheduler {
       void this.#start(entry).finally(() => {
         this.#starting--
         this.#pump()
+        this.#refillSoon()
       })
     }
+  }
+
+  /** What was made ahead is made anew when no start waits, and a moment after the last one: its caller's handler runs now. */
+  #refillSoon(): void {
+    if (this.#refill) return
+    this.#refill = setTimeout(() => {
+      this.#refill = undefined
+      // The end of the start that runs now comes here again.
+      if (this.#starting === 0) this.#deps.starter.fill()
+    }, refillAfterMs).unref()
   }
 
   /** Others answered while this start waited for its turn: starting it would only cost. */

@@ -1,13 +1,14 @@
 /**
  * Makes one instance run: sandbox, code and restore side by side, then the code's mount, then the assignment that the instance
- * is waiting for. A restore that fails falls back to a boot; only the boot's failure is the start's.
+ * is waiting for. A restore that fails falls back to a boot; only the boot's failure is the start's. Steps that were done ahead
+ * (prepared-sandboxes.ts) are left out.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import type { Counter } from 'prom-client'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import type { VersionConfig } from '../../contracts/function.ts'
+import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
 import type { StartWish } from '../../contracts/placement.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { InstanceEndpoint, NodeGateway } from '../instance.ts'
@@ -17,6 +18,7 @@ import { chooseStart } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
 import { instanceLimits } from './limits.ts'
 import { Stopwatch } from './phases.ts'
+import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
 
 export interface StarterDeps {
   readonly config: NodeAgentConfig
@@ -35,13 +37,19 @@ export interface RunningInstance {
 
 export class SandboxStarter {
   readonly #deps: StarterDeps
-  /** Created sandboxes without function or code, per runtime. */
-  readonly #precreated = new Map<string, Promise<RunningInstance>[]>()
+  readonly #prepared: PreparedSandboxes
   readonly #live = new Set<string>()
-  #closed = false
 
   constructor(deps: StarterDeps) {
     this.#deps = deps
+    const { runtimes, precreatedSandboxes, parkedRestores } = deps.config
+    this.#prepared = new PreparedSandboxes({
+      runtimes: runtimeNames.filter((name) => runtimes[name]?.checkpointPath !== undefined),
+      sizes: { created: precreatedSandboxes, parked: parkedRestores },
+      make: (name, kind) => this.#prepare(name, kind),
+      end: (instance) => endInstance(instance, 'shutdown'),
+      logger: deps.logger,
+    })
   }
 
   /**
@@ -50,43 +58,25 @@ export class SandboxStarter {
    */
   async start(wish: StartWish, config: VersionConfig): Promise<RunningInstance> {
     const watch = new Stopwatch()
-    const runtime = this.#runtime(config)
-    const waiting = this.#precreated.get(config.runtime) ?? []
-    const choice = chooseStart({
-      wish,
-      hasCheckpoint: runtime.checkpointPath !== undefined,
-      precreated: waiting.length,
-      ephemeralStorageMiB: config.ephemeralStorageMiB,
-    })
-    if (choice.way === 'restore') {
-      const taken = choice.usePrecreated ? waiting.shift() : undefined
+    const runtime = this.#runtime(config.runtime)
+    const { runtime: name, ephemeralStorageMiB } = config
+    const prepared = { created: this.#prepared.count('created', name), parked: this.#prepared.count('parked', name) }
+    const hasCheckpoint = runtime.checkpointPath !== undefined
+    const { way, use } = chooseStart({ wish, hasCheckpoint, prepared, ephemeralStorageMiB })
+    if (way === 'restore') {
       try {
-        return await this.#run(watch, runtime, config, 'restore', taken)
+        return await this.#restore(watch, runtime, config, use)
       } catch (error) {
-        this.#deps.restoreFailures.inc({ runtime: config.runtime })
-        this.#deps.logger.warn({ err: error, runtime: config.runtime }, 'restore failed, booting instead')
-      } finally {
-        if (taken) this.fill()
+        this.#deps.restoreFailures.inc({ runtime: name })
+        this.#deps.logger.warn({ err: error, runtime: name }, 'restore failed, booting instead')
       }
     }
-    return this.#run(watch, runtime, config, 'boot')
+    return this.#boot(watch, runtime, config)
   }
 
-  /** Creates sandboxes ahead, up to the configured number per runtime. */
+  /** Makes sandboxes ahead, up to the configured numbers. Costs CPU: not while a start has the caller waiting. */
   fill(): void {
-    for (const [name, runtime] of Object.entries(this.#deps.config.runtimes)) {
-      if (!runtime.checkpointPath) continue
-      const waiting = this.#precreated.get(name) ?? []
-      this.#precreated.set(name, waiting)
-      while (!this.#closed && waiting.length < this.#deps.config.precreatedSandboxes) {
-        const made = this.#create(runtime, defaultTmpMiB, true)
-        waiting.push(made)
-        made.catch((error: unknown) => {
-          this.#deps.logger.error({ err: error }, 'a sandbox could not be created ahead')
-          void waiting.splice(waiting.indexOf(made), 1)
-        })
-      }
-    }
+    this.#prepared.fill()
   }
 
   /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
@@ -94,18 +84,13 @@ export class SandboxStarter {
     return this.#live
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    const made = await Promise.allSettled([...this.#precreated.values()].flat())
-    this.#precreated.clear()
-    await Promise.all(
-      made.flatMap((result) => (result.status === 'fulfilled' ? [endInstance(result.value, 'shutdown')] : [])),
-    )
+  close(): Promise<void> {
+    return this.#prepared.close()
   }
 
-  #runtime(config: VersionConfig): RuntimeFiles {
-    const runtime = this.#deps.config.runtimes[config.runtime]
-    if (!runtime) throw new PlatformError('NO_CAPACITY', `this node has no runtime ${config.runtime}`)
+  #runtime(name: RuntimeName): RuntimeFiles {
+    const runtime = this.#deps.config.runtimes[name]
+    if (!runtime) throw new PlatformError('NO_CAPACITY', `this node has no runtime ${name}`)
     return runtime
   }
 
@@ -116,7 +101,7 @@ export class SandboxStarter {
     mkdirSync(socketDir(host.runDir, id), { recursive: true })
     const endpoint = await gateway.openEndpoint(id, `${socketDir(host.runDir, id)}/api.sock`)
     try {
-      // Wide limits until the function is known; `start` sets the function's own.
+      // Wide limits until the function is known; `#assign` sets the function's own.
       const limits = instanceLimits(256, config.limits.sandboxOverheadMiB, config.limits.pids)
       const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
@@ -130,40 +115,85 @@ export class SandboxStarter {
     }
   }
 
-  async #run(
+  async #prepare(name: RuntimeName, kind: PreparedKind): Promise<RunningInstance> {
+    const runtime = this.#runtime(name)
+    const instance = await this.#create(runtime, defaultTmpMiB, true)
+    if (kind === 'parked') await orEnd(instance, () => instance.sandbox.restore(checkpointOf(runtime)))
+    return instance
+  }
+
+  async #restore(
     watch: Stopwatch,
     runtime: RuntimeFiles,
     config: VersionConfig,
-    way: 'restore' | 'boot',
-    precreated?: Promise<RunningInstance>,
+    use: PreparedKind | undefined,
   ): Promise<RunningInstance> {
-    const { limits } = this.#deps.config
+    const code = this.#code(watch, config)
+    const ready = use && this.#prepared.take(use, config.runtime)
+    const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
+    return orEnd(instance, async () => {
+      this.#limit(instance, config)
+      if (use !== 'parked') await watch.time('restore', () => instance.sandbox.restore(checkpointOf(runtime)))
+      return this.#assign(watch, instance, config, code, 'restore')
+    })
+  }
+
+  async #boot(watch: Stopwatch, runtime: RuntimeFiles, config: VersionConfig): Promise<RunningInstance> {
+    const code = this.#code(watch, config)
+    const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, false))
+    return orEnd(instance, async () => {
+      this.#limit(instance, config)
+      await watch.time('boot', () => instance.sandbox.boot())
+      return this.#assign(watch, instance, config, code, 'boot')
+    })
+  }
+
+  /** On its way while the sandbox is made. */
+  #code(watch: Stopwatch, config: VersionConfig): Promise<string> {
     const code = watch.time('code', () => this.#deps.images.path(config.imageDigest))
-    // A failed fetch is noticed below; until then it must not count as unhandled.
+    // A failed fetch is noticed when the code is mounted; until then it must not count as unhandled.
     code.catch(() => undefined)
-    const running = await watch.time(
-      'sandbox',
-      () => precreated ?? this.#create(runtime, config.ephemeralStorageMiB, way === 'restore'),
-    )
-    try {
-      const { sandbox, endpoint } = running
-      sandbox.setLimits(instanceLimits(config.memoryMiB, limits.sandboxOverheadMiB, limits.pids))
-      const checkpoint = runtime.checkpointPath
-      await watch.time(way, () => (way === 'restore' && checkpoint ? sandbox.restore(checkpoint) : sandbox.boot()))
-      const image = await code
-      await watch.time('mount', () => sandbox.mountCode(image))
-      endpoint.assign({
-        config,
-        startType: way,
-        phases: watch.phases,
-        startedAt: watch.startedAt,
-        peakMemoryMiB: () => sandbox.peakMemoryMiB(),
-      })
-      return running
-    } catch (error) {
-      await endInstance(running, 'the start failed')
-      throw error
-    }
+    return code
+  }
+
+  #limit({ sandbox }: RunningInstance, { memoryMiB }: VersionConfig): void {
+    const { sandboxOverheadMiB, pids } = this.#deps.config.limits
+    sandbox.setLimits(instanceLimits(memoryMiB, sandboxOverheadMiB, pids))
+  }
+
+  async #assign(
+    watch: Stopwatch,
+    instance: RunningInstance,
+    config: VersionConfig,
+    code: Promise<string>,
+    startType: 'restore' | 'boot',
+  ): Promise<RunningInstance> {
+    const { sandbox, endpoint } = instance
+    const image = await code
+    await watch.time('mount', () => sandbox.mountCode(image))
+    endpoint.assign({
+      config,
+      startType,
+      phases: watch.phases,
+      startedAt: watch.startedAt,
+      peakMemoryMiB: () => sandbox.peakMemoryMiB(),
+    })
+    return instance
+  }
+}
+
+const checkpointOf = ({ checkpointPath }: RuntimeFiles): string => {
+  if (!checkpointPath) throw new PlatformError('INTERNAL', 'the runtime has no checkpoint')
+  return checkpointPath
+}
+
+/** What could not be finished is not left half done. */
+const orEnd = async <T>(instance: RunningInstance, work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work()
+  } catch (error) {
+    await endInstance(instance, 'the start failed')
+    throw error
   }
 }
 
