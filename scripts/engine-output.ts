@@ -21,6 +21,7 @@ export const explained = async (output: Promise<string>): Promise<string> => {
     return await output
   } catch (error) {
     const diagnostics = error instanceof CommandError ? diagnosticsOf(error.output) : undefined
-    throw diagnostics ? new Error(`the engine could not do it\n${diagnostics}`, { cause: error }) : error
+    // Without a cause: that is the engine's whole output.
+    throw diagnostics ? new Error(`the engine could not do it\n${diagnostics}`) : error
   }
 }
