@@ -99,3 +99,22 @@ export const requireBearer = (app: FastifyInstance, token: string): void => {
       throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
   })
 }
+
+const idleSweepMs = 50
+
+/**
+ * Takes no new connections, lets requests finish, closes each connection once it is idle. (Node.js closes those that are idle at
+ * the beginning; one that becomes idle later would hold the close for its whole keep-alive time.)
+ *
+ * @param cutAfterMs what is still open then is cut off.
+ */
+export const drainServer = async (app: FastifyInstance, cutAfterMs: number): Promise<void> => {
+  const sweep = setInterval(() => app.server.closeIdleConnections(), idleSweepMs)
+  const cut = setTimeout(() => app.server.closeAllConnections(), cutAfterMs)
+  try {
+    await app.close()
+  } finally {
+    clearInterval(sweep)
+    clearTimeout(cut)
+  }
+}

@@ -1,6 +1,6 @@
 import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
-import { createMetrics } from '../chassis/http-server.ts'
+import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
@@ -85,9 +85,7 @@ await runService(
     return {
       close: async () => {
         closing.abort()
-        const cut = setTimeout(() => app.server.closeAllConnections(), drainMs)
-        await Promise.all([app.close(), stopWorkers(drainMs)])
-        clearTimeout(cut)
+        await Promise.all([drainServer(app, drainMs), stopWorkers(drainMs)])
         registry.close()
         await Promise.all([scheduler.close(), nodes.close()])
         await connection.close()

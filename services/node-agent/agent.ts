@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client'
 import type { Logger } from '../chassis/log.ts'
 import type { Store } from '../chassis/nats.ts'
 import type { Service } from '../chassis/process.ts'
+import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
 import type { NodeAgentConfig } from './config.ts'
 import type { NodeGatewayEvents } from './instance.ts'
@@ -35,6 +36,8 @@ export interface AgentDeps {
 
 const sweepEveryMs = 5_000
 const publishGraceMs = 5_000
+/** For the last bytes of answers, after every instance has ended. */
+const answerGraceMs = 5_000
 
 /** Listens, and reports the node once everything of an earlier run is gone. */
 export const startAgent = async ({ config: given, logger, metrics, store }: AgentDeps): Promise<Service> => {
@@ -108,7 +111,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       reporter.publishFull()
       clearInterval(sweeping)
       await Promise.all([scheduler.close(), starter.close()])
-      await app.close()
+      await drainServer(app, answerGraceMs)
       reporter.stop()
       await Promise.all([usage.close(publishGraceMs), logs.flush()])
       journal.close()

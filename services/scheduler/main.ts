@@ -1,5 +1,5 @@
 import { configPath, readConfig } from '../chassis/config-file.ts'
-import { createMetrics } from '../chassis/http-server.ts'
+import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
@@ -16,6 +16,8 @@ const logger = createLogger('scheduler', config.logLevel)
 
 /** How long a placement waits, at most, while no node is known or none accepts work: after a restart of either side. */
 const firstNodeWaitMs = 5_000
+/** A placement waits no longer than that for a node. */
+const drainMs = 10_000
 
 await runService(logger, async () => {
   const { internalToken, nodeTimeoutMs } = config
@@ -34,7 +36,7 @@ await runService(logger, async () => {
   return {
     close: async () => {
       dispatcher.close()
-      await app.close()
+      await drainServer(app, drainMs)
       stopListening()
       await nodes.close()
       await connection.close()

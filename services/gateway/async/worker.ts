@@ -29,7 +29,8 @@ export interface WorkerDeps {
   readonly retryBaseMs: number
 }
 
-const pullMs = 5_000
+/** Also what an idle drain may take. */
+const pullMs = 1_500
 const measureMs = 5_000
 const giveBackMs = 500
 
