@@ -15,6 +15,8 @@ export const StartInstance = Type.Object(
     memoryMiB: Type.Integer(),
     policy: InstancePolicy,
     startWish: StartWish,
+    /** A forced start: the instance is for this invocation first, and this invocation is for no other instance. */
+    forInvocation: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 )
@@ -91,6 +93,8 @@ export const invocationHeaders = {
   /** Base64 JSON, as the Invoke API's. */
   clientContext: 'forkyard-client-context',
   traceparent: 'traceparent',
+  /** `1`: only the instance that was started for this invocation may take it. */
+  forcedStart: 'forkyard-forced-start',
   /** Number of the attempt of an asynchronous invocation, counted from 1; absent: 1. */
   attempt: 'forkyard-attempt',
 } as const

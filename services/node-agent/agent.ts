@@ -66,7 +66,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const events: NodeGatewayEvents = {
     stateChanged: (id) => scheduler.stateChanged(id),
     mustEnd: (id, exit) => scheduler.mustEnd(id, exit),
-    willServe: (revision) => scheduler.willServe(revision),
+    willServe: (request) => scheduler.willServe(request),
     invocationEnded: (id) => reporter.invocationEnded(id),
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })

@@ -18,6 +18,8 @@ export interface SandboxExit {
 export interface AssignmentInput {
   readonly config: VersionConfig
   readonly startType: StartType
+  /** The invocation that this instance was forced for: its first one. */
+  readonly forInvocation?: string | undefined
   /** Waterfall of the start so far; offsets from the moment the node began it. */
   readonly phases: readonly Phase[]
   /** `performance.now()` at which the node began the start. */
@@ -51,6 +53,13 @@ export interface NodeGateway {
   failWaiting(revision: RevisionRef, error: PlatformError): void
 }
 
+/** What decides which instance may take a request. */
+export interface WaitingRequest {
+  readonly invocationId: string
+  readonly revision: RevisionRef
+  readonly forced: boolean
+}
+
 /** What the node gateway needs from the rest of the agent. */
 export interface NodeGatewayEvents {
   /** The instance pulled or finished something, or became ready. */
@@ -59,8 +68,8 @@ export interface NodeGatewayEvents {
   /** The invocation ran past its time-out, or the runtime broke the protocol: the sandbox must die now. */
   mustEnd(instanceId: string, exit: SandboxExit): void
   /**
-   * Requests of this revision wait and nobody answered for them within a second (for instance because the start command was
-   * lost): true when an instance, present or starting, will take them; false fails them with NO_INSTANCE.
+   * This request waits and nobody took it within a second (for instance because the start command was lost): true when an
+   * instance, present or starting, will take it; false fails it with NO_INSTANCE.
    */
-  willServe(revision: RevisionRef): boolean
+  willServe(request: WaitingRequest): boolean
 }

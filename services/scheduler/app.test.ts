@@ -205,12 +205,11 @@ describe('POST /v1/placements', () => {
     await expect.poll(() => fleet.node('a')?.usedMemoryMiB).toBe(0)
   })
 
-  it('ends rivals before it answers a forced start', async () => {
+  it('binds the instance of a forced start to its invocation', async () => {
     report([idle('x')])
     const reply = await ask(asked('i1', { startWish: 'boot' }))
-    expect(stub.commands[0]).toMatchObject({ method: 'DELETE', path: '/v1/instances/x?reason=forced-start' })
     expect(reply.json<Placement>().decision).toBe('start')
-    expect((await stub.command(2)).body).toMatchObject({ startWish: 'boot' })
+    expect(await stub.command(1)).toMatchObject({ method: 'POST', body: { startWish: 'boot', forInvocation: 'i1' } })
   })
 
   it('ends idle instances of another function to make room, then starts', async () => {

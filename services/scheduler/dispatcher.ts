@@ -1,5 +1,4 @@
-/** Carries decisions out: takes the lease, books the start, tells the node. The answer never waits for a node, except where a
- * forced start has to see rivals out of the way first. */
+/** Carries decisions out: takes the lease, books the start, tells the node. The answer never waits for a node. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../chassis/log.ts'
@@ -64,7 +63,7 @@ export class Dispatcher {
       fleet.lend(decision.pool, request, this.#now())
       return answer(request, decision.pool.node, decision)
     }
-    await this.#start(decision, request)
+    this.#start(decision, request)
     return answer(request, decision.node, decision)
   }
 
@@ -96,20 +95,27 @@ export class Dispatcher {
     this.#closed.abort()
   }
 
-  async #start({ node, end }: Start, request: PlacementRequest): Promise<void> {
+  #start({ node, end }: Start, request: PlacementRequest): void {
     const { fleet } = this.#deps
-    const { revision, runtime, memoryMiB, policy, startWish } = request
-    const command: StartInstance = { instanceId: randomUUID(), revision, runtime, memoryMiB, policy, startWish }
+    const { invocationId, revision, runtime, memoryMiB, policy, startWish } = request
+    const forced = startWish === 'auto' ? {} : { forInvocation: invocationId }
+    const command: StartInstance = {
+      instanceId: randomUUID(),
+      revision,
+      runtime,
+      memoryMiB,
+      policy,
+      startWish,
+      ...forced,
+    }
     for (const instance of end) fleet.drop(instance)
     const pool = fleet.book(node, command)
     fleet.lend(pool, request, this.#now())
-    const reason = startWish === 'auto' ? 'reclaim' : 'forced-start'
-    const cleared = Promise.all(end.map(async (instance) => this.#end(node, instance, reason)))
+    const cleared = Promise.all(end.map(async (instance) => this.#end(node, instance, 'reclaim')))
     for (const { instance, reason: why } of outdated(fleet.siblings(revision), pool.key)) {
       fleet.drop(instance)
       void this.#end(instance.pool.node, instance, why)
     }
-    if (startWish !== 'auto') await cleared
     void cleared.then(async () => this.#command(node, command, end.length > 0))
   }
 

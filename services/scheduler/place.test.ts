@@ -100,12 +100,12 @@ describe('place', () => {
     expect(place(fleet, request('f', 'i1', { revision }), now).kind).toBe('start')
   })
 
-  it('starts a new instance for a forced start and ends those that could take its request', () => {
+  it('starts a new instance for a forced start, and leaves the others alone', () => {
     const fleet = fleetOf(
       report('a', 1024, [instance('f', 'idle'), instance('f', 'busy', { state: 'busy', inFlight: 1 })]),
     )
     const decision = summary(place(fleet, request('f', 'i1', { startWish: 'restore' }), now))
-    expect(decision).toMatchObject({ kind: 'start', end: ['idle', 'busy'] })
+    expect(decision).toMatchObject({ kind: 'start', end: [] })
   })
 
   it('starts on the least loaded node, ties by id', () => {

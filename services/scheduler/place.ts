@@ -14,7 +14,7 @@ export type Decision =
   | {
       readonly kind: 'start'
       readonly node: Node
-      /** Instances that end to make room, or so that they cannot take the request of a forced start. */
+      /** Idle instances that end to make room. */
       readonly end: readonly Instance[]
       readonly reason: string
     }
@@ -59,7 +59,7 @@ const start = (fleet: FleetView, request: PlacementRequest, now: number, why: st
   )
   if (node) {
     const reason = `${why}; ${node.id} is the least loaded node with ${request.memoryMiB} MiB free`
-    return { kind: 'start', node, end: rivals(request, poolByNode.get(node.id), []), reason }
+    return { kind: 'start', node, end: [], reason }
   }
   const reclaims = open.flatMap((candidate) => {
     const end = roomFor(candidate, request.memoryMiB)
@@ -68,19 +68,8 @@ const start = (fleet: FleetView, request: PlacementRequest, now: number, why: st
   const reclaim = best(reclaims, (a, b) => a.end.length - b.end.length || order(a.node, b.node))
   if (!reclaim) return { kind: 'none', reason: `no node has ${request.memoryMiB} MiB and a place for an instance` }
   const reason = `${why}; ${reclaim.end.length} idle instances of ${reclaim.node.id} end to make room`
-  return {
-    kind: 'start',
-    node: reclaim.node,
-    end: rivals(request, poolByNode.get(reclaim.node.id), reclaim.end),
-    reason,
-  }
+  return { kind: 'start', node: reclaim.node, end: reclaim.end, reason }
 }
-
-/** Whoever is idle, or finishes before the new instance is there, would pull the request that must see a new instance. */
-const rivals = (request: PlacementRequest, pool: Pool | undefined, end: readonly Instance[]): readonly Instance[] =>
-  request.startWish === 'auto' || !pool
-    ? end
-    : [...new Set([...end, ...[...pool.instances.values()].filter(({ state }) => state !== 'starting')])]
 
 /** Idle instances whose end makes room, longest idle first; nothing when even all of them are not enough. */
 const roomFor = (node: Node, memoryMiB: number): Instance[] | undefined => {

@@ -155,6 +155,7 @@ const headersOf = (
     [invocationHeaders.attempt]: String(invocation.attempt),
     'content-type': 'application/octet-stream',
   }
+  if (invocation.startWish !== 'auto') headers[invocationHeaders.forcedStart] = '1'
   if (invocation.clientContext !== undefined) headers[invocationHeaders.clientContext] = invocation.clientContext
   if (invocation.traceparent !== undefined) headers[invocationHeaders.traceparent] = invocation.traceparent
   return headers

@@ -9,7 +9,7 @@ import { HttpPrelude, preludeDelimiter } from '../../contracts/node.ts'
 import { httpRequestType, type Assignment } from '../../contracts/runtime-api.ts'
 import type { InvocationReport, Phase } from '../../contracts/usage.ts'
 import { Value } from 'typebox/value'
-import type { AssignmentInput, InstanceEndpoint, NodeGatewayEvents, SandboxExit } from '../instance.ts'
+import type { AssignmentInput, InstanceEndpoint, NodeGatewayEvents, SandboxExit, WaitingRequest } from '../instance.ts'
 import { InstanceLog } from '../logs/instance-log.ts'
 import { endLine, reportLine, startLine } from '../logs/platform-lines.ts'
 import type { UsageJournal, UsageStart } from '../metering/usage-journal.ts'
@@ -57,6 +57,9 @@ export interface Running {
   done: boolean
 }
 
+/** How long an instance waits for the request that it was forced for before it takes others. */
+const heldForMs = 2_000
+
 interface Poll {
   readonly response: ServerResponse
   readonly kind: string
@@ -77,6 +80,7 @@ export class Endpoint implements InstanceEndpoint {
   #assignmentWaiters: ((input: AssignmentInput) => void)[] = []
   readonly #polls: Poll[] = []
   readonly #running = new Map<string, Running>()
+  #held: NodeJS.Timeout | undefined
   #reserved = 0
   #pulls = 0
   #first = true
@@ -112,6 +116,11 @@ export class Endpoint implements InstanceEndpoint {
     )
   }
 
+  /** A forced request is for its own instance alone, which for a while is for nobody else. */
+  takes({ forced, invocationId }: WaitingRequest): boolean {
+    return forced ? this.input?.forInvocation === invocationId : !this.#held
+  }
+
   attachLogs(stdout: Readable, stderr: Readable): void {
     this.log.attach(stdout, stderr)
   }
@@ -121,11 +130,20 @@ export class Endpoint implements InstanceEndpoint {
     this.input = input
     this.#assignedAt = performance.now()
     this.log.assign(input.config)
+    if (input.forInvocation !== undefined) this.#hold()
     if (this.server) this.server.maxConnections = this.concurrency * 2 + 32
     for (const resolve of this.#assignmentWaiters.splice(0)) resolve(input)
     this.#initTimer = setTimeout(() => {
       this.initFailed(timedOut(this.instanceId, this.#deps.limits.initMs).body)
     }, this.#deps.limits.initMs)
+  }
+
+  /** Its request is on the way, or its caller is gone. */
+  #hold(): void {
+    this.#held = setTimeout(() => {
+      this.#held = undefined
+      this.#deps.pullOpened(this)
+    }, heldForMs)
   }
 
   async assignment(): Promise<Assignment> {
@@ -179,6 +197,8 @@ export class Endpoint implements InstanceEndpoint {
     if (!poll || !input) return waiting.sink.fail(new PlatformError('INTERNAL', 'no open pull'))
     this.#reserved++
     this.#pulls++
+    clearTimeout(this.#held)
+    this.#held = undefined
     this.#deps.events.stateChanged(this.instanceId)
     let running: Running | undefined
     try {
@@ -201,6 +221,7 @@ export class Endpoint implements InstanceEndpoint {
           ? error
           : new PlatformError('INTERNAL', 'the request could not be handed over', undefined, { cause: error }),
       )
+      this.#deps.events.stateChanged(this.instanceId)
       this.#idleAgain()
       this.#deps.pullOpened(this)
     }
@@ -233,7 +254,9 @@ export class Endpoint implements InstanceEndpoint {
     this.#deps.journal.end(record)
     this.#deps.usage.publish(record)
     this.#deps.metrics.invocations.inc({ outcome: report.outcome, start_type: report.startType })
+    // The scheduler hears of the free slot before the caller can ask for it again.
     this.#deps.events.invocationEnded(request.invocationId, report)
+    this.#deps.events.stateChanged(this.instanceId)
     if (running.opened) sink.finish(report, failure ? 'Unhandled' : undefined)
     else if (failure) sink.complete(failure.body, 'application/json', report, 'Unhandled')
     else sink.complete(answer?.body ?? Buffer.alloc(0), answer?.contentType ?? 'application/json', report)
@@ -252,6 +275,7 @@ export class Endpoint implements InstanceEndpoint {
 
   async #close(exit: SandboxExit): Promise<void> {
     this.#deps.closed(this)
+    clearTimeout(this.#held)
     if (this.input) this.initFailed(ended(this.instanceId, exit, this.input.config.memoryMiB).body)
     else this.#ready.reject(new PlatformError('INSTANCE_LOST', `the sandbox ended: ${exit.detail}`))
     const memoryMiB = this.input?.config.memoryMiB ?? 0
@@ -368,7 +392,6 @@ export class Endpoint implements InstanceEndpoint {
   }
 
   #idleAgain(): void {
-    this.#deps.events.stateChanged(this.instanceId)
     if (this.inFlight > 0) return
     for (const resolve of this.#drained.splice(0)) resolve()
     const policy = this.input?.config.policy

@@ -13,6 +13,8 @@ export interface InvocationRequest {
   readonly timeoutMs: number
   readonly kind: 'event' | 'http'
   readonly responseMode: 'buffered' | 'stream'
+  /** Only the instance that was started for it may take it. */
+  readonly forced: boolean
   readonly functionArn: string
   readonly clientContext: string | undefined
   readonly traceparent: string | undefined

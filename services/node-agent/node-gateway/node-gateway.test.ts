@@ -6,7 +6,7 @@ import type { JetStreamClient } from '@nats-io/jetstream'
 import fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
 import type { UsageRecord } from '../../contracts/usage.ts'
@@ -189,6 +189,38 @@ test('a runtime that pulls while it owes an answer is refused', async () => {
   expect((await instance.next()).status).toBe(403)
   await instance.call('POST', answerPath('one'), '1')
   expect((await reply).status).toBe(200)
+})
+
+test('a forced request is taken by its own instance alone, and that takes it first', async () => {
+  const forced = { 'forkyard-forced-start': '1' }
+  const [idle, own] = [await open('a'), await open('b', { forInvocation: 'mine' })]
+  const [firstPull, ownPull] = [idle.next(), own.next()]
+  const common = invoke('common')
+  expect((await firstPull).headers['lambda-runtime-aws-request-id']).toBe('common')
+  const mine = invoke('mine', '{}', forced)
+  expect((await ownPull).headers['lambda-runtime-aws-request-id']).toBe('mine')
+  await own.call('POST', answerPath('mine'), '"own"')
+  await idle.call('POST', answerPath('common'), '"any"')
+  expect([(await mine).body, (await common).body]).toEqual(['"own"', '"any"'])
+})
+
+test('an instance whose forced request never comes takes others after a while', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const own = await open('b', { forInvocation: 'gone' })
+    const pull = own.next()
+    const common = invoke('common')
+    await vi.waitFor(async () => {
+      await vi.advanceTimersByTimeAsync(100)
+      expect(gateway.waiting(revision)).toBe(1)
+    })
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await pull).headers['lambda-runtime-aws-request-id']).toBe('common')
+    await own.call('POST', answerPath('common'), '1')
+    expect((await common).status).toBe(200)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('past its time-out the invocation is answered and the sandbox condemned', async () => {

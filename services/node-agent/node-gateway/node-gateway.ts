@@ -107,7 +107,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
   const serve = (key: string): void => {
     for (const endpoint of endpoints.get(key) ?? []) {
       while (endpoint.canPull) {
-        const next = buffer.waiting(key)[0]
+        const next = buffer.waiting(key).find((item) => endpoint.takes(item.request))
         if (!next) return
         take(next)
         void endpoint.run(next)
@@ -129,7 +129,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
     if (set?.size === 0) endpoints.delete(key)
   }
   const askWhoServes = (item: Waiting): void => {
-    if (events.willServe(item.request.revision)) timers.get(item)?.push(setTimeout(askWhoServes, askAfterMs, item))
+    if (events.willServe(item.request)) timers.get(item)?.push(setTimeout(askWhoServes, askAfterMs, item))
     else fail(item, new PlatformError('NO_INSTANCE', 'no instance of the revision is here or on its way'))
   }
 
@@ -156,8 +156,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
     },
     waiting: (revision: RevisionRef) => buffer.waiting(revisionKey(revision)).length,
     failWaiting(revision: RevisionRef, error: PlatformError): void {
-      if (events.willServe(revision)) return
-      for (const item of buffer.waiting(revisionKey(revision))) fail(item, error)
+      for (const item of buffer.waiting(revisionKey(revision))) if (!events.willServe(item.request)) fail(item, error)
     },
     invoke(request: InvocationRequest, sink: AnswerSink): () => void {
       const leftMs = request.deadlineAt - Date.now()

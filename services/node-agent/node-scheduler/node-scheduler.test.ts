@@ -90,7 +90,7 @@ describe('NodeScheduler', () => {
     scheduler.start(command('a'))
     await vi.waitFor(() => expect(gateway.failWaiting).toHaveBeenCalledWith(revision, expect.any(PlatformError)))
     expect(scheduler.reports()).toEqual([])
-    expect(scheduler.willServe(revision)).toBe(false)
+    expect(scheduler.willServe({ revision, invocationId: 'i', forced: false })).toBe(false)
   })
 
   it('refuses more instances than it may have', () => {
@@ -109,6 +109,39 @@ describe('NodeScheduler', () => {
     await vi.waitFor(() => expect(scheduler.reports()[0]?.state).toBe('idle'))
     one.exited.resolve({ reason: 'out-of-memory', detail: '' })
     await vi.waitFor(() => expect(reports.at(-1)).toMatchObject({ state: 'ended', reason: 'out-of-memory' }))
+  })
+
+  it('ends an instance that was told to end while it was being made, as soon as it is', async () => {
+    const { scheduler, start } = setUp()
+    const made = Promise.withResolvers<RunningInstance>()
+    start.mockReturnValue(made.promise)
+    scheduler.start(command('a'))
+    scheduler.end('a', 'surplus')
+    expect(scheduler.willServe({ revision, invocationId: 'i', forced: false })).toBe(false)
+    const one = instance('s1')
+    made.resolve(one.running)
+    await vi.waitFor(() => expect(one.end).toHaveBeenCalled())
+    await vi.waitFor(() => expect(scheduler.reports()).toEqual([]))
+  })
+
+  it('closes only when what was being made has ended too', async () => {
+    const { scheduler, start } = setUp()
+    const made = Promise.withResolvers<RunningInstance>()
+    start.mockReturnValue(made.promise)
+    scheduler.start(command('a'))
+    const closed = scheduler.close()
+    const one = instance('s1')
+    made.resolve(one.running)
+    await closed
+    expect(one.end).toHaveBeenCalled()
+  })
+
+  it('serves a forced request only with the instance that was started for it', () => {
+    const { scheduler, start } = setUp()
+    start.mockReturnValue(new Promise(() => {}))
+    scheduler.start({ ...command('a'), startWish: 'boot', forInvocation: 'mine' })
+    const serves = (invocationId: string) => scheduler.willServe({ revision, invocationId, forced: true })
+    expect([serves('mine'), serves('other')]).toEqual([true, false])
   })
 
   it('takes no start while it closes', async () => {

@@ -2,8 +2,8 @@
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
-import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
-import type { NodeGateway, SandboxExit } from '../instance.ts'
+import { revisionKey } from '../../contracts/placement.ts'
+import type { NodeGateway, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import type { Revisions } from './revisions.ts'
 import { endInstance, type RunningInstance, type SandboxStarter } from './sandbox-starter.ts'
@@ -25,6 +25,8 @@ interface Entry {
   readonly key: string
   readonly commandedAt: number
   state: 'starting' | 'running' | 'ending'
+  /** Settles when the start has ended, one way or another. */
+  starting?: Promise<void>
   running?: RunningInstance
   idleSince?: number
   /** Set when the end was decided here; the sandbox's own exit tells less. */
@@ -96,10 +98,13 @@ export class NodeScheduler {
     if (entry) void this.#endNow(entry, exit.reason, exit)
   }
 
-  /** Some instance of the revision is there or on its way. */
-  willServe(revision: RevisionRef): boolean {
+  /** Some instance that may take the request is there or on its way. */
+  willServe({ revision, forced, invocationId }: WaitingRequest): boolean {
     const key = revisionKey(revision)
-    return [...this.#entries.values()].some((entry) => entry.key === key && entry.state !== 'ending')
+    return [...this.#entries.values()].some(
+      ({ key: of, state, command }) =>
+        of === key && state !== 'ending' && (!forced || command.forInvocation === invocationId),
+    )
   }
 
   reports(): InstanceReport[] {
@@ -122,7 +127,7 @@ export class NodeScheduler {
         continue
       }
       this.#starting++
-      void this.#start(entry).finally(() => {
+      entry.starting = this.#start(entry).finally(() => {
         this.#starting--
         this.#pump()
         this.#refillSoon()
@@ -150,14 +155,15 @@ export class NodeScheduler {
   }
 
   async #start(entry: Entry): Promise<void> {
-    const { revision, startWish } = entry.command
+    const { revision } = entry.command
     const from = performance.now()
     try {
       const config = await this.#deps.revisions.config(revision)
-      const running = await this.#deps.starter.start(startWish, config)
+      const running = await this.#deps.starter.start(entry.command, config)
       entry.running = running
       this.#bySandbox.set(running.sandbox.id, entry)
       void running.sandbox.exited.then((exit) => this.#remove(entry, entry.endReason ?? exit.reason, exit))
+      if (isEnding(entry)) return await endInstance(running, entry.endReason ?? 'ended')
       await running.endpoint.ready
       this.#deps.metrics.startMs.observe(performance.now() - from)
       if (entry.state === 'starting') {
@@ -179,8 +185,10 @@ export class NodeScheduler {
     if (entry.state === 'ending') return
     entry.state = 'ending'
     entry.endReason = reason
-    if (!entry.running) return this.#remove(entry, reason)
+    if (this.#queue.includes(entry)) return this.#remove(entry, reason)
     this.#changed(entry)
+    // One that is being made ends as soon as it is.
+    if (!entry.running) return entry.starting
     await entry.running.endpoint.drain()
     await endInstance(entry.running, reason)
   }
@@ -205,6 +213,9 @@ export class NodeScheduler {
     this.#deps.onChange(report(entry, endReason))
   }
 }
+
+/** Its state may have changed while something was awaited. */
+const isEnding = ({ state }: Entry): boolean => state === 'ending'
 
 const report = (entry: Entry, endReason?: string): InstanceReport => {
   const inFlight = entry.running?.endpoint.inFlight ?? 0

@@ -1,4 +1,4 @@
-/** Tells the schedulers what this node has: changes at once (gathered over one turn of the event loop), everything each second. */
+/** Tells the schedulers what this node has: changes at once (gathered until the code that made them returns), everything each second. */
 import { randomUUID } from 'node:crypto'
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
@@ -61,7 +61,7 @@ export class Reporter {
   #soon(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#publish(false))
+    queueMicrotask(() => this.#publish(false))
   }
 
   #publish(full: boolean): void {

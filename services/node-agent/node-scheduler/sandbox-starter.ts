@@ -9,7 +9,7 @@ import type { Counter } from 'prom-client'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
-import type { StartWish } from '../../contracts/placement.ts'
+import type { StartInstance } from '../../contracts/node.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { InstanceEndpoint, NodeGateway } from '../instance.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
@@ -35,6 +35,16 @@ export interface RunningInstance {
   readonly endpoint: InstanceEndpoint
 }
 
+export type StartCommand = Pick<StartInstance, 'startWish' | 'forInvocation'>
+
+/** One start, from command to assignment. */
+interface Start {
+  readonly watch: Stopwatch
+  readonly runtime: RuntimeFiles
+  readonly config: VersionConfig
+  readonly forInvocation: string | undefined
+}
+
 export class SandboxStarter {
   readonly #deps: StarterDeps
   readonly #prepared: PreparedSandboxes
@@ -56,7 +66,7 @@ export class SandboxStarter {
    * Resolves when the instance has its assignment; whether its code initialises well is `endpoint.ready`'s to tell.
    * @throws when no way of starting worked. Nothing is left then.
    */
-  async start(wish: StartWish, config: VersionConfig): Promise<RunningInstance> {
+  async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<RunningInstance> {
     const watch = new Stopwatch()
     const runtime = this.#runtime(config.runtime)
     const { runtime: name, ephemeralStorageMiB } = config
@@ -65,13 +75,13 @@ export class SandboxStarter {
     const { way, use } = chooseStart({ wish, hasCheckpoint, prepared, ephemeralStorageMiB })
     if (way === 'restore') {
       try {
-        return await this.#restore(watch, runtime, config, use)
+        return await this.#restore({ watch, runtime, config, forInvocation }, use)
       } catch (error) {
         this.#deps.restoreFailures.inc({ runtime: name })
         this.#deps.logger.warn({ err: error, runtime: name }, 'restore failed, booting instead')
       }
     }
-    return this.#boot(watch, runtime, config)
+    return this.#boot({ watch, runtime, config, forInvocation })
   }
 
   /** Makes sandboxes ahead, up to the configured numbers. Costs CPU: not while a start has the caller waiting. */
@@ -122,34 +132,31 @@ export class SandboxStarter {
     return instance
   }
 
-  async #restore(
-    watch: Stopwatch,
-    runtime: RuntimeFiles,
-    config: VersionConfig,
-    use: PreparedKind | undefined,
-  ): Promise<RunningInstance> {
-    const code = this.#code(watch, config)
+  async #restore(start: Start, use: PreparedKind | undefined): Promise<RunningInstance> {
+    const { watch, runtime, config } = start
+    const code = this.#code(start)
     const ready = use && this.#prepared.take(use, config.runtime)
     const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       if (use !== 'parked') await watch.time('restore', () => instance.sandbox.restore(checkpointOf(runtime)))
-      return this.#assign(watch, instance, config, code, 'restore')
+      return this.#assign(start, instance, code, 'restore')
     })
   }
 
-  async #boot(watch: Stopwatch, runtime: RuntimeFiles, config: VersionConfig): Promise<RunningInstance> {
-    const code = this.#code(watch, config)
+  async #boot(start: Start): Promise<RunningInstance> {
+    const { watch, runtime, config } = start
+    const code = this.#code(start)
     const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, false))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       await watch.time('boot', () => instance.sandbox.boot())
-      return this.#assign(watch, instance, config, code, 'boot')
+      return this.#assign(start, instance, code, 'boot')
     })
   }
 
   /** On its way while the sandbox is made. */
-  #code(watch: Stopwatch, config: VersionConfig): Promise<string> {
+  #code({ watch, config }: Start): Promise<string> {
     const code = watch.time('code', () => this.#deps.images.path(config.imageDigest))
     // A failed fetch is noticed when the code is mounted; until then it must not count as unhandled.
     code.catch(() => undefined)
@@ -162,9 +169,8 @@ export class SandboxStarter {
   }
 
   async #assign(
-    watch: Stopwatch,
+    { watch, config, forInvocation }: Start,
     instance: RunningInstance,
-    config: VersionConfig,
     code: Promise<string>,
     startType: 'restore' | 'boot',
   ): Promise<RunningInstance> {
@@ -174,6 +180,7 @@ export class SandboxStarter {
     endpoint.assign({
       config,
       startType,
+      forInvocation,
       phases: watch.phases,
       startedAt: watch.startedAt,
       peakMemoryMiB: () => sandbox.peakMemoryMiB(),

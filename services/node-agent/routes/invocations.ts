@@ -11,9 +11,6 @@ import type { InvocationReport } from '../../contracts/usage.ts'
 import { maxEventBytes, type AnswerSink, type InvocationRequest } from '../node-gateway/invocation.ts'
 import type { InvocationTaker } from '../node-gateway/node-gateway.ts'
 
-/** Number of the attempt of an asynchronous invocation; absent: 1. */
-const attemptHeader = 'forkyard-attempt'
-
 export const registerInvocationRoutes = (app: FastifyInstance, gateway: InvocationTaker): void => {
   // A scope of its own: its bodies are streams, those of the other routes are JSON.
   void app.register(async (scope) => {
@@ -55,12 +52,13 @@ const readRequest = (invocationId: string, headers: Headers, body: Readable): In
   const mode = text(invocationHeaders.responseMode)
   return {
     invocationId: /^[A-Za-z0-9-]{1,64}$/.test(invocationId) ? invocationId : invalid('invocationId'),
-    attempt: integer(attemptHeader, 1),
+    attempt: integer(invocationHeaders.attempt, 1),
     revision,
     deadlineAt: integer(invocationHeaders.deadlineAt),
     timeoutMs: integer(invocationHeaders.timeoutMs),
     kind: kind === 'event' || kind === 'http' ? kind : invalid(invocationHeaders.kind),
     responseMode: mode === 'buffered' || mode === 'stream' ? mode : invalid(invocationHeaders.responseMode),
+    forced: text(invocationHeaders.forcedStart) === '1',
     functionArn: text(invocationHeaders.functionArn) ?? invalid(invocationHeaders.functionArn),
     clientContext: text(invocationHeaders.clientContext),
     traceparent: text(invocationHeaders.traceparent),
