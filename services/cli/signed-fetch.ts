@@ -1,36 +1,8 @@
 /** Calls of the platform's own endpoints (`/forkyard/v1/...`), signed like every AWS request. */
-import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto'
+import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { CliError } from './cli-error.ts'
 import type { Connection } from './connection.ts'
-
-/** What the signer wants of a hash, over Node's. */
-class Sha256 {
-  readonly #hash: Hash | Hmac
-
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', toBytes(secret))
-  }
-
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(toBytes(data))
-  }
-
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-
-  reset(): void {
-    throw new Error('a hash is used once')
-  }
-}
-
-const toBytes = (data: string | ArrayBuffer | ArrayBufferView): Uint8Array =>
-  typeof data === 'string'
-    ? Buffer.from(data)
-    : ArrayBuffer.isView(data)
-      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-      : new Uint8Array(data)
 
 export interface SignedRequest {
   readonly method?: string
@@ -45,7 +17,7 @@ export const signedFetch = async (connection: Connection, request: SignedRequest
   const url = new URL(path, connection.endpoint)
   const { accessKeyId, secretAccessKey, region } = connection
   const credentials = { accessKeyId, secretAccessKey }
-  const signer = new SignatureV4({ service: 'lambda', region, credentials, sha256: Sha256, uriEscapePath: true })
+  const signer = new SignatureV4({ service: 'lambda', region, credentials, sha256: Sha256Node, uriEscapePath: true })
   const signed = await signer.sign({
     method,
     protocol: url.protocol,

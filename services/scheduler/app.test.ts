@@ -168,7 +168,7 @@ describe('POST /v1/placements', () => {
   })
 
   it('fails at the deadline when no node comes', async () => {
-    const reply = await ask(asked('i1', { deadlineAt: Date.now() + 20 }))
+    const reply = await ask(asked('i1', { deadlineAt: Date.now() + 500 }))
     expect(reply.json()).toMatchObject({ code: 'NO_CAPACITY' })
   })
 
@@ -258,7 +258,7 @@ describe('nodes', () => {
     expect(list.json()).toMatchObject({
       nodes: [{ nodeId: 'a', cordoned: true, usedMemoryMiB: 128, instances: [{ instanceId: 'x', state: 'idle' }] }],
     })
-    expect((await ask(asked('i1', { deadlineAt: Date.now() + 20 }))).json()).toMatchObject({ code: 'NO_CAPACITY' })
+    expect((await ask(asked('i1', { deadlineAt: Date.now() + 500 }))).json()).toMatchObject({ code: 'NO_CAPACITY' })
   })
 
   it('that nobody knows cannot be cordoned', async () => {

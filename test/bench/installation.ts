@@ -7,9 +7,11 @@ import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import { ownerVariable } from '../../stacks/host-scripts/processes.ts'
 import { lambdaClient } from '../support/lambda.ts'
+import { createSignedClient, type SignedClient } from './signed-invocation.ts'
 
 export interface Installation {
   readonly client: LambdaClient
+  readonly signed: SignedClient
   readonly agent: NodeAgentConfig
 }
 
@@ -23,11 +25,13 @@ export const withInstallation = async <T>(
   await prepareMachine()
   progress('bringing up a scratch stack')
   const { premises, connection, remove } = await createScratchStack(() => undefined, settings)
+  const signed = createSignedClient(connection)
   try {
     const file = join(premises.stateDir, 'services', 'node-agent', 'config.json')
     const agent = JSON.parse(readFileSync(file, 'utf8')) as NodeAgentConfig
-    return await use({ client: lambdaClient(connection), agent })
+    return await use({ client: lambdaClient(connection), signed, agent })
   } finally {
+    await signed.close()
     progress('taking it down')
     await remove()
   }

@@ -6,11 +6,12 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { DeleteFunctionCommand, type LambdaClient } from '@aws-sdk/client-lambda'
-import { createFunction, invoke } from '../support/lambda.ts'
+import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
+import { createFunction } from '../support/lambda.ts'
 import { withInstallation, type Installation } from './installation.ts'
 import { describeMachine, type Machine } from './machine.ts'
 import { totalPssMiB } from './memory.ts'
+import type { SignedClient } from './signed-invocation.ts'
 import { cleanReference, measureReference } from './reference.ts'
 import { summarise, type Summary } from './statistics.ts'
 
@@ -37,20 +38,17 @@ const settleMs = 250
 const held = 4
 
 /** @returns milliseconds from request to answer. @throws when the platform used another start type than the row is about. */
-const timed = async (client: LambdaClient, name: string, start?: Wish, event: unknown = {}): Promise<number> => {
-  const from = performance.now()
-  const { functionError, text, startType } = await invoke(client, name, event, start ? { start } : {})
-  const took = performance.now() - from
-  if (functionError) throw new Error(`${name}: ${functionError} ${text}`)
+const timed = async (signed: SignedClient, name: string, start?: Wish, event: unknown = {}): Promise<number> => {
+  const { tookMs, startType } = await signed.invoke(name, event, start)
   const wanted = start === undefined ? 'warm' : start === 'boot' ? 'boot' : 'restore'
   if (startType !== wanted) throw new Error(`${name}: asked for ${start ?? 'warm'}, started by ${startType}`)
-  return took
+  return tookMs
 }
 
 /** Memory of one more instance: several are held busy at the same time, and the difference is shared out. */
-const extraPss = async (client: LambdaClient, name: string, start: Wish, cgroupParent: string): Promise<number> => {
+const extraPss = async (signed: SignedClient, name: string, start: Wish, cgroupParent: string): Promise<number> => {
   const before = totalPssMiB(cgroupParent)
-  const busy = Array.from({ length: held }, () => timed(client, name, start, { holdMs: 6000 }))
+  const busy = Array.from({ length: held }, () => timed(signed, name, start, { holdMs: 6000 }))
   await delay(4000)
   const during = totalPssMiB(cgroupParent)
   await Promise.all(busy)
@@ -62,7 +60,11 @@ type Progress = (line: string) => void
 export const benchStart = (rounds: number, progress: Progress): Promise<StartResult> =>
   withInstallation(ahead, progress, (installation) => measure(installation, rounds, progress))
 
-const measure = async ({ client, agent }: Installation, rounds: number, progress: Progress): Promise<StartResult> => {
+const measure = async (
+  { client, signed, agent }: Installation,
+  rounds: number,
+  progress: Progress,
+): Promise<StartResult> => {
   const runtime = agent.runtimes['nodejs24.x']
   if (!runtime) throw new Error('this node does not offer nodejs24.x')
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
@@ -82,11 +84,11 @@ const measure = async ({ client, agent }: Installation, rounds: number, progress
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
     const kinds = new Map<string, () => Promise<number>>([
       ['runsc-run', reference],
-      ...cold.map((wish) => [wish, () => timed(client, names.cold, wish)] as const),
-      ['warm', () => timed(client, names.warm)],
+      ...cold.map((wish) => [wish, () => timed(signed, names.cold, wish)] as const),
+      ['warm', () => timed(signed, names.warm)],
     ])
     // The first of each kind warms page caches, connections and compilers on both sides; it does not count.
-    await invoke(client, names.warm)
+    await signed.invoke(names.warm, {})
     for (const kind of kinds.values()) {
       await kind()
       await delay(settleMs)
@@ -101,7 +103,7 @@ const measure = async ({ client, agent }: Installation, rounds: number, progress
       progress(`round ${round + 1} of ${rounds}`)
     }
     const pss = new Map<string, number>()
-    for (const wish of cold) pss.set(wish, await extraPss(client, names.cold, wish, agent.cgroupParent))
+    for (const wish of cold) pss.set(wish, await extraPss(signed, names.cold, wish, agent.cgroupParent))
     const referenceSamples = samples.get('runsc-run') ?? []
     return {
       machine: describeMachine(agent.runscPath),

@@ -1,0 +1,51 @@
+/**
+ * One invocation over plain HTTP, signed before the clock starts: what is measured is the platform, and no client library. (AWS's
+ * SDK spends several milliseconds of its own on each call.)
+ */
+import { Sha256Node } from '@smithy/core/checksum'
+import { SignatureV4 } from '@smithy/signature-v4'
+import { Pool } from 'undici'
+import type { StartWish } from '../../services/contracts/placement.ts'
+import type { Connection } from '../support/lambda.ts'
+
+export interface Timed {
+  /** From sending the request to the last byte of its answer. */
+  readonly tookMs: number
+  readonly startType: string | undefined
+}
+
+export interface SignedClient {
+  /** @throws Error when the answer is not 200, or is the function's error. */
+  invoke(name: string, event: unknown, start?: StartWish): Promise<Timed>
+  close(): Promise<void>
+}
+
+export const createSignedClient = ({ endpoint, region, accessKeyId, secretAccessKey }: Connection): SignedClient => {
+  const pool = new Pool(endpoint, { connections: 64, keepAliveTimeout: 30_000 })
+  const credentials = { accessKeyId, secretAccessKey }
+  const signer = new SignatureV4({ service: 'lambda', region, credentials, sha256: Sha256Node })
+  const { protocol, hostname, host } = new URL(endpoint)
+  return {
+    invoke: async (name, event, start) => {
+      const path = `/2015-03-31/functions/${name}/invocations`
+      const body = JSON.stringify(event)
+      const { headers } = await signer.sign({
+        method: 'POST',
+        protocol,
+        hostname,
+        path,
+        query: {},
+        headers: { host, 'content-type': 'application/json', ...(start ? { 'x-forkyard-start': start } : {}) },
+        body,
+      })
+      const from = performance.now()
+      const reply = await pool.request({ method: 'POST', path, headers, body })
+      const text = await reply.body.text()
+      const tookMs = performance.now() - from
+      if (reply.statusCode !== 200 || reply.headers['x-amz-function-error'] !== undefined)
+        throw new Error(`${name}: HTTP ${reply.statusCode} ${text}`)
+      return { tookMs, startType: /start;desc="([a-z]+)"/.exec(String(reply.headers['server-timing']))?.[1] }
+    },
+    close: () => pool.close(),
+  }
+}
