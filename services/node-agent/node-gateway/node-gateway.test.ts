@@ -194,11 +194,13 @@ test('a runtime that pulls while it owes an answer is refused', async () => {
 test('a forced request is taken by its own instance alone, and that takes it first', async () => {
   const forced = { 'forkyard-forced-start': '1' }
   const [idle, own] = [await open('a'), await open('b', { forInvocation: 'mine' })]
-  const [firstPull, ownPull] = [idle.next(), own.next()]
+  const mine = invoke('mine', '{}', forced)
+  const firstPull = idle.next()
+  await vi.waitFor(() => expect(gateway.waiting(revision)).toBe(1))
+  const ownPull = own.next()
+  expect((await ownPull).headers['lambda-runtime-aws-request-id']).toBe('mine')
   const common = invoke('common')
   expect((await firstPull).headers['lambda-runtime-aws-request-id']).toBe('common')
-  const mine = invoke('mine', '{}', forced)
-  expect((await ownPull).headers['lambda-runtime-aws-request-id']).toBe('mine')
   await own.call('POST', answerPath('mine'), '"own"')
   await idle.call('POST', answerPath('common'), '"any"')
   expect([(await mine).body, (await common).body]).toEqual(['"own"', '"any"'])

@@ -108,7 +108,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
     for (const endpoint of endpoints.get(key) ?? []) {
       while (endpoint.canPull) {
         const next = buffer.waiting(key).find((item) => endpoint.takes(item.request))
-        if (!next) return
+        if (!next) break
         take(next)
         void endpoint.run(next)
       }
