@@ -3,6 +3,7 @@
  * runs on the machine. It goes when the run ends; should the run be killed, the next one removes it.
  */
 import type { TestProject } from 'vitest/node'
+import { provideAwsCli } from '../../scripts/setup/aws-cli.ts'
 import { createScratchStack, removeAbandonedStacks } from '../../scripts/scratch-stack.ts'
 import { toolPath } from '../../scripts/setup/paths.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
@@ -12,6 +13,7 @@ const report = (line: string): void => void process.stderr.write(`stack: ${line}
 
 export default async function setUp({ provide }: TestProject): Promise<() => Promise<void>> {
   await prepareMachine()
+  await provideAwsCli(report)
   await removeAbandonedStacks(report)
   const { premises, connection, remove } = await createScratchStack(report)
   process.env['FORKYARD_NATS_SERVER'] ??= toolPath('nats-server')
