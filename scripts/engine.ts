@@ -32,16 +32,22 @@ export const engineEnv = (place: Place): NodeJS.ProcessEnv => {
     ...env,
     ...engineVariables(place),
     [ownerVariable]: findPremises(place).installation,
+    // A language host that is killed leaves its pipes in the temporary directory; this one goes with the stack.
+    TMPDIR: temporaryDir(place),
     PATH: [...enginePathPrefix(), env['PATH'] ?? ''].join(delimiter),
   }
 }
 
-export const runEngine = (place: Place, args: readonly string[], options: RunOptions = {}): Promise<string> =>
-  run(enginePath(), [...args, '--non-interactive', '--color', 'never'], {
+const temporaryDir = ({ engineDir }: Place): string => join(engineDir, 'tmp')
+
+export const runEngine = (place: Place, args: readonly string[], options: RunOptions = {}): Promise<string> => {
+  mkdirSync(temporaryDir(place), { recursive: true, mode: 0o700 })
+  return run(enginePath(), [...args, '--non-interactive', '--color', 'never'], {
     cwd: repoRoot,
     env: engineEnv(place),
     ...options,
   })
+}
 
 /** Makes passphrase, stack and configuration file where they are missing, and the configuration what the tree says. */
 export const openStack = async (place: Place): Promise<void> => {

@@ -54,7 +54,8 @@ export class LocalHost implements Host {
         environment: {
           // Whoever cleans up after a killed engine finds its commands by this.
           [ownerVariable]: this.#installation,
-          // The engine's passphrase stops here.
+          // The engine's temporary directory and passphrase stop here.
+          TMPDIR: '/tmp',
           PULUMI_CONFIG_PASSPHRASE: '',
           PULUMI_CONFIG_PASSPHRASE_FILE: '',
         },
