@@ -13,10 +13,11 @@ import type { StartInstance } from '../../contracts/node.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { InstanceEndpoint, NodeGateway } from '../instance.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
+import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
 import { chooseStart } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
-import { instanceLimits } from './limits.ts'
+import { instanceLimits, startLimits } from './limits.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
 
@@ -105,14 +106,14 @@ export class SandboxStarter {
   }
 
   async #create(runtime: RuntimeFiles, tmpMiB: number, forRestore: boolean): Promise<RunningInstance> {
-    const { host, gateway, config } = this.#deps
+    const { host, gateway } = this.#deps
     const id = randomBytes(8).toString('hex')
     this.#live.add(id)
     mkdirSync(socketDir(host.runDir, id), { recursive: true })
     const endpoint = await gateway.openEndpoint(id, `${socketDir(host.runDir, id)}/api.sock`)
     try {
-      // Wide limits until the function is known; `#assign` sets the function's own.
-      const limits = instanceLimits(256, config.limits.sandboxOverheadMiB, config.limits.pids)
+      // Until the function is known.
+      const limits = startLimits(this.#limitsOf({ memoryMiB: 256 }))
       const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
@@ -163,9 +164,19 @@ export class SandboxStarter {
     return code
   }
 
-  #limit({ sandbox }: RunningInstance, { memoryMiB }: VersionConfig): void {
+  #limitsOf({ memoryMiB }: Pick<VersionConfig, 'memoryMiB'>): Limits {
     const { sandboxOverheadMiB, pids } = this.#deps.config.limits
-    sandbox.setLimits(instanceLimits(memoryMiB, sandboxOverheadMiB, pids))
+    return instanceLimits(memoryMiB, sandboxOverheadMiB, pids)
+  }
+
+  /** The function's memory from now on, its CPUs once it has started. */
+  #limit({ sandbox, endpoint }: RunningInstance, config: VersionConfig): void {
+    const limits = this.#limitsOf(config)
+    sandbox.setLimits(startLimits(limits))
+    endpoint.ready.then(
+      () => sandbox.setLimits(limits),
+      () => undefined,
+    )
   }
 
   async #assign(

@@ -119,8 +119,9 @@ export class Sandbox {
     await mountImage(this.#host.host, this.#controlSocket, this.id, imagePath, '/var/task')
   }
 
+  /** Nothing once the sandbox ends: its control group goes. */
   setLimits(limits: Limits): void {
-    this.#cgroup.setLimits(limits)
+    if (!this.#ending) this.#cgroup.setLimits(limits)
   }
 
   peakMemoryMiB(): number {
