@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LambdaClient } from '@aws-sdk/client-lambda'
 import { createScratchStack } from '../../scripts/scratch-stack.ts'
+import type { Premises } from '../../scripts/place.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import { ownerVariable } from '../../stacks/host-scripts/processes.ts'
@@ -13,6 +14,7 @@ export interface Installation {
   readonly client: LambdaClient
   readonly signed: SignedClient
   readonly agent: NodeAgentConfig
+  readonly premises: Premises
 }
 
 /** @param settings of the stack, by key. */
@@ -29,7 +31,7 @@ export const withInstallation = async <T>(
   try {
     const file = join(premises.stateDir, 'services', 'node-agent', 'config.json')
     const agent = JSON.parse(readFileSync(file, 'utf8')) as NodeAgentConfig
-    return await use({ client: lambdaClient(connection), signed, agent })
+    return await use({ client: lambdaClient(connection), signed, agent, premises })
   } finally {
     await signed.close()
     progress('taking it down')

@@ -1,40 +1,40 @@
-/** `npm run bench -- start [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { benchStart, type StartResult } from './start.ts'
+import { benchBurst } from './burst.ts'
+import type { Machine } from './machine.ts'
+import { benchStart } from './start.ts'
 
+const usage = `usage: npm run bench -- start [--rounds N] [--json FILE]
+       npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
+`
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' }, rounds: { type: 'string', default: '20' } },
+  options: { json: { type: 'string' }, rounds: { type: 'string' }, requests: { type: 'string' } },
 })
-
-const print = ({ machine, rows }: StartResult): void => {
-  console.log(`${machine.cores} x ${machine.cpu}, ${machine.memoryGiB} GiB, Linux ${machine.kernel}, ${machine.runsc}`)
-  console.table(
-    Object.fromEntries(
-      rows.map(({ name, n, p50Ms, p90Ms, p99Ms, ratioP50, ratioP99, extraPssMiB }) => [
-        name,
-        {
-          n,
-          p50Ms,
-          p90Ms,
-          p99Ms,
-          'p50 / reference': ratioP50,
-          'p99 / reference': ratioP99,
-          'extra PSS MiB': extraPssMiB,
-        },
-      ]),
-    ),
-  )
-}
-
-const rounds = Number(values.rounds)
-if (positionals[0] !== 'start' || !Number.isInteger(rounds) || rounds < 1) {
-  console.error('usage: npm run bench -- start [--rounds N] [--json FILE]')
+const count = (text: string | undefined, fallback: number): number => {
+  const value = Number(text ?? fallback)
+  if (Number.isInteger(value) && value >= 1) return value
+  process.stderr.write(usage)
   process.exit(1)
 }
-const result = await benchStart(rounds, (line) => process.stderr.write(`\r${line}   `))
+
+const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
+
+const run = (): Promise<{ machine: Machine; rows: readonly object[] }> | undefined => {
+  if (positionals[0] === 'start') return benchStart(count(values.rounds, 20), progress)
+  if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
+  return undefined
+}
+
+const result = await run()
 process.stderr.write('\n')
-print(result)
+if (!result) {
+  process.stderr.write(usage)
+  process.exit(1)
+}
+const { cores, cpu, memoryGiB, kernel, runsc } = result.machine
+console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, ${runsc}`)
+console.table(result.rows)
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)
 process.exit(0)

@@ -12,6 +12,7 @@ export interface Timed {
   /** From sending the request to the last byte of its answer. */
   readonly tookMs: number
   readonly startType: string | undefined
+  readonly text: string
 }
 
 export interface SignedClient {
@@ -44,7 +45,7 @@ export const createSignedClient = ({ endpoint, region, accessKeyId, secretAccess
       const tookMs = performance.now() - from
       if (reply.statusCode !== 200 || reply.headers['x-amz-function-error'] !== undefined)
         throw new Error(`${name}: HTTP ${reply.statusCode} ${text}`)
-      return { tookMs, startType: /start;desc="([a-z]+)"/.exec(String(reply.headers['server-timing']))?.[1] }
+      return { tookMs, text, startType: /start;desc="([a-z]+)"/.exec(String(reply.headers['server-timing']))?.[1] }
     },
     close: () => pool.close(),
   }

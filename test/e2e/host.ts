@@ -9,7 +9,7 @@ import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import type { SchedulerConfig } from '../../services/scheduler/config.ts'
 import { cgroupDirs } from '../../stacks/host-scripts/leftovers.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
-import type { Installation } from './installation.ts'
+import type { Premises } from '../../scripts/place.ts'
 
 interface Configs {
   gateway: GatewayConfig
@@ -20,26 +20,26 @@ export type NodeService = keyof Configs
 export type Service = NodeService | 'nats'
 export const services: readonly Service[] = ['nats', 'gateway', 'scheduler', 'node-agent']
 
-const configFile = ({ stateDir }: Installation, service: NodeService): string =>
+const configFile = ({ stateDir }: Premises, service: NodeService): string =>
   join(stateDir, 'services', service, 'config.json')
 
-export const configOf = <S extends NodeService>(target: Installation, service: S): Configs[S] =>
+export const configOf = <S extends NodeService>(target: Premises, service: S): Configs[S] =>
   JSON.parse(readFileSync(configFile(target, service), 'utf8')) as Configs[S]
 
 /** A request to a service's own port, with the token of the installation. */
-export const serviceRequest = (target: Installation, service: NodeService, path: string): Promise<Response> => {
+export const serviceRequest = (target: Premises, service: NodeService, path: string): Promise<Response> => {
   const { listen, internalToken } = configOf(target, service)
   return fetch(`http://127.0.0.1:${listen.port}${path}`, { headers: { authorization: `Bearer ${internalToken}` } })
 }
 
-export const isReady = async (target: Installation, service: NodeService): Promise<boolean> =>
+export const isReady = async (target: Premises, service: NodeService): Promise<boolean> =>
   serviceRequest(target, service, '/readyz').then(
     (reply) => reply.ok,
     () => false,
   )
 
 /** Value of a metric without labels, or the sum over all of them. */
-export const metricOf = async (target: Installation, service: NodeService, name: string): Promise<number> => {
+export const metricOf = async (target: Premises, service: NodeService, name: string): Promise<number> => {
   const text = await (await serviceRequest(target, service, '/metrics')).text()
   const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map((match) =>
     Number(match[1]),
@@ -53,7 +53,7 @@ const parentOf = (pid: number): number => {
 }
 
 /** A child that is about to become another program still looks like its parent: it does not count. */
-export const pidOf = ({ stateDir, runDir }: Installation, service: Service): number => {
+export const pidOf = ({ stateDir, runDir }: Premises, service: Service): number => {
   const found = processesOf({ stateDir, runDir }, service).filter(({ role }) => role === 'service')
   const pids = found.map(({ info }) => info.pid)
   const [first, ...more] = pids.filter((pid) => existsSync(`/proc/${pid}`) && !pids.includes(parentOf(pid)))
@@ -62,7 +62,7 @@ export const pidOf = ({ stateDir, runDir }: Installation, service: Service): num
 }
 
 /** Resolves when the supervisor has started another process, and it is ready. */
-export const restartService = async (target: Installation, service: Service, signal: NodeJS.Signals): Promise<void> => {
+export const restartService = async (target: Premises, service: Service, signal: NodeJS.Signals): Promise<void> => {
   const before = pidOf(target, service)
   process.kill(before, signal)
   await vi.waitFor(
@@ -77,7 +77,7 @@ export const restartService = async (target: Installation, service: Service, sig
   await allReady(target)
 }
 
-export const allReady = (target: Installation): Promise<void> =>
+export const allReady = (target: Premises): Promise<void> =>
   vi.waitFor(
     async () => {
       for (const service of ['gateway', 'scheduler', 'node-agent'] as const)
@@ -92,7 +92,7 @@ export const allReady = (target: Installation): Promise<void> =>
 
 /** Runs `use` on an agent whose configuration was changed, and puts the old one back. */
 export const withAgentConfig = async (
-  target: Installation,
+  target: Premises,
   change: (config: NodeAgentConfig) => NodeAgentConfig,
   use: () => Promise<void>,
 ): Promise<void> => {
@@ -111,7 +111,7 @@ export const withAgentConfig = async (
 const namesIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [])
 
 /** What is on the machine and belongs to no instance that the agent reports, and to no sandbox that was created ahead. */
-export const leftoversOf = async (target: Installation): Promise<string[]> => {
+export const leftoversOf = async (target: Premises): Promise<string[]> => {
   const { installation, runDir } = target
   const groups = cgroupDirs(installation).map((dir) =>
     readdirSync(dir, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])),
@@ -134,13 +134,13 @@ export const leftoversOf = async (target: Installation): Promise<string[]> => {
 }
 
 /** A connection of the gateway's user. The caller closes it. */
-export const natsOf = async (target: Installation): Promise<NatsConnection> => {
+export const natsOf = async (target: Premises): Promise<NatsConnection> => {
   const { servers, user, password } = configOf(target, 'gateway').nats
   return connect({ servers, user, pass: password })
 }
 
 /** All messages of the subject that are in the stream now, oldest first. */
-export const storedMessages = async <T>(target: Installation, stream: string, subject: string): Promise<T[]> => {
+export const storedMessages = async <T>(target: Premises, stream: string, subject: string): Promise<T[]> => {
   const connection = await natsOf(target)
   try {
     const info = await (await jetstreamManager(connection)).streams.info(stream, { subjects_filter: subject })

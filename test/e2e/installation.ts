@@ -1,13 +1,9 @@
 /** The scratch installation that `stack.ts` brought up for this run. */
 import { inject } from 'vitest'
+import type { Premises } from '../../scripts/place.ts'
 import type { Connection } from '../support/lambda.ts'
 
-export interface Installation extends Connection {
-  /** Its name. */
-  readonly installation: string
-  readonly stateDir: string
-  readonly runDir: string
-}
+export interface Installation extends Connection, Premises {}
 
 declare module 'vitest' {
   export interface ProvidedContext {
