@@ -12,27 +12,25 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string' }, requests: { type: 'string' } },
 })
-const count = (text: string | undefined, fallback: number): number => {
-  const value = Number(text ?? fallback)
-  if (Number.isInteger(value) && value >= 1) return value
+const fail = (): never => {
   process.stderr.write(usage)
   process.exit(1)
+}
+const count = (text: string | undefined, fallback: number): number => {
+  const value = Number(text ?? fallback)
+  return Number.isInteger(value) && value >= 1 ? value : fail()
 }
 
 const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
 
-const run = (): Promise<{ machine: Machine; rows: readonly object[] }> | undefined => {
+const run = (): Promise<{ machine: Machine; rows: readonly object[] }> => {
   if (positionals[0] === 'start') return benchStart(count(values.rounds, 20), progress)
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
-  return undefined
+  return fail()
 }
 
 const result = await run()
 process.stderr.write('\n')
-if (!result) {
-  process.stderr.write(usage)
-  process.exit(1)
-}
 const { cores, cpu, memoryGiB, kernel, runsc } = result.machine
 console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, ${runsc}`)
 console.table(result.rows)
