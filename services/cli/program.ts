@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { addDeploy } from './commands/deploy.ts'
 import { addEnv } from './commands/env.ts'
+import { addExplain } from './commands/explain.ts'
 import { addList, addRemove } from './commands/functions.ts'
 import { addInvoke } from './commands/invoke.ts'
 import { addLogs } from './commands/logs.ts'
@@ -10,6 +11,6 @@ export const buildProgram = (): Command => {
   const program = new Command('forkyard')
     .description('Functions on your own machines, over the AWS Lambda API')
     .showHelpAfterError('(forkyard --help lists the commands)')
-  for (const add of [addDeploy, addInvoke, addLogs, addList, addRemove, addStatus, addEnv]) add(program)
+  for (const add of [addDeploy, addInvoke, addLogs, addList, addRemove, addStatus, addExplain, addEnv]) add(program)
   return program
 }

@@ -59,3 +59,37 @@ export const Placement = Type.Object(
   { additionalProperties: false },
 )
 export type Placement = Static<typeof Placement>
+
+/**
+ * Gateway -> scheduler: `POST /v1/explanations`, with a PlacementRequest: what `POST /v1/placements` would decide now, and from what.
+ * Lends nothing and starts nothing.
+ */
+export const Explanation = Type.Object(
+  {
+    decision: Type.Enum(['idle', 'start', 'shared', 'none'] as const),
+    /** Absent with `none`. */
+    nodeId: Type.Optional(Type.String()),
+    reason: Type.String(),
+    /** Nodes with instances of the revision. */
+    held: Type.Array(
+      Type.Object({
+        nodeId: Type.String(),
+        /** Slots that one more invocation may take. */
+        freeSlots: Type.Integer(),
+        /** Invocations that hold a slot. */
+        leases: Type.Integer(),
+        instances: Type.Array(
+          Type.Object({
+            instanceId: Type.String(),
+            state: Type.Enum(['starting', 'idle', 'busy'] as const),
+            inFlight: Type.Integer(),
+            /** Milliseconds until its keep-alive ends it; only while idle. */
+            endsInMs: Type.Optional(Type.Integer()),
+          }),
+        ),
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type Explanation = Static<typeof Explanation>

@@ -13,6 +13,7 @@ import { aliasOperations } from './routes/aliases.ts'
 import { codeOperations } from './routes/code-download.ts'
 import { deadLetterOperations } from './routes/dead-letters.ts'
 import { eventInvokeOperations } from './routes/event-invoke-configs.ts'
+import { explainOperations } from './routes/explain.ts'
 import { functionOperations } from './routes/functions.ts'
 import { invokeOperations } from './routes/invoke.ts'
 import { invokeStreamOperations } from './routes/invoke-stream.ts'
@@ -76,6 +77,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...invokeOperations(deps),
       ...invokeStreamOperations(deps),
       ...statusOperations(deps),
+      ...explainOperations(deps),
       ...logOperations(deps),
       ...deadLetterOperations(deps),
       ...codeOperations(deps),

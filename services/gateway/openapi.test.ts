@@ -118,7 +118,7 @@ const ids = [
   'ListFunctionUrlConfigs', 'PutFunctionEventInvokeConfig', 'UpdateFunctionEventInvokeConfig', 'GetFunctionEventInvokeConfig',
   'DeleteFunctionEventInvokeConfig', 'ListFunctionEventInvokeConfigs', 'ListTags', 'TagResource', 'UntagResource',
   'GetAccountSettings', 'GetPolicy', 'GetFunctionCodeSigningConfig', 'GetFunctionConcurrency', 'GetRuntimeManagementConfig',
-  'GetFunctionRecursionConfig', 'Invoke', 'InvokeWithResponseStream', 'GetStatus', 'GetLogs', 'ListDeadLetters',
+  'GetFunctionRecursionConfig', 'Invoke', 'InvokeWithResponseStream', 'GetStatus', 'ExplainPlacement', 'GetLogs', 'ListDeadLetters',
   'RedriveDeadLetters', 'DownloadCode',
 ] // prettier-ignore
 

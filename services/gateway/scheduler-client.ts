@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { PlatformError } from '../contracts/errors.ts'
-import type { Placement, PlacementRequest } from '../contracts/placement.ts'
+import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
 
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
 export interface NodeSummary {
@@ -19,6 +19,8 @@ export interface SchedulerClient {
   place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
   /** Gives the lease back. Never throws: a lease that is not given back ends at the deadline. */
   release(invocationId: string): Promise<void>
+  /** What `place` would decide now. @throws PlatformError what the scheduler answered; UNAVAILABLE. */
+  explain(request: PlacementRequest): Promise<Explanation>
   nodes(): Promise<NodeSummary[]>
   close(): Promise<void>
 }
@@ -52,6 +54,20 @@ export const createSchedulerClient = (schedulerUrl: string, token: string): Sche
     throw PlatformError.fromBody(reply)
   }
 
+  /** For operators: one try, and not for long. */
+  const ask = async <T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> => {
+    try {
+      const given = body === undefined ? { headers } : { headers: json, body: JSON.stringify(body) }
+      const reply = await pool.request({ method, path, ...given, signal: AbortSignal.timeout(2_000) })
+      const value = await reply.body.json()
+      if (reply.statusCode === 200) return value as T
+      throw PlatformError.fromBody(value)
+    } catch (cause) {
+      if (cause instanceof PlatformError) throw cause
+      throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause })
+    }
+  }
+
   return {
     place: async (request, signal) => {
       const giveUpAt = Math.min(request.deadlineAt, Date.now() + patienceMs)
@@ -75,21 +91,8 @@ export const createSchedulerClient = (schedulerUrl: string, token: string): Sche
         // The lease ends by itself.
       }
     },
-    nodes: async () => {
-      try {
-        const { statusCode, body } = await pool.request({
-          method: 'GET',
-          path: '/v1/nodes',
-          headers,
-          signal: AbortSignal.timeout(2_000),
-        })
-        const reply = await body.json()
-        if (statusCode !== 200) throw PlatformError.fromBody(reply)
-        return (reply as { nodes: NodeSummary[] }).nodes
-      } catch (cause) {
-        throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause })
-      }
-    },
+    explain: (request) => ask('POST', '/v1/explanations', request),
+    nodes: async () => (await ask<{ nodes: NodeSummary[] }>('GET', '/v1/nodes')).nodes,
     close: async () => pool.destroy(),
   }
 }

@@ -53,6 +53,9 @@ describe('forkyard', () => {
   it('lists, shows the node, and removes', async () => {
     expect((await forkyard('list')).stdout).toMatch(/^hello\s+nodejs24\.x/m)
     expect((await forkyard('status')).stdout).toMatch(/accepting/)
+    const explained = (await forkyard('explain', 'hello')).stdout
+    expect(explained).toMatch(/^hello {2}version \$LATEST, 128 MiB, 1 at a time/)
+    expect(explained).toMatch(/^next {5}(idle|start) on /m)
     await forkyard('rm', 'hello')
     expect((await forkyard('list')).stdout).not.toMatch(/^hello\s/m)
     await expect(forkyard('invoke', 'hello')).rejects.toMatchObject({ stderr: expect.stringContaining('not found') })

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { PlatformError } from '../../contracts/errors.ts'
+import { placementRequest } from '../placement-request.ts'
 import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
 import type { StartWish } from '../../contracts/placement.ts'
@@ -72,23 +73,10 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
     try {
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         const config = invocation.resolve()
-        const { tenant, name, version, revisionId, runtime, memoryMiB, policy } = config
-        const revision = { tenant, name, version, revisionId }
         const { startWish } = invocation
         const from = performance.now()
-        const placement = await scheduler.place(
-          {
-            invocationId,
-            revision,
-            runtime,
-            memoryMiB,
-            policy,
-            startWish,
-            deadlineAt,
-            excludeNodes: [...excludeNodes],
-          },
-          signal,
-        )
+        const asked = { invocationId, startWish, deadlineAt, excludeNodes: [...excludeNodes] }
+        const placement = await scheduler.place(placementRequest(config, asked), signal)
         leased = true
         const sentAt = performance.now()
         placeMs += sentAt - from

@@ -103,6 +103,7 @@ export const startGateway = async ({
       return { invocationId: request.invocationId, nodeId: 'n-1', nodeUrl: node.url, decision: 'start', reason: 'test' }
     },
     release: async (id) => void released.push(id),
+    explain: async () => ({ decision: 'start', nodeId: 'n-1', reason: 'test', held: [] }),
     nodes: async () => [nodeSummary],
     close: async () => undefined,
   }

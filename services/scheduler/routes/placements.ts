@@ -1,8 +1,9 @@
-/** Hop in from the gateway: a place for one invocation, and the end of its lease. */
+/** Hop in from the gateway: a place for one invocation, what that would be, and the end of its lease. */
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
-import { Placement, PlacementRequest } from '../../contracts/placement.ts'
+import { Explanation, Placement, PlacementRequest } from '../../contracts/placement.ts'
 import type { Dispatcher } from '../dispatcher.ts'
+import { explain } from '../explain.ts'
 import type { Fleet } from '../fleet.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 
@@ -25,6 +26,11 @@ export const registerPlacementRoutes = (
         metrics.placementSeconds.observe((performance.now() - from) / 1000)
       }
     },
+  )
+  app.post<{ Body: PlacementRequest; Reply: Explanation }>(
+    '/v1/explanations',
+    { schema: { body: PlacementRequest, response: { 200: Explanation } } },
+    async (request) => explain(fleet, request.body, Date.now()),
   )
   // Idempotent: a lease that is over stays over.
   app.delete<{ Params: Static<typeof Params> }>(

@@ -1,0 +1,14 @@
+/** What the scheduler is asked for one invocation of a version. */
+import type { VersionConfig } from '../contracts/function.ts'
+import type { PlacementRequest } from '../contracts/placement.ts'
+
+export const placementRequest = (
+  { tenant, name, version, revisionId, runtime, memoryMiB, policy }: VersionConfig,
+  invocation: Pick<PlacementRequest, 'invocationId' | 'startWish' | 'deadlineAt' | 'excludeNodes'>,
+): PlacementRequest => ({
+  revision: { tenant, name, version, revisionId },
+  runtime,
+  memoryMiB,
+  policy,
+  ...invocation,
+})
