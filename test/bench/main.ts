@@ -1,16 +1,23 @@
-/** `npm run bench -- start|burst [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
+import { benchSoak } from './soak.ts'
 import { benchStart } from './start.ts'
 
 const usage = `usage: npm run bench -- start [--rounds N] [--json FILE]
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
+       npm run bench -- soak [--starts N] [--json FILE]
 `
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' }, rounds: { type: 'string' }, requests: { type: 'string' } },
+  options: {
+    json: { type: 'string' },
+    rounds: { type: 'string' },
+    requests: { type: 'string' },
+    starts: { type: 'string' },
+  },
 })
 const fail = (): never => {
   process.stderr.write(usage)
@@ -26,6 +33,7 @@ const progress = (line: string): void => void process.stderr.write(`\r${line.pad
 const run = (): Promise<{ machine: Machine; rows: readonly object[] }> => {
   if (positionals[0] === 'start') return benchStart(count(values.rounds, 20), progress)
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
+  if (positionals[0] === 'soak') return benchSoak(count(values.starts, 1000), progress)
   return fail()
 }
 
