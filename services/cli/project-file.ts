@@ -12,7 +12,7 @@ export const ProjectFile = Type.Object(
   {
     $schema: Type.Optional(Type.String()),
     name: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$' })),
-    /** Module that esbuild starts from, relative to the directory. */
+    /** Module that esbuild starts from, or that holds a Python handler; relative to the directory. */
     entry: Type.Optional(Type.String()),
     handler: Type.Optional(Type.String()),
     runtime: Type.Optional(Type.Enum(runtimeNames)),

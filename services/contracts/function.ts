@@ -6,7 +6,7 @@
  */
 import { Type, type Static } from 'typebox'
 
-export const runtimeNames = ['nodejs24.x', 'provided.al2023'] as const
+export const runtimeNames = ['nodejs24.x', 'provided.al2023', 'python3.11'] as const
 export type RuntimeName = (typeof runtimeNames)[number]
 
 export const latest = '$LATEST'

@@ -22,6 +22,8 @@ export const runtimeCommands: Readonly<Record<RuntimeName, readonly string[]>> =
     '/var/runtime/index.mjs',
   ],
   'provided.al2023': ['/var/runtime/init'],
+  // No user's site-packages (`/tmp` is the home), no bytecode written to file systems that take none.
+  'python3.11': ['/usr/bin/python3.11', '-s', '-B', '/var/runtime/bootstrap.py'],
 }
 
 /** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */

@@ -5,6 +5,7 @@ import { bundleFunction } from '../bundle.ts'
 import { findConnection, lambdaClient } from '../connection.ts'
 import { deploy } from '../deploy.ts'
 import { gatherVariable, parseDuration, parseWhole } from '../duration.ts'
+import { runtimeNames } from '../../contracts/function.ts'
 import { checkProject, projectFileName, readProjectFile, type ProjectFile } from '../project-file.ts'
 import { note, print } from '../terminal.ts'
 
@@ -30,7 +31,7 @@ export const addDeploy = (program: Command): void => {
     .argument('<dir>', 'directory of the function')
     .option('--name <name>', 'function name; default: the directory’s')
     .option('--handler <handler>', 'module.export; default: what the module exports')
-    .option('--runtime <runtime>', 'nodejs24.x or provided.al2023')
+    .option('--runtime <runtime>', `${runtimeNames.join(', ')}; default: by the files`)
     .option('--memory <MiB>', 'memory', parseWhole)
     .option('--timeout <seconds>', 'time-out of an invocation', parseWhole)
     .option('--env <K=V>', 'environment variable (repeatable)', gatherVariable)

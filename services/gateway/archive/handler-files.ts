@@ -14,17 +14,37 @@ export const checkRuntime = (runtime: string): RuntimeName => {
   )
 }
 
-const nodeExtensions = ['.js', '.mjs', '.cjs']
+interface ModuleRule {
+  readonly form: string
+  /** Its first group is the module. */
+  readonly pattern: RegExp
+  readonly wantedFor: (module: string) => string[]
+}
+
+const modules: Readonly<Record<Exclude<RuntimeName, 'provided.al2023'>, ModuleRule>> = {
+  'nodejs24.x': {
+    form: 'file.export',
+    pattern: /^((?:[^/]+\/)*[^/.]+)\.[^/]+$/,
+    wantedFor: (module) => ['.js', '.mjs', '.cjs'].map((extension) => module + extension),
+  },
+  'python3.11': {
+    form: 'module.function',
+    pattern: /^([^/.]+(?:[/.][^/.]+)*)\.[^/.]+$/,
+    wantedFor: (module) =>
+      ['.py', '/__init__.py', '.pyc'].map((extension) => module.replaceAll('.', '/') + extension),
+  },
+}
 
 /** @throws PlatformError INVALID_REQUEST naming the file that is missing. */
 export const checkHandler = (runtime: RuntimeName, handler: string, files: readonly ArchiveFile[]): void => {
   if (runtime === 'provided.al2023') return checkBootstrap(files)
-  const [, module] = /^((?:[^/]+\/)*[^/.]+)\.[^/]+$/.exec(handler) ?? []
+  const { form, pattern, wantedFor } = modules[runtime]
+  const [, module] = pattern.exec(handler) ?? []
   if (module === undefined)
-    throw new PlatformError('INVALID_REQUEST', `handler '${handler.slice(0, 128)}' must be of the form file.export`, {
+    throw new PlatformError('INVALID_REQUEST', `handler '${handler.slice(0, 128)}' must be of the form ${form}`, {
       handler: handler.slice(0, 128),
     })
-  const wanted = nodeExtensions.map((extension) => module + extension)
+  const wanted = wantedFor(module)
   const paths = new Set(files.map(({ path }) => path))
   if (wanted.some((path) => paths.has(path))) return
   throw new PlatformError(

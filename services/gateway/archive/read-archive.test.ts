@@ -161,6 +161,15 @@ describe('the handler', () => {
     expect(() => checkHandler('nodejs24.x', 'src/app.handler', [file('src/app.ts')])).toThrow('src/app.js')
     expect(() => checkHandler('nodejs24.x', 'app', [file('app.js')])).toThrow('file.export')
   })
+  it('of Python is in a module or a package, with dots or slashes between the folders', () => {
+    checkHandler('python3.11', 'lambda_function.lambda_handler', [file('lambda_function.py')])
+    checkHandler('python3.11', 'a.b.handler', [file('a/b.py')])
+    checkHandler('python3.11', 'a/b.handler', [file('a/b/__init__.py')])
+    checkHandler('python3.11', 'b.handler', [file('b.pyc')])
+    expect(() => checkHandler('python3.11', 'a.b.handler', [file('b.py')])).toThrow('a/b.py, a/b/__init__.py')
+    for (const handler of ['app', '/app.handler', 'a..b.handler', '../app.handler'])
+      expect(() => checkHandler('python3.11', handler, [file('app.py')])).toThrow('module.function')
+  })
   it('of a custom runtime is an executable bootstrap', () => {
     checkHandler('provided.al2023', 'x', [file('bootstrap', true)])
     expect(() => checkHandler('provided.al2023', 'x', [file('bootstrap')])).toThrow('not executable')
