@@ -30,5 +30,8 @@ export const runtimes: Readonly<Record<RuntimeName, Runtime>> = {
     packages: [...base, 'curl', 'gawk', 'gzip', 'libgcc-s1', 'libstdc++6', 'tar'],
     install: installInit,
   },
-  'python3.11': { packages: [...base, 'libgcc-s1', 'libpython3.11-stdlib', 'libstdc++6', 'python3.11-minimal'], install: installPython },
+  'python3.11': {
+    packages: [...base, 'libgcc-s1', 'libpython3.11-stdlib', 'libstdc++6', 'python3.11-minimal'],
+    install: installPython,
+  },
 }

@@ -30,7 +30,20 @@ export const installPython = async (root: string): Promise<void> => {
   // at the sources, whose times an image does not keep.
   execFileSync(
     'chroot',
-    [root, '/usr/bin/python3.11', '-m', 'compileall', '-q', '--invalidation-mode', 'unchecked-hash', '/usr/lib/python3.11', '/var/runtime'],
-    { env: { PYTHONHASHSEED: '0', LANG: 'C.UTF-8', PATH: '/usr/sbin:/usr/bin' }, stdio: ['ignore', 'inherit', 'inherit'] },
+    [
+      root,
+      '/usr/bin/python3.11',
+      '-m',
+      'compileall',
+      '-q',
+      '--invalidation-mode',
+      'unchecked-hash',
+      '/usr/lib/python3.11',
+      '/var/runtime',
+    ],
+    {
+      env: { PYTHONHASHSEED: '0', LANG: 'C.UTF-8', PATH: '/usr/sbin:/usr/bin' },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    },
   )
 }

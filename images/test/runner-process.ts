@@ -1,4 +1,4 @@
-/** The real runner, bundled as in the image, with its real addon, as a child process on a fake node. */
+/** A runtime's real first process on a fake node; for Node.js the runner bundled as in the image, with its real addon. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -37,9 +37,18 @@ export interface RunnerProcess {
   stop(): Promise<void>
 }
 
-/** @param files of the function, by path. */
-export const startRunner = async (
+export const startRunner = (
   runner: BuiltRunner,
+  files: Readonly<Record<string, string>>,
+  assignment: Partial<Assignment> = {},
+): Promise<RunnerProcess> => {
+  const flags = runtimeCommands['nodejs24.x'].slice(1, -1)
+  return startProcess([nodeBinary, ...flags, runner.file], files, assignment)
+}
+
+/** @param files of the function, by path. */
+export const startProcess = async (
+  [program, ...args]: readonly [string, ...string[]],
   files: Readonly<Record<string, string>>,
   assignment: Partial<Assignment> = {},
 ): Promise<RunnerProcess> => {
@@ -48,7 +57,7 @@ export const startRunner = async (
     mkdirSync(dirname(join(node.dir, path)), { recursive: true })
     writeFileSync(join(node.dir, path), content)
   }
-  const child = spawn(nodeBinary, [...runtimeCommands['nodejs24.x'].slice(1, -1), runner.file], {
+  const child = spawn(program, args, {
     env: { FORKYARD_API_SOCKET: node.socketPath, HOME: '/tmp', ONLY_BEFORE: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

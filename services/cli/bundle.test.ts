@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import yauzl from 'yauzl'
 import { packArchive } from './archive.ts'
 import { bundleFunction, type Bundle } from './bundle.ts'
-import { readProjectFile } from './project-file.ts'
+import { readProjectFile, type ProjectFile } from './project-file.ts'
 
 const examples = join(import.meta.dirname, '../../examples')
 
@@ -54,6 +54,7 @@ describe('examples', () => {
       streaming: 'index.handler',
       'cloud-event': 'index.cloudEvent',
       'custom-runtime': 'bootstrap',
+      'hello-python': 'index.handler',
     })
   })
 
@@ -119,6 +120,32 @@ describe('bundleFunction', () => {
     const bundle = await bundleFunction(directory, { include: ['data'] })
     expect(paths(bundle)).toEqual(['data/a.txt', 'data/deep/b.txt', 'index.mjs', 'index.mjs.map'])
     await expect(bundleFunction(directory, { include: ['../x'] })).rejects.toThrow('outside')
+  })
+
+  it('takes a Python project as it is, without what tools left in it', async () => {
+    write({
+      'lambda_function.py': 'def lambda_handler(event, context):\n    return 1\n',
+      'pkg/__init__.py': '',
+      '__pycache__/lambda_function.cpython-311.pyc': 'x',
+      'forkyard.json': '{}',
+    })
+    mkdirSync(join(directory, '.venv/bin'), { recursive: true })
+    symlinkSync('/usr/bin/python3', join(directory, '.venv/bin/python'))
+    const bundle = await bundleFunction(directory, {})
+    expect(bundle).toMatchObject({ runtime: 'python3.11', handler: 'lambda_function.lambda_handler' })
+    expect(paths(bundle)).toEqual(['lambda_function.py', 'pkg/__init__.py'])
+  })
+
+  it('finds the handler of a Python module, and says what to name when there is none', async () => {
+    write({ 'src/api.py': 'def main(event, context):\n    pass\n', 'app.py': 'import x\n\nhandler = x.make()\n' })
+    const handlerOf = async (project: ProjectFile) => (await bundleFunction(directory, project)).handler
+    expect(await handlerOf({})).toBe('app.handler')
+    expect(await handlerOf({ handler: 'main' })).toBe('app.main')
+    expect(await handlerOf({ handler: 'src/api.main' })).toBe('src/api.main')
+    expect(await handlerOf({ entry: 'src/api.py', handler: 'main' })).toBe('src.api.main')
+    await expect(handlerOf({ entry: 'src/api.py' })).rejects.toThrow('--handler')
+    rmSync(join(directory, 'app.py'))
+    await expect(handlerOf({ runtime: 'python3.11' })).rejects.toThrow('lambda_function.py')
   })
 
   it('takes a directory with a bootstrap as it is, and makes bootstrap executable', async () => {

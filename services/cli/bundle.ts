@@ -1,11 +1,13 @@
 /** From a directory to the files of a function's archive. */
-import { existsSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { join, posix, relative, resolve, sep } from 'node:path'
+import { existsSync, readdirSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
 import { build, type BuildOptions, type Message } from 'esbuild'
 import type { RuntimeName } from '../contracts/function.ts'
 import type { ArchiveFile } from './archive.ts'
+import { bundlePython } from './bundle-python.ts'
 import { CliError } from './cli-error.ts'
+import { filesUnder, readOne } from './files-under.ts'
 import { projectFileName, type ProjectFile } from './project-file.ts'
 
 export interface Bundle {
@@ -32,8 +34,18 @@ export const bundleFunction = async (directory: string, project: ProjectFile): P
     () => false,
   )
   if (!isDirectory) throw new CliError(`${directory} is not a directory`)
-  const runtime = project.runtime ?? (existsSync(join(directory, 'bootstrap')) ? 'provided.al2023' : 'nodejs24.x')
-  return runtime === 'provided.al2023' ? bundleCustom(directory, project) : bundleNode(directory, project)
+  const runtime = project.runtime ?? guessRuntime(directory, project)
+  if (runtime === 'provided.al2023') return bundleCustom(directory, project)
+  if (runtime === 'python3.11') return { runtime, ...(await bundlePython(directory, project)) }
+  return bundleNode(directory, project)
+}
+
+/** A module that Node.js could start from wins over Python's: helpers in Python may lie beside it. */
+const guessRuntime = (directory: string, { entry }: ProjectFile): RuntimeName => {
+  if (existsSync(join(directory, 'bootstrap'))) return 'provided.al2023'
+  if (entry !== undefined) return entry.endsWith('.py') ? 'python3.11' : 'nodejs24.x'
+  if (entries.some((path) => existsSync(join(directory, path)))) return 'nodejs24.x'
+  return readdirSync(directory).some((name) => name.endsWith('.py')) ? 'python3.11' : 'nodejs24.x'
 }
 
 const bundleNode = async (directory: string, project: ProjectFile): Promise<Bundle> => {
@@ -132,22 +144,3 @@ const included = async (directory: string, project: ProjectFile): Promise<Archiv
   )
   return lists.flat()
 }
-
-const filesUnder = async (directory: string, below: string): Promise<ArchiveFile[]> => {
-  const lists = await Promise.all(
-    (await readdir(join(directory, below), { withFileTypes: true })).map(async (entry) => {
-      const path = join(below, entry.name)
-      if (entry.name === '.git') return []
-      if (entry.isDirectory()) return filesUnder(directory, path)
-      if (entry.isFile()) return [await readOne(directory, path)]
-      throw new CliError(`${path} is neither a file nor a directory: links and devices do not go into an archive`)
-    }),
-  )
-  return lists.flat()
-}
-
-const readOne = async (directory: string, path: string): Promise<ArchiveFile> => ({
-  path: path.split(sep).join(posix.sep),
-  content: await readFile(join(directory, path)),
-  executable: ((await stat(join(directory, path))).mode & 0o111) !== 0,
-})

@@ -30,8 +30,7 @@ const modules: Readonly<Record<Exclude<RuntimeName, 'provided.al2023'>, ModuleRu
   'python3.11': {
     form: 'module.function',
     pattern: /^([^/.]+(?:[/.][^/.]+)*)\.[^/.]+$/,
-    wantedFor: (module) =>
-      ['.py', '/__init__.py', '.pyc'].map((extension) => module.replaceAll('.', '/') + extension),
+    wantedFor: (module) => ['.py', '/__init__.py', '.pyc'].map((extension) => module.replaceAll('.', '/') + extension),
   },
 }
 

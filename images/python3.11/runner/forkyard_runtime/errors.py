@@ -56,15 +56,11 @@ def _stack_trace(start: TracebackType | None) -> list[str]:
     frames = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in traceback.extract_tb(start)]
     while frames and _is_ours(frames[0][0]):
         del frames[0]
-    if len(frames) > _MAX_FRAMES:
-        left_out = len(frames) - _MAX_FRAMES
-        half = _MAX_FRAMES // 2
-        return [*_format(frames[:half]), f"  [{left_out} frames more]\n", *_format(frames[-half:])]
-    return _format(frames)
-
-
-def _format(frames: list[tuple[str, int, str, str | None]]) -> list[str]:
-    return [text[:_MAX_FRAME] for text in traceback.format_list(frames)]
+    texts = [text[:_MAX_FRAME] for text in traceback.format_list(frames)]
+    if len(texts) <= _MAX_FRAMES:
+        return texts
+    half = _MAX_FRAMES // 2
+    return [*texts[:half], f"  [{len(texts) - 2 * half} frames more]\n", *texts[-half:]]
 
 
 def _is_ours(filename: str) -> bool:
