@@ -289,6 +289,19 @@ test('a payload of 6 MB goes both ways', async () => {
   expect((await answerOf(run, { text })).value).toEqual({ text })
 })
 
+test('an answer that the node breaks off is not the end of the instance', async () => {
+  const run = await start('def handler(event, context):\n    return "x" * event\n')
+  const broken = Promise.withResolvers<void>()
+  void run.node.invoke(8_000_000, {
+    onAnswer: (request) => {
+      request.destroy()
+      broken.resolve()
+    },
+  })
+  await broken.promise
+  expect((await answerOf(run, 3)).value).toBe('xxx')
+})
+
 test('the modules that are loaded ahead hold no randomness but what is renewed, and nothing open', () => {
   const program = `import gc, json, os, sys
 sys.path.insert(0, sys.argv[1])

@@ -18,7 +18,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 const create = async (code: string | Files, input: Partial<CreateFunctionCommandInput> = {}): Promise<string> => {
   const name = uniqueName('python')
   const files = typeof code === 'string' ? { 'index.py': code } : code
-  await createFunction(client, name, files, { Runtime: 'python3.11', MemorySize: 256, ...input })
+  await createFunction(client, name, files, { Runtime: 'python3.11', MemorySize: 128, ...input })
   return name
 }
 
@@ -31,7 +31,7 @@ def handler(event, context):
     const starts: unknown[] = []
     for (const start of ['boot', 'restore', 'restore-precreated', 'restore-parked', undefined] as const) {
       const { json, startType, text } = await invoke(client, name, { n: starts.length }, start ? { start } : {})
-      expect(json, text).toEqual([starts.length, 'AWS_Lambda_python3.11', [3, 11], '256'])
+      expect(json, text).toEqual([starts.length, 'AWS_Lambda_python3.11', [3, 11], '128'])
       starts.push(startType)
     }
     expect(starts).toEqual(['boot', 'restore', 'restore', 'restore', 'warm'])

@@ -63,7 +63,11 @@ class RuntimeApi:
             f"POST {_BASE}{path} HTTP/1.1\r\n{_HOST}Content-Type: application/json\r\n{extra}"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        reply = self._connection.request(head, body)
+        try:
+            reply = self._connection.request(head, body)
+        except ConnectionError:
+            # An answer over the limit is not read to its end. Whether the node is still there, the next call tells.
+            return
         if reply.status >= 500:
             _expect(reply, 202, path)
 
