@@ -1,7 +1,7 @@
 /** Members of CreateFunction and UpdateFunctionConfiguration -> settings of a version; pure. */
 import { Type, type Static } from 'typebox'
 import { PlatformError } from '../contracts/errors.ts'
-import type { VersionConfig } from '../contracts/function.ts'
+import { runtimeNames, type VersionConfig } from '../contracts/function.ts'
 import { checkRuntime } from './archive/handler-files.ts'
 import type { Settings } from './function-record.ts'
 
@@ -9,7 +9,7 @@ const nullable = <T extends Type.TSchema>(schema: T) => Type.Optional(Type.Union
 
 /** AWS takes null for absent. */
 export const settingMembers = {
-  Runtime: nullable(Type.String({ maxLength: 64, description: 'nodejs24.x or provided.al2023' })),
+  Runtime: nullable(Type.String({ maxLength: 64, description: runtimeNames.join(', ') })),
   Role: nullable(
     Type.String({ maxLength: 512, pattern: '^arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+$' }),
   ),

@@ -4,9 +4,9 @@ import { parseArgs } from 'node:util'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
 import { benchSoak } from './soak.ts'
-import { benchStart } from './start.ts'
+import { benchRuntimes, benchStart, type BenchRuntime } from './start.ts'
 
-const usage = `usage: npm run bench -- start [--rounds N] [--json FILE]
+const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--rounds N] [--json FILE]
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
        npm run bench -- soak [--starts N] [--json FILE]
 `
@@ -17,6 +17,7 @@ const { positionals, values } = parseArgs({
     rounds: { type: 'string' },
     requests: { type: 'string' },
     starts: { type: 'string' },
+    runtime: { type: 'string' },
   },
 })
 const fail = (): never => {
@@ -28,10 +29,13 @@ const count = (text: string | undefined, fallback: number): number => {
   return Number.isInteger(value) && value >= 1 ? value : fail()
 }
 
+const runtimeOf = (text: string | undefined): BenchRuntime =>
+  benchRuntimes.find((name) => name === (text ?? 'nodejs24.x')) ?? fail()
+
 const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
 
 const run = (): Promise<{ machine: Machine; rows: readonly object[] }> => {
-  if (positionals[0] === 'start') return benchStart(count(values.rounds, 20), progress)
+  if (positionals[0] === 'start') return benchStart(runtimeOf(values.runtime), count(values.rounds, 20), progress)
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
   if (positionals[0] === 'soak') return benchSoak(count(values.starts, 1000), progress)
   return fail()

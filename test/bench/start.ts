@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
+import type { RuntimeName } from '../../services/contracts/function.ts'
 import { createFunction } from '../support/lambda.ts'
 import { withInstallation, type Installation } from './installation.ts'
 import { describeMachine, type Machine } from './machine.ts'
@@ -20,11 +21,29 @@ export interface StartResult {
   readonly rows: Summary[]
 }
 
-const source = `exports.handler = async (event) => {
+/** The same program in each language that can be measured: answers at once, or after a while. */
+const programs = {
+  'nodejs24.x': {
+    file: 'index.js',
+    source: `exports.handler = async (event) => {
   if (event.holdMs) await new Promise((resolve) => setTimeout(resolve, event.holdMs))
   return { ok: true }
 }
-`
+`,
+  },
+  'python3.11': {
+    file: 'index.py',
+    source: `import time
+
+def handler(event, context):
+    if event.get("holdMs"):
+        time.sleep(event["holdMs"] / 1000)
+    return {"ok": True}
+`,
+  },
+} as const satisfies Partial<Record<RuntimeName, { file: string; source: string }>>
+export type BenchRuntime = keyof typeof programs
+export const benchRuntimes = Object.keys(programs) as BenchRuntime[]
 
 const cold = ['boot', 'restore', 'restore-precreated', 'restore-parked'] as const
 type Wish = (typeof cold)[number]
@@ -57,29 +76,34 @@ const extraPss = async (signed: SignedClient, name: string, start: Wish, cgroupP
 
 type Progress = (line: string) => void
 
-export const benchStart = (rounds: number, progress: Progress): Promise<StartResult> =>
-  withInstallation(ahead, progress, (installation) => measure(installation, rounds, progress))
+export const benchStart = (runtime: BenchRuntime, rounds: number, progress: Progress): Promise<StartResult> => {
+  const settings = { ...ahead, runtimes: JSON.stringify([runtime]) }
+  return withInstallation(settings, progress, (installation) => measure(installation, runtime, rounds, progress))
+}
 
 const measure = async (
   { client, signed, agent }: Installation,
+  runtimeName: BenchRuntime,
   rounds: number,
   progress: Progress,
 ): Promise<StartResult> => {
-  const runtime = agent.runtimes['nodejs24.x']
-  if (!runtime) throw new Error('this node does not offer nodejs24.x')
+  const runtime = agent.runtimes[runtimeName]
+  if (!runtime) throw new Error(`this node does not offer ${runtimeName}`)
+  const { file, source } = programs[runtimeName]
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)
   // Cold rows must never find an idle instance; the warm row must always find one.
   const names = { cold: `bench-cold-${suffix}`, warm: `bench-warm-${suffix}` }
   try {
-    writeFileSync(join(codeDir, 'index.js'), source)
+    writeFileSync(join(codeDir, file), source)
     // The sandbox's user is not the one who made it.
     chmodSync(codeDir, 0o755)
-    const code = { 'index.js': source }
+    const code = { [file]: source }
+    const common = { Runtime: runtimeName, Timeout: 60 }
     const singleUse = { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }
-    await createFunction(client, names.cold, code, { Timeout: 60, Tags: singleUse })
-    await createFunction(client, names.warm, code, { Timeout: 60, Tags: { 'forkyard:keep-alive-ms': '600000' } })
+    await createFunction(client, names.cold, code, { ...common, Tags: singleUse })
+    await createFunction(client, names.warm, code, { ...common, Tags: { 'forkyard:keep-alive-ms': '600000' } })
     const reference = () =>
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
     const kinds = new Map<string, () => Promise<number>>([
