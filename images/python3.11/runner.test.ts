@@ -156,6 +156,8 @@ def handler(event, context):
   for (const value of ['cycle', 'float("nan")', 'b"bytes"', '{(1, 2): 3}'])
     expect((await marshal(value)).value).toMatchObject({ errorType: 'Runtime.MarshalError' })
   expect((await marshal('[decimal.Decimal("1.5"), "ä", {1: None}]')).value).toEqual([1.5, 'ä', { 1: null }])
+  const exact = await run.node.invoke('[decimal.Decimal("12345678901234567890.10"), "x"]')
+  expect(exact.body.toString()).toBe('[12345678901234567890.10, "x"]')
   expect((await marshal('"\\ud800"')).value).toBe('\ud800')
   const { kind, body } = await run.node.invoke(Buffer.from('{'))
   expect([kind, JSON.parse(body.toString())]).toMatchObject(['error', { errorType: 'Runtime.UnmarshalError' }])
@@ -192,6 +194,7 @@ test.each([
     "Syntax error in module 'index': invalid syntax (index.py, line 1)",
   ],
   ['a name without function', { 'index.py': '' }, 'index', 'Runtime.MalformedHandlerName', "Bad handler 'index'"],
+  ['a built-in module', { 'sys.py': '' }, 'sys.handler', 'Runtime.BuiltInModuleConflict', 'module sys'],
   ['a name that climbs', { 'index.py': '' }, '../index.handler', 'Runtime.MalformedHandlerName', 'Bad handler'],
   ['a module that raises', { 'index.py': 'raise KeyError("at load")' }, 'index.handler', 'KeyError', "'at load'"],
 ])(
@@ -226,20 +229,23 @@ def handler(event, context):
   expect(run.output()).toMatch(/^\[INFO\]\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\tid-2\tcareful 1$/m)
   expect(run.output()).toMatch(/^\[WARNING\]\t\S+\tid-2\ttwo\nlines$/m)
   expect(run.output()).toContain('out 1')
-  expect(run.output()).toMatch(/xENDat exit\n/)
+  // Two pipes have no order between them: the one's line may have come amid the other's.
+  expect(run.output()).toContain('err\n')
+  expect(run.output().replace('err\n', '')).toMatch(/xENDat exit\n/)
 })
 
 test('the environment is the assignment and nothing else, in the directory of the code', async () => {
   const run = await start(
-    `import os, sys, time
+    `import os, subprocess, sys, time
 def handler(event, context):
-    return {**os.environ, "cwd": os.getcwd(), "path": sys.path[0], "zone": time.tzname[0], "utf8": sys.stdout.encoding}
+    child = [sys.executable, "-c", "import index; print(index.__name__)"]
+    return {**os.environ, "child": subprocess.check_output(child, text=True, cwd="/"), "cwd": os.getcwd(), "path": sys.path[0], "zone": time.tzname[0], "utf8": sys.stdout.encoding}
 `,
     { environment: { MINE: 'ä', TZ: 'Asia/Tokyo', PYTHONHASHSEED: '0' } },
   )
   const { body } = await run.node.invoke({}, { headers: { 'Lambda-Runtime-Trace-Id': 'trace-1' } })
   const value = JSON.parse(body.toString()) as Record<string, string>
-  const here = { cwd: run.node.dir, path: run.node.dir, zone: 'JST', utf8: 'utf-8' }
+  const here = { cwd: run.node.dir, path: run.node.dir, zone: 'JST', utf8: 'utf-8', child: 'index\n' }
   expect(value).toMatchObject({ MINE: 'ä', HOME: '/tmp', _X_AMZN_TRACE_ID: 'trace-1', ...here })
   expect(Object.keys(value).filter((name) => name.startsWith('FORKYARD') || name === 'ONLY_BEFORE')).toEqual([])
   expect((await answerOf(run)).value).not.toHaveProperty('_X_AMZN_TRACE_ID')
