@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Callable
 
 from .errors import RuntimeFault
@@ -16,6 +17,8 @@ def load_handler(name: str) -> Handler:
     module_name = path.replace("/", ".")
     if not function or not all(module_name.split(".")):
         raise RuntimeFault("Runtime.MalformedHandlerName", f"Bad handler '{name}': not of the form module.function")
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise RuntimeFault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {path} as a handler module")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

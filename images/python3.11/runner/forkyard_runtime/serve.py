@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import decimal
-import json
 import os
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .connection import Reply
-from .errors import ErrorBody, RuntimeFault, error_body
+from .errors import ErrorBody, error_body
 from .handler_loader import Handler
 from .lambda_context import LambdaContext
 from .lifetime import end_with, exit_status
 from .logs import log_error, set_request
+from .marshal_json import parse_event, to_json
 from .output import flush_output, hold_lines
 from .runtime_api import RuntimeApi
 
@@ -71,30 +70,3 @@ def _set_trace_id(trace_id: str | None) -> None:
         os.environ.pop("_X_AMZN_TRACE_ID", None)
     else:
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
-
-
-def parse_event(body: bytes) -> Any:
-    """@raises RuntimeFault Runtime.UnmarshalError when the event is no JSON."""
-    try:
-        return json.loads(body.decode()) if body else {}
-    except Exception as error:
-        raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
-
-
-def _special(value: Any) -> Any:
-    if isinstance(value, decimal.Decimal):
-        return float(value)
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
-
-
-def to_json(result: Any) -> bytes:
-    """@raises RuntimeFault Runtime.MarshalError when the result has no JSON; NaN and infinity have none."""
-    try:
-        text = json.dumps(result, default=_special, allow_nan=False, ensure_ascii=False)
-        try:
-            return text.encode()
-        except UnicodeEncodeError:
-            # Half a surrogate pair has no UTF-8, but an escape.
-            return json.dumps(result, default=_special, allow_nan=False).encode()
-    except Exception as error:
-        raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error

@@ -24,6 +24,8 @@ def apply_environment(environment: dict[str, str]) -> None:
     runtime_dir, *library = sys.path
     own = [path for path in environment.get("PYTHONPATH", "").split(":") if path and path != task_root]
     layers = ["/opt/python/lib/python3.11/site-packages", "/opt/python"]
+    # For the interpreters that the function starts.
+    os.environ["PYTHONPATH"] = ":".join([task_root, *own, *layers])
     sys.path[:] = [task_root, *own, *layers, *library, runtime_dir]
     importlib.invalidate_caches()
     _forget_shadowed(task_root)
