@@ -18,13 +18,18 @@ const addonFlags = [
   '-Wl,--build-id=none',
 ]
 
-/** @throws when the compiler fails; its message is on stderr. */
-export const compileAddon = (target: string): void => {
-  const source = join(import.meta.dirname, 'native', 'runner-calls.c')
+/** The addon and what seeds preload. @throws when the compiler fails; its message is on stderr. */
+export const compileNative = (dir: string): void => {
   const headers = join(packageDir('node-api-headers'), 'include')
-  execFileSync('gcc', [...addonFlags, `-I${headers}`, '-o', target, source], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
+  for (const [source, target] of [
+    ['runner-calls.c', 'runner-calls.node'],
+    ['keep-on-fork.c', 'keep-on-fork.so'],
+  ] as const)
+    execFileSync(
+      'gcc',
+      [...addonFlags, `-I${headers}`, '-o', join(dir, target), join(import.meta.dirname, 'native', source)],
+      { stdio: ['ignore', 'inherit', 'inherit'] },
+    )
 }
 
 /** CommonJS dependencies ask for these. */
@@ -62,6 +67,6 @@ export const installNode = async (root: string): Promise<void> => {
   execFileSync('strip', ['--strip-all', join(nodeDir, 'node')])
   chmodSync(join(nodeDir, 'node'), 0o755)
   await bundleRunner(runtimeDir)
-  compileAddon(join(runtimeDir, 'runner-calls.node'))
+  compileNative(runtimeDir)
   writeFileSync(join(runtimeDir, 'package.json'), '{ "type": "module", "private": true }\n')
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Assignment } from '../../services/contracts/runtime-api.ts'
@@ -43,9 +43,10 @@ const deferred = <T>() => {
   return made
 }
 
-export const startFakeNode = async (): Promise<FakeNode> => {
-  const dir = mkdtempSync(join(tmpdir(), 'fy-runtime-'))
-  const socketPath = join(dir, 'api.sock')
+/** @param given the socket's path, in a directory of the caller's. */
+export const startFakeNode = async (given?: string): Promise<FakeNode> => {
+  const dir = given === undefined ? mkdtempSync(join(tmpdir(), 'fy-runtime-')) : dirname(given)
+  const socketPath = given ?? join(dir, 'api.sock')
   const assignment = deferred<Assignment>()
   const initError = deferred<unknown>()
   const kinds: string[] = []
@@ -82,9 +83,9 @@ export const startFakeNode = async (): Promise<FakeNode> => {
   const route = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://node')
     if (pathname === '/forkyard/v1/assignment') {
-      const given = await assignment.promise
-      const environ = Object.entries(given.environment).map(([name, value]) => `${name}=${value}\0`)
-      const text = searchParams.get('format') === 'environ' ? environ.join('') : JSON.stringify(given)
+      const made = await assignment.promise
+      const environ = Object.entries(made.environment).map(([name, value]) => `${name}=${value}\0`)
+      const text = searchParams.get('format') === 'environ' ? environ.join('') : JSON.stringify(made)
       return response.writeHead(200, { 'content-length': Buffer.byteLength(text) }).end(text)
     }
     if (pathname.endsWith('/invocation/next')) {
@@ -115,15 +116,15 @@ export const startFakeNode = async (): Promise<FakeNode> => {
     kinds,
     openPolls: () => polls.length,
     initError: initError.promise,
-    assign: (given) =>
+    assign: (assigned) =>
       assignment.resolve({
         instanceId: 'instance',
         handler: 'index.handler',
         concurrency: 1,
         startType: 'boot',
         entropy: randomBytes(32).toString('base64'),
-        ...given,
-        environment: { LAMBDA_TASK_ROOT: dir, PATH: process.env['PATH'] ?? '', ...given.environment },
+        ...assigned,
+        environment: { LAMBDA_TASK_ROOT: dir, PATH: process.env['PATH'] ?? '', ...assigned.environment },
       }),
     invoke: (body, options) => {
       const bytes = Buffer.isBuffer(body) || body instanceof Readable ? body : Buffer.from(JSON.stringify(body))
@@ -137,7 +138,7 @@ export const startFakeNode = async (): Promise<FakeNode> => {
     close: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
-      rmSync(dir, { recursive: true, force: true })
+      if (given === undefined) rmSync(dir, { recursive: true, force: true })
     },
   }
 }

@@ -26,6 +26,18 @@ export const runtimeCommands: Readonly<Record<RuntimeName, readonly string[]>> =
   'python3.11': ['/usr/bin/python3.11', '-s', '-B', '/var/runtime/bootstrap.py'],
 }
 
+/**
+ * What a seed of the runtime is booted with, from the runtime's own command: a fork has one thread, so V8 must not count on others. Every
+ * other instance keeps them, which is why a seed is not restored from the runtime's checkpoint (docs/decisions/0027).
+ */
+export const seedCommand = ([node = '', ...rest]: readonly string[]): string[] => [
+  node,
+  '--single-threaded',
+  '--v8-pool-size=0',
+  '--disable-sigusr1',
+  ...rest,
+]
+
 /** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */
 export const CheckpointManifest = Type.Object({
   /** SHA-256 (lower-case hex) by file name. */

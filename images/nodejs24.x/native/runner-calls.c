@@ -6,12 +6,29 @@
  * fresh randomness from the kernel, and `bytes` (from the host; may be empty) mixed in. The primary generator is reseeded at
  * once; those of each thread notice that and follow before their next output. Throws when the kernel gave none.
  *
- * limitHeap(bytes), once: how far V8 lets the old generation grow before it collects as hard as it can. The command line sets it
- * before it is known whose memory this will be; V8 lowers it in a running isolate only when a callback for nearly full heaps
- * is taken away.
+ * limitHeap(bytes, all), once: how far V8 lets the old generation grow before it collects as hard as it can. The command line sets
+ * it before it is known whose memory this will be; V8 lowers it in a running isolate only when a callback for nearly full heaps
+ * is taken away. `all` is the function's memory: a forked child whose heap alone would need more ends by itself.
+ *
+ * serveForks(directory, hello), in a seed, blocks: see below. exitNow(status): _exit.
  */
+#define _GNU_SOURCE
 #define NAPI_VERSION 8
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <node_api.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 extern int RAND_poll(void);
 extern void RAND_seed(const void *bytes, int length);
@@ -43,29 +60,260 @@ static napi_value reseed(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* Of a forked child: where it leaves word, in memory shared with its seed, that it ended for lack of memory. */
+static volatile unsigned char *out_of_memory_mark;
+static size_t all_memory;
+
 /*
  * V8 calls it when a full collection did not free enough. It may have more: whether the function is out of memory is for the
- * control group to say, whose evidence the caller is shown.
+ * control group to say, whose evidence the caller is shown. A forked child shares its control group with its siblings, so it ends
+ * alone before its heap takes what is theirs.
  */
 static size_t allow_more(void *data, size_t current, size_t initial) {
   (void)data;
   (void)initial;
-  return current + current / 2;
+  size_t more = current + current / 2;
+  if (!out_of_memory_mark || more <= all_memory) return more;
+  if (current < all_memory) return all_memory;
+  *out_of_memory_mark = 1;
+  static const char message[] = "the heap needs more than the function's memory\n";
+  if (write(2, message, sizeof message - 1) < 0) _exit(134);
+  _exit(134);
 }
 
 static napi_value limit_heap(napi_env env, napi_callback_info info) {
-  size_t argc = 1;
-  napi_value argument;
-  napi_get_cb_info(env, info, &argc, &argument, NULL, NULL);
-  int64_t bytes;
-  if (argc != 1 || napi_get_value_int64(env, argument, &bytes) != napi_ok || bytes <= 0) {
-    napi_throw_type_error(env, NULL, "limitHeap takes a number of bytes");
+  size_t argc = 2;
+  napi_value argv[2];
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  int64_t bytes, all;
+  if (argc != 2 || napi_get_value_int64(env, argv[0], &bytes) != napi_ok || bytes <= 0 ||
+      napi_get_value_int64(env, argv[1], &all) != napi_ok || all < bytes) {
+    napi_throw_type_error(env, NULL, "limitHeap takes two numbers of bytes, the lower first");
     return NULL;
   }
+  all_memory = (size_t)all;
   void *isolate = current_isolate();
   add_near_limit(isolate, allow_more, NULL);
   remove_near_limit(isolate, allow_more, (size_t)bytes);
   add_near_limit(isolate, allow_more, NULL);
+  return NULL;
+}
+
+static napi_value exit_now(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value argument;
+  int32_t status = 0;
+  napi_get_cb_info(env, info, &argc, &argument, NULL, NULL);
+  if (argc == 1) napi_get_value_int32(env, argument, &status);
+  _exit(status);
+}
+
+/*
+ * The seed. It blocks in `serveForks` and runs no JavaScript any more, so what its children are copies of never changes. Over a
+ * connection to `<directory>/seed.sock`, one message a line:
+ *
+ *   seed -> node   the hello, as given
+ *   node -> seed   fork ID ENTROPY      seed -> node   forked ID PID | failed ID ERRNO
+ *   node -> seed   kill ID              seed -> node   ended ID WAIT_STATUS OUT_OF_MEMORY
+ *
+ * `serveForks` returns in each child, with [ID, ENTROPY], and in the seed when the node closed the connection. A child is in a
+ * session of its own; its standard output and error are connections to `<directory>/ID.log`, in this order. What a child leaves
+ * behind becomes the seed's, the first process of the sandbox, and is killed.
+ */
+#define MAX_CHILDREN 64
+#define ID_BYTES 32
+#define LINE_BYTES 256
+
+extern int uv_loop_fork(void *loop);
+
+struct child {
+  pid_t pid;
+  char id[ID_BYTES + 1];
+};
+
+static struct child children[MAX_CHILDREN];
+static unsigned char *marks;
+
+static int connect_unix(const char *directory, const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name) >= (int)sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+  int saved = errno;
+  close(fd);
+  errno = saved;
+  return -1;
+}
+
+static int send_all(int fd, const char *bytes, size_t length) {
+  while (length > 0) {
+    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return -1;
+    bytes += sent;
+    length -= (size_t)sent;
+  }
+  return 0;
+}
+
+static void on_child_signal(int number) { (void)number; }
+
+/* Kills what ended children left: every process whose parent is the seed and that is no child of the table. */
+static void kill_orphans(void) {
+  DIR *proc = opendir("/proc");
+  if (!proc) return;
+  pid_t self = getpid();
+  struct dirent *entry;
+  while ((entry = readdir(proc))) {
+    if (!isdigit((unsigned char)entry->d_name[0])) continue;
+    char path[64], stat[512];
+    snprintf(path, sizeof path, "/proc/%.16s/stat", entry->d_name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    ssize_t length = read(fd, stat, sizeof stat - 1);
+    close(fd);
+    if (length <= 0) continue;
+    stat[length] = 0;
+    char *after_name = strrchr(stat, ')');
+    int parent;
+    if (!after_name || sscanf(after_name + 1, " %*c %d", &parent) != 1 || parent != self) continue;
+    pid_t pid = (pid_t)atoi(entry->d_name);
+    int known = 0;
+    for (int i = 0; i < MAX_CHILDREN; i++) known |= children[i].pid == pid;
+    if (!known) kill(pid, SIGKILL);
+  }
+  closedir(proc);
+}
+
+static int reap(int channel) {
+  int status, reaped = 0;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    reaped = 1;
+    for (int i = 0; i < MAX_CHILDREN; i++) {
+      if (children[i].pid != pid) continue;
+      char line[LINE_BYTES];
+      int length = snprintf(line, sizeof line, "ended %s %d %d\n", children[i].id, status, marks[i]);
+      children[i].pid = 0;
+      if (send_all(channel, line, (size_t)length) != 0) return -1;
+    }
+  }
+  if (reaped) kill_orphans();
+  return 0;
+}
+
+/* In the child: standard output and error of its own. */
+static int own_output(const char *directory, const char *id) {
+  char name[ID_BYTES + 8];
+  snprintf(name, sizeof name, "%s.log", id);
+  for (int target = 1; target <= 2; target++) {
+    int fd = connect_unix(directory, name);
+    if (fd < 0 || dup2(fd, target) < 0) return -1;
+    close(fd);
+  }
+  return 0;
+}
+
+/* @returns 1 in the child */
+static int make_child(int channel, const char *id) {
+  char line[LINE_BYTES];
+  int slot = 0;
+  while (slot < MAX_CHILDREN && children[slot].pid != 0) slot++;
+  pid_t pid = -1;
+  errno = EAGAIN;
+  if (slot < MAX_CHILDREN) {
+    marks[slot] = 0;
+    pid = fork();
+  }
+  if (pid == 0) {
+    out_of_memory_mark = &marks[slot];
+    memset(children, 0, sizeof children);
+    return 1;
+  }
+  if (pid > 0) {
+    children[slot].pid = pid;
+    strcpy(children[slot].id, id);
+  }
+  int length = pid > 0 ? snprintf(line, sizeof line, "forked %s %d\n", id, pid)
+                       : snprintf(line, sizeof line, "failed %s %d\n", id, errno);
+  return send_all(channel, line, (size_t)length) == 0 ? 0 : -1;
+}
+
+static napi_value serve_forks(napi_env env, napi_callback_info info) {
+  size_t argc = 2, length;
+  napi_value argv[2];
+  char directory[100], hello[4096];
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  if (argc != 2 || napi_get_value_string_utf8(env, argv[0], directory, sizeof directory, &length) != napi_ok ||
+      napi_get_value_string_utf8(env, argv[1], hello, sizeof hello, &length) != napi_ok) {
+    napi_throw_type_error(env, NULL, "serveForks takes a directory and a line");
+    return NULL;
+  }
+  void *loop;
+  napi_get_uv_event_loop(env, (struct uv_loop_s **)&loop);
+  int channel = connect_unix(directory, "seed.sock");
+  marks = mmap(NULL, MAX_CHILDREN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (channel < 0 || marks == MAP_FAILED || send_all(channel, hello, length) != 0) {
+    napi_throw_error(env, NULL, strerror(errno));
+    return NULL;
+  }
+  /* A child's end interrupts the wait for messages, and nothing else. */
+  sigset_t blocked, before, waiting;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &blocked, &before);
+  waiting = before;
+  sigdelset(&waiting, SIGCHLD);
+  struct sigaction action = {.sa_handler = on_child_signal}, earlier;
+  sigaction(SIGCHLD, &action, &earlier);
+
+  char buffer[4096];
+  size_t filled = 0;
+  char id[ID_BYTES + 1], entropy[129];
+  for (;;) {
+    if (reap(channel) != 0) break;
+    struct pollfd wait = {.fd = channel, .events = POLLIN};
+    if (ppoll(&wait, 1, NULL, &waiting) <= 0) continue;
+    ssize_t received = recv(channel, buffer + filled, sizeof buffer - filled, 0);
+    if (received < 0 && errno == EINTR) continue;
+    if (received <= 0) break;
+    filled += (size_t)received;
+    char *end;
+    while ((end = memchr(buffer, '\n', filled))) {
+      *end = 0;
+      int outcome = 0;
+      if (sscanf(buffer, "fork %32[0-9a-f] %128[0-9a-f]", id, entropy) == 2) outcome = make_child(channel, id);
+      else if (sscanf(buffer, "kill %32[0-9a-f]", id) == 1)
+        for (int i = 0; i < MAX_CHILDREN; i++)
+          if (children[i].pid > 0 && strcmp(children[i].id, id) == 0) kill(children[i].pid, SIGKILL);
+      if (outcome < 0) goto over;
+      if (outcome == 1) {
+        close(channel);
+        setsid();
+        sigaction(SIGCHLD, &earlier, NULL);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        if (own_output(directory, id) != 0 || uv_loop_fork(loop) != 0) _exit(71);
+        napi_value result, value;
+        napi_create_array_with_length(env, 2, &result);
+        napi_create_string_utf8(env, id, NAPI_AUTO_LENGTH, &value);
+        napi_set_element(env, result, 0, value);
+        napi_create_string_utf8(env, entropy, NAPI_AUTO_LENGTH, &value);
+        napi_set_element(env, result, 1, value);
+        return result;
+      }
+      filled -= (size_t)(end + 1 - buffer);
+      memmove(buffer, end + 1, filled);
+    }
+    if (filled == sizeof buffer) break;
+  }
+over:
+  close(channel);
+  sigaction(SIGCHLD, &earlier, NULL);
+  sigprocmask(SIG_SETMASK, &before, NULL);
   return NULL;
 }
 
@@ -75,5 +323,9 @@ NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "reseed", function);
   napi_create_function(env, "limitHeap", NAPI_AUTO_LENGTH, limit_heap, NULL, &function);
   napi_set_named_property(env, exports, "limitHeap", function);
+  napi_create_function(env, "exitNow", NAPI_AUTO_LENGTH, exit_now, NULL, &function);
+  napi_set_named_property(env, exports, "exitNow", function);
+  napi_create_function(env, "serveForks", NAPI_AUTO_LENGTH, serve_forks, NULL, &function);
+  napi_set_named_property(env, exports, "serveForks", function);
   return exports;
 }

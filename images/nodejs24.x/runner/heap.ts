@@ -7,5 +7,5 @@ const mib = 1024 * 1024
 const oldGenerationShare = 0.75
 
 export const fitHeap = (memoryMiB: number): void => {
-  if (memoryMiB > 0) limitHeap(Math.floor(memoryMiB * oldGenerationShare) * mib)
+  if (memoryMiB > 0) limitHeap(Math.floor(memoryMiB * oldGenerationShare) * mib, memoryMiB * mib)
 }

@@ -1,6 +1,7 @@
 /**
  * First process of a nodejs24.x sandbox: initialises what needs no function, waits where it can be saved, becomes unique, then is
- * given its function, loads it and pulls requests. Always a client: it listens on nothing.
+ * given its function, loads it and pulls requests. Always a client: it listens on nothing. A seed pulls nothing: what pulls are
+ * its forks (fork.ts), each at a socket of its own.
  */
 import { waitForRestore } from './checkpoint.ts'
 import { makeUnique } from './clone.ts'
@@ -9,16 +10,19 @@ import { applyEnvironment, applyNodeOptions } from './environment.ts'
 import { errorBody } from './error-body.ts'
 import { serveKind } from './handler-kind.ts'
 import { loadHandler } from './handler-loader.ts'
+import { becomeFork, seedHello } from './fork.ts'
 import { fitHeap } from './heap.ts'
-import { coverNewContexts } from './math-random.ts'
+import { coverNewContexts, rememberContexts } from './math-random.ts'
 import { failRunning, pollForever } from './poll-loop.ts'
 import { preload } from './preload.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { defineGlobals } from './streaming-handler.ts'
 import { endOnUncaught } from './uncaught.ts'
+import { watchResources } from './resources.ts'
 
 /** Set only where the runner is tested outside of a sandbox. */
-const socketPath = process.env['FORKYARD_API_SOCKET'] ?? '/run/forkyard/api.sock'
+let socketPath = process.env['FORKYARD_API_SOCKET'] ?? '/run/forkyard/api.sock'
+const isSeed = process.env['FORKYARD_SEED'] === '1'
 
 patchConsole()
 defineGlobals()
@@ -32,12 +36,19 @@ const assignment = await api.assignment()
 makeUnique(Buffer.from(assignment.entropy, 'base64'))
 
 let initialised = false
+rememberContexts(isSeed)
+const resources = isSeed ? watchResources() : undefined
 endOnUncaught((requestId, error) => (initialised ? failRunning(socketPath, requestId, error) : api.initFailed(error)))
 try {
   applyEnvironment(assignment.environment)
   fitHeap(Number(assignment.environment['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'] ?? 0))
   await applyNodeOptions(process.env['NODE_OPTIONS'])
   const served = await serveKind(await loadHandler(process.cwd(), assignment.handler), assignment.handler)
+  if (resources) {
+    api.close()
+    socketPath = await becomeFork(socketPath, seedHello(await resources.opened()))
+    rememberContexts(false)
+  }
   initialised = true
   await pollForever(socketPath, served, assignment.concurrency)
 } catch (error) {

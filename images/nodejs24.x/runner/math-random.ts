@@ -39,8 +39,35 @@ const seedFromCrypto = (seed: Seed): void => {
 
 const seedMain = script.runInThisContext() as Seed
 
-/** Call in every clone, after OpenSSL was reseeded. */
-export const reseedMathRandom = (): void => seedFromCrypto(seedMain)
+/** Contexts that exist; one is held by its own global object alone. */
+const contexts = new Set<WeakRef<vm.Context>>()
+const seeds = new WeakMap<vm.Context, Seed>()
+
+/** Call in every clone, after OpenSSL was reseeded. A fork may have contexts that its seed made. */
+export const reseedMathRandom = (): void => {
+  seedFromCrypto(seedMain)
+  for (const reference of contexts) {
+    const context = reference.deref()
+    const seed = context && seeds.get(context)
+    if (seed) seedFromCrypto(seed)
+    else contexts.delete(reference)
+  }
+}
+
+const cover = (context: vm.Context): void => {
+  const seed = script.runInContext(context) as Seed
+  seedFromCrypto(seed)
+  if (!keepContexts) return
+  seeds.set(context, seed)
+  contexts.add(new WeakRef(context))
+}
+
+let keepContexts = false
+
+/** In a seed, until it is forked: what is made from here on is seeded anew by `reseedMathRandom`. */
+export const rememberContexts = (remember: boolean): void => {
+  keepContexts = remember
+}
 
 /** From here on, new vm contexts are seeded too, however they are made. */
 export const coverNewContexts = (): void => {
@@ -48,7 +75,7 @@ export const coverNewContexts = (): void => {
   vm.createContext = ((object?: vm.Context, options?: vm.CreateContextOptions) => {
     const known = typeof object === 'object' && object !== null && isContext(object)
     const context = createContext(object, options)
-    if (!known) seedFromCrypto(script.runInContext(context) as Seed)
+    if (!known) cover(context)
     return context
   }) as typeof vm.createContext
   vm.Script.prototype.runInNewContext = runInNewContext

@@ -5,10 +5,17 @@ import { join } from 'node:path'
 interface RunnerCalls {
   /** Reseeds OpenSSL from the kernel and mixes `bytes` in. @throws when the kernel gives no randomness. */
   reseed: (bytes: Buffer) => void
-  /** Call once: how far the old generation grows before V8 collects as hard as it can. Beyond it, the control group decides. */
-  limitHeap: (bytes: number) => void
+  /**
+   * Call once: how far the old generation grows before V8 collects as hard as it can. Beyond it, the control group decides; a forked
+   * child ends when its heap reaches `all`.
+   */
+  limitHeap: (bytes: number, all: number) => void
+  /** Blocks in a seed. Returns `[id, entropy]` in each child, undefined in the seed when the node closed the connection. */
+  serveForks: (directory: string, hello: string) => [string, string] | undefined
+  /** Ends the process without Node.js's teardown, which waits for threads that no fork has. */
+  exitNow: (status: number) => never
 }
 
-export const { reseed, limitHeap } = createRequire(import.meta.url)(
+export const { reseed, limitHeap, serveForks, exitNow } = createRequire(import.meta.url)(
   join(import.meta.dirname, 'runner-calls.node'),
 ) as RunnerCalls

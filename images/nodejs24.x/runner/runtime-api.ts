@@ -78,6 +78,11 @@ export class RuntimeApi {
     }))
   }
 
+  close(): void {
+    this.#pulls?.destroy()
+    this.#answers?.destroy()
+  }
+
   async #post(path: string, contentType: string, extra: string, body: string | Buffer): Promise<void> {
     const connection = this.#answerConnection()
     connection.setRef(true)
