@@ -71,6 +71,18 @@ export const StackConfig = Type.Object(
       default: 0,
       description: 'Bare runtimes restored ahead, per runtime; each holds about 45 MiB and saves most of a start',
     }),
+    seeds: Type.Integer({
+      minimum: 0,
+      maximum: 256,
+      default: 0,
+      description: 'Functions called lately of which a seed is kept, to be forked; each holds about 60 MiB',
+    }),
+    parkedForks: Type.Integer({
+      minimum: 0,
+      maximum: 32,
+      default: 0,
+      description: 'Forks made ahead, per seed; each saves nearly all of a start',
+    }),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,
       default: 60_000,

@@ -19,7 +19,15 @@ export type StartType = (typeof startTypes)[number]
  * How a new instance may be made. `auto` lets the node choose the cheapest that works; the others force one way and never use an
  * idle instance (header `x-forkyard-start` of an invocation; for benchmarks and diagnosis).
  */
-export const startWishes = ['auto', 'boot', 'restore', 'restore-precreated', 'restore-parked'] as const
+export const startWishes = [
+  'auto',
+  'boot',
+  'restore',
+  'restore-precreated',
+  'restore-parked',
+  'fork',
+  'fork-parked',
+] as const
 export const StartWish = Type.Enum(startWishes)
 export type StartWish = Static<typeof StartWish>
 

@@ -35,6 +35,7 @@ export interface AgentDeps {
 }
 
 const sweepEveryMs = 5_000
+const sweepSeedsEveryMs = 1_000
 const publishGraceMs = 5_000
 /** For the last bytes of answers, after every instance has ended. */
 const answerGraceMs = 5_000
@@ -71,12 +72,12 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
   const images = new CodeImages(join(stateDir, 'code'), store.code)
-  const { restoreFailures } = schedulerMetrics
-  const starter = new SandboxStarter({ config, host, gateway, images, logger, restoreFailures })
+  const revisions = new Revisions(store.functions)
+  const starter = new SandboxStarter({ config, host, gateway, images, logger, revisions, metrics: schedulerMetrics })
   const scheduler = new NodeScheduler({
     gateway,
     starter,
-    revisions: new Revisions(store.functions),
+    revisions,
     logger,
     startParallelism: config.startParallelism,
     maxInstances: capacity.instances,
@@ -87,10 +88,11 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const reconciler = new Reconciler(host, logger)
   await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial()])
   const sweeping = setInterval(() => void reconciler.sweep(starter.liveIds()), sweepEveryMs)
+  const sweepingSeeds = setInterval(() => void starter.sweepSeeds(), sweepSeedsEveryMs)
 
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
-  const app = buildApp({ logger, metrics, internalToken: config.internalToken, gateway, scheduler, notReady })
+  const app = buildApp({ logger, metrics, internalToken: config.internalToken, gateway, scheduler, starter, notReady })
   const address = await app.listen(config.listen)
   const reporter = new Reporter({
     connection: store.connection,
@@ -110,7 +112,10 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       // The schedulers hear it before the instances go.
       reporter.publishFull()
       clearInterval(sweeping)
-      await Promise.all([scheduler.close(), starter.close()])
+      clearInterval(sweepingSeeds)
+      // Seeds hold instances, so they end after them.
+      await scheduler.close()
+      await starter.close()
       await drainServer(app, answerGraceMs)
       reporter.stop()
       await Promise.all([usage.close(publishGraceMs), logs.flush()])

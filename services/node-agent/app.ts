@@ -5,6 +5,7 @@ import { buildServer, requireBearer } from '../chassis/http-server.ts'
 import type { Logger } from '../chassis/log.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
+import type { SandboxStarter } from './node-scheduler/sandbox-starter.ts'
 import { registerInstanceRoutes } from './routes/instances.ts'
 import { registerInvocationRoutes } from './routes/invocations.ts'
 
@@ -14,6 +15,7 @@ export interface AppDeps {
   readonly internalToken: string
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
+  readonly starter: Pick<SandboxStarter, 'seeds'>
   readonly notReady: () => string | undefined
 }
 
@@ -23,12 +25,13 @@ export const buildApp = ({
   internalToken,
   gateway,
   scheduler,
+  starter,
   notReady,
 }: AppDeps): FastifyInstance => {
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0 } })
   requireBearer(app, internalToken)
   registerInvocationRoutes(app, gateway)
-  registerInstanceRoutes(app, scheduler)
+  registerInstanceRoutes(app, scheduler, starter)
   return app
 }

@@ -48,6 +48,19 @@ export const NodeAgentConfig = Type.Object(
     precreatedSandboxes: Type.Integer({ minimum: 0, default: 0 }),
     /** Bare runtimes restored ahead per runtime, each waiting at its socket for its first function. */
     parkedRestores: Type.Integer({ minimum: 0, default: 0 }),
+    /**
+     * Seeds that are kept on this node for functions that were started lately, so that their next instances are forks. 0: only
+     * invocations that ask for a fork make one.
+     */
+    seeds: Type.Integer({ minimum: 0, default: 0 }),
+    /** Forks that wait at their sockets, per seed. */
+    parkedForks: Type.Integer({ minimum: 0, maximum: 32, default: 0 }),
+    /** Forks of one seed at the same time, parked ones included: they share a sandbox, and its end is theirs. */
+    forksPerSeed: Type.Integer({ minimum: 1, maximum: 64, default: 32 }),
+    /** A seed is made anew after so many forks. */
+    renewSeedAfterForks: Type.Integer({ minimum: 1, default: 2000 }),
+    /** A seed from which nothing was started for so long, and none of whose forks serves, ends. */
+    seedIdleMs: Type.Integer({ minimum: 100, default: 60_000 }),
     limits: Type.Object(
       {
         /** Answer of a buffered invocation. */

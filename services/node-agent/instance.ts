@@ -14,6 +14,15 @@ export interface SandboxExit {
   readonly detail: string
 }
 
+/** What an instance runs in: a sandbox of its own, or one process in a seed's. */
+export interface InstanceBody {
+  readonly id: string
+  /** Resolves when nothing of the instance runs any more. */
+  readonly exited: Promise<SandboxExit>
+  /** Kills at once, resolves `exited`. The first caller's reason stands. */
+  end(exit: SandboxExit): Promise<SandboxExit>
+}
+
 /** What an instance is given when it becomes one revision's, for life. */
 export interface AssignmentInput {
   readonly config: VersionConfig
@@ -24,7 +33,7 @@ export interface AssignmentInput {
   readonly phases: readonly Phase[]
   /** `performance.now()` at which the node began the start. */
   readonly startedAt: number
-  /** Peak memory of the instance's cgroup, MiB. */
+  /** Peak memory of the instance's cgroup, MiB; forks have their seed's. */
   readonly peakMemoryMiB: () => number
 }
 
@@ -33,6 +42,12 @@ export interface InstanceEndpoint {
   readonly instanceId: string
   /** Reads the sandbox's output until both end. Call once. */
   attachLogs(stdout: Readable, stderr: Readable): void
+  /** Of a fork, before it runs: it has its function already, and may pull before `assign`; it is answered after that. */
+  expect(config: VersionConfig): void
+  /** Resolves at the first pull, before `assign` or after. */
+  readonly pulled: Promise<void>
+  /** Of a seed: the function is initialised, and never pulls. Resolves `ready`. */
+  initialised(): void
   /** Answers the instance's long poll for its assignment. The code is mounted on `/var/task` by then. Call once. */
   assign(input: AssignmentInput): void
   /** Resolves at the first pull after `assign`. Rejects with START_FAILED on `init/error` or when `limits.initMs` passes. */

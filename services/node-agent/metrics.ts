@@ -26,6 +26,25 @@ export const createSchedulerMetrics = (registry: Registry) => {
       labelNames: ['runtime'] as const,
       registers,
     }),
+    seeds: new Gauge({ name: 'forkyard_node_seeds', help: 'Seeds that can be forked', registers }),
+    parkedForks: new Gauge({ name: 'forkyard_node_parked_forks', help: 'Forks that wait at their sockets', registers }),
+    seedEnds: new Counter({
+      name: 'forkyard_node_seed_ends_total',
+      help: 'Seeds that ended, by reason',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    unfit: new Counter({
+      name: 'forkyard_node_unfit_revisions_total',
+      help: 'Revisions that cannot be forked, by what their initialisation left open',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    forkFailures: new Counter({
+      name: 'forkyard_node_fork_failures_total',
+      help: 'Forks that failed and fell back to another start',
+      registers,
+    }),
   }
 }
 

@@ -55,13 +55,15 @@ const buildAddon = (site: Site, parent: pulumi.Resource): pulumi.Output<string> 
   return resultOf<{ addonPath: string }>(build).addonPath
 }
 
-/** Limits stay at the defaults of `services/node-agent/config.ts`. */
+/** These stay at the defaults of `services/node-agent/config.ts`. */
+type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs'
+
 const nodeAgentConfig = (
   site: Site,
   nodeId: string,
   { credentials, nats, runtimes }: NodeAgentArgs,
   addonPath: pulumi.Output<string>,
-): pulumi.Output<Omit<NodeAgentConfig, 'limits'>> => {
+): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey>> => {
   const { config } = site
   return pulumi
     .output({
@@ -86,6 +88,8 @@ const nodeAgentConfig = (
       startParallelism: config.startParallelism,
       precreatedSandboxes: config.precreatedSandboxes,
       parkedRestores: config.parkedRestores,
+      seeds: config.seeds,
+      parkedForks: config.parkedForks,
       logLevel: config.logLevel,
     }))
 }

@@ -6,6 +6,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { vi } from 'vitest'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
+import type { SeedReport } from '../../services/node-agent/node-scheduler/seeds.ts'
 import type { SchedulerConfig } from '../../services/scheduler/config.ts'
 import { cgroupDirs } from '../../stacks/host-scripts/leftovers.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
@@ -108,6 +109,10 @@ export const withAgentConfig = async (
   }
 }
 
+/** The seeds whose sandboxes run. */
+export const seedsOf = async (target: Premises): Promise<SeedReport[]> =>
+  (await (await serviceRequest(target, 'node-agent', '/v1/seeds')).json()) as SeedReport[]
+
 const namesIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [])
 
 /** What is on the machine and belongs to no instance that the agent reports, and to no sandbox that was created ahead. */
@@ -126,10 +131,14 @@ export const leftoversOf = async (target: Premises): Promise<string[]> => {
   const ahead =
     (precreatedSandboxes + parkedRestores) * Object.values(runtimes).filter((runtime) => runtime.checkpointPath).length
   const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
-  const surplus = all.size - instances.length - ahead
+  // Forks have no sandbox of their own, but their seed's.
+  const seeds = await seedsOf(target)
+  const sandboxes = instances.length - seeds.reduce((sum, { serving }) => sum + serving, 0) + ahead + seeds.length
   return [
     ...partial,
-    ...(surplus > 0 ? [`${all.size} sandboxes for ${instances.length} instances, ${ahead} ahead`] : []),
+    ...(all.size > sandboxes
+      ? [`${all.size} sandboxes for ${instances.length} instances, ${ahead} ahead, ${seeds.length} seeds`]
+      : []),
   ]
 }
 

@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { PlatformError } from '../../contracts/errors.ts'
+import type { VersionConfig } from '../../contracts/function.ts'
 import { HttpPrelude, preludeDelimiter } from '../../contracts/node.ts'
 import { httpRequestType, type Assignment } from '../../contracts/runtime-api.ts'
 import type { InvocationReport, Phase } from '../../contracts/usage.ts'
@@ -74,6 +75,9 @@ export class Endpoint implements InstanceEndpoint {
   readonly ready = this.#ready.promise
   server: Server | undefined
   input: AssignmentInput | undefined
+  #expected: VersionConfig | undefined
+  readonly #pulled = Promise.withResolvers<void>()
+  readonly pulled = this.#pulled.promise
   #assignedAt = 0
   #readyAt = 0
   #initTimer: NodeJS.Timeout | undefined
@@ -102,7 +106,7 @@ export class Endpoint implements InstanceEndpoint {
   }
 
   get concurrency(): number {
-    return this.input?.config.policy.concurrency ?? 1
+    return (this.input?.config ?? this.#expected)?.policy.concurrency ?? 1
   }
 
   get canPull(): boolean {
@@ -125,17 +129,38 @@ export class Endpoint implements InstanceEndpoint {
     this.log.attach(stdout, stderr)
   }
 
+  expect(config: VersionConfig): void {
+    this.#expected = config
+    this.#allowConnections()
+  }
+
+  initialised(): void {
+    this.#becomeReady()
+  }
+
+  #allowConnections(): void {
+    if (this.server) this.server.maxConnections = this.concurrency * 2 + 32
+  }
+
+  #becomeReady(): void {
+    if (this.#readyAt > 0) return
+    this.#readyAt = performance.now()
+    clearTimeout(this.#initTimer)
+    this.#ready.resolve()
+  }
+
   assign(input: AssignmentInput): void {
     if (this.input) throw new PlatformError('INTERNAL', 'the instance has its assignment already')
     this.input = input
     this.#assignedAt = performance.now()
     this.log.assign(input.config)
     if (input.forInvocation !== undefined) this.#hold()
-    if (this.server) this.server.maxConnections = this.concurrency * 2 + 32
+    this.#allowConnections()
     for (const resolve of this.#assignmentWaiters.splice(0)) resolve(input)
     this.#initTimer = setTimeout(() => {
       this.initFailed(timedOut(this.instanceId, this.#deps.limits.initMs).body)
     }, this.#deps.limits.initMs)
+    if (this.#polls.length > 0) this.#canServe()
   }
 
   /** Its request is on the way, or its caller is gone. */
@@ -171,22 +196,24 @@ export class Endpoint implements InstanceEndpoint {
     )
   }
 
-  /** False: the runtime owes an answer, or was not assigned yet. */
+  #canServe(): void {
+    this.#becomeReady()
+    this.#deps.pullOpened(this)
+    this.#deps.events.stateChanged(this.instanceId)
+  }
+
+  /** False: the runtime owes an answer, or was not assigned yet and is no fork. */
   openPoll(response: ServerResponse, kind: string): boolean {
-    if (!this.input || this.#closing || this.#polls.length + this.inFlight >= this.concurrency) return false
+    if (!(this.input ?? this.#expected) || this.#closing || this.#polls.length + this.inFlight >= this.concurrency)
+      return false
     const poll = { response, kind }
     this.#polls.push(poll)
     response.once('close', () => {
       const at = this.#polls.indexOf(poll)
       if (at >= 0) this.#polls.splice(at, 1)
     })
-    if (this.#readyAt === 0) {
-      this.#readyAt = performance.now()
-      clearTimeout(this.#initTimer)
-      this.#ready.resolve()
-    }
-    this.#deps.pullOpened(this)
-    this.#deps.events.stateChanged(this.instanceId)
+    this.#pulled.resolve()
+    if (this.input) this.#canServe()
     return true
   }
 

@@ -1,7 +1,7 @@
 /** Feeds instances the requests of their revision: the buffer, the matching of pulls, the end of waiting. */
 import { chmod, rm } from 'node:fs/promises'
 import { PlatformError } from '../../contracts/errors.ts'
-import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
+import { revisionKey, startTypes, type RevisionRef } from '../../contracts/placement.ts'
 import type { InvocationReport, UsageRecord } from '../../contracts/usage.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { InstanceEndpoint, NodeGateway, NodeGatewayEvents } from '../instance.ts'
@@ -72,7 +72,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       version: request.revision.version,
       nodeId: deps.nodeId,
       instanceId: String(error.details?.['instanceId']),
-      startType: error.details?.['startType'] === 'restore' ? 'restore' : 'boot',
+      startType: startTypes.find((type) => type === error.details?.['startType']) ?? 'boot',
       outcome: 'start-failed',
       billedMs: 0,
       memoryMiB: 0,

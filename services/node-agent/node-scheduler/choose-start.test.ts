@@ -1,9 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import type { StartWish } from '../../contracts/placement.ts'
-import { chooseStart, type StartFacts } from './choose-start.ts'
+import { chooseStart, type ForkFacts, type StartFacts } from './choose-start.ts'
 
 const none = { created: 0, parked: 0 }
-const facts: StartFacts = { wish: 'auto', hasCheckpoint: true, prepared: none, ephemeralStorageMiB: 512 }
+const noFork = { parked: 0, hasSeed: false }
+const facts: StartFacts = {
+  fork: noFork,
+  wish: 'auto',
+  hasCheckpoint: true,
+  prepared: none,
+  ephemeralStorageMiB: 512,
+}
 
 describe('chooseStart', () => {
   it('restores when a checkpoint is here', () => {
@@ -20,7 +27,29 @@ describe('chooseStart', () => {
     ['restore', 1, 1, undefined],
   ])('for %s with %i created and %i parked uses %s', (wish, created, parked, use) => {
     const choice = chooseStart({ ...facts, wish, prepared: { created, parked } })
-    expect([choice.way, choice.use]).toEqual(['restore', use])
+    expect([choice.way, 'use' in choice ? choice.use : undefined]).toEqual(['restore', use])
+  })
+
+  it.each<[StartWish, ForkFacts, unknown]>([
+    ['auto', { parked: 1, hasSeed: true }, { way: 'fork', parked: true }],
+    ['auto', { parked: 0, hasSeed: true }, { way: 'fork', parked: false }],
+    ['auto', noFork, { way: 'restore' }],
+    ['auto', { parked: 0, hasSeed: true, refused: 'full' }, { way: 'restore' }],
+    ['auto', { parked: 1, hasSeed: true, refused: 'full' }, { way: 'fork', parked: true }],
+    ['fork', { parked: 1, hasSeed: true }, { way: 'fork', parked: false }],
+    ['fork', noFork, { way: 'fork', parked: false }],
+    ['fork-parked', { parked: 1, hasSeed: true }, { way: 'fork', parked: true }],
+    ['fork-parked', noFork, { way: 'fork', parked: false }],
+    [
+      'fork',
+      { ...noFork, refused: 'a timer' },
+      { way: 'restore', reason: expect.stringContaining('no fork: a timer') },
+    ],
+    ['restore', { parked: 1, hasSeed: true }, { way: 'restore' }],
+    ['restore-parked', { parked: 1, hasSeed: true }, { way: 'restore' }],
+    ['boot', { parked: 1, hasSeed: true }, { way: 'boot' }],
+  ])('for %s with %o chooses %o', (wish, fork, choice) => {
+    expect(chooseStart({ ...facts, wish, fork })).toMatchObject(choice as object)
   })
 
   it('boots without a checkpoint, whatever is asked for', () => {

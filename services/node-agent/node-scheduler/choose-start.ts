@@ -3,6 +3,15 @@ import type { StartWish } from '../../contracts/placement.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { PreparedKind } from './prepared-sandboxes.ts'
 
+export interface ForkFacts {
+  /** Forks of the revision that wait at their sockets. */
+  readonly parked: number
+  /** A seed of the revision is here. */
+  readonly hasSeed: boolean
+  /** Why none can be forked now. */
+  readonly refused?: string
+}
+
 export interface StartFacts {
   readonly wish: StartWish
   /** A checked checkpoint of the runtime is here. */
@@ -10,18 +19,28 @@ export interface StartFacts {
   /** Sandboxes of the runtime that wait for use. */
   readonly prepared: Readonly<Record<PreparedKind, number>>
   readonly ephemeralStorageMiB: number
+  readonly fork: ForkFacts
 }
 
-export interface StartChoice {
-  readonly way: 'restore' | 'boot'
-  /** What the start begins with; absent: with nothing. */
-  readonly use?: PreparedKind
-  readonly reason: string
-}
+export type StartChoice =
+  | {
+      readonly way: 'restore' | 'boot'
+      /** What the start begins with; absent: with nothing. */
+      readonly use?: PreparedKind
+      readonly reason: string
+    }
+  | {
+      readonly way: 'fork'
+      /** A fork that waits; otherwise one is made now. */
+      readonly parked: boolean
+      readonly reason: string
+    }
 
-/** What each wish may use, the best first. */
+/** What each wish may use, the best first. Whoever asked for a fork that cannot be is restored as `auto` is. */
 const usable: Readonly<Record<Exclude<StartWish, 'boot'>, readonly PreparedKind[]>> = {
   auto: ['parked', 'created'],
+  fork: ['parked', 'created'],
+  'fork-parked': ['parked', 'created'],
   'restore-parked': ['parked', 'created'],
   'restore-precreated': ['created'],
   restore: [],
@@ -32,13 +51,28 @@ const why: Readonly<Record<PreparedKind, string>> = {
   created: 'a created sandbox waits',
 }
 
-export const chooseStart = ({ wish, hasCheckpoint, prepared, ephemeralStorageMiB }: StartFacts): StartChoice => {
+const chooseFork = (wish: StartWish, { parked, hasSeed, refused }: ForkFacts): StartChoice | undefined => {
+  if (parked > 0 && (wish === 'auto' || wish === 'fork-parked'))
+    return { way: 'fork', parked: true, reason: 'a fork waits at its socket' }
+  if (refused !== undefined) return undefined
+  if (hasSeed && (wish === 'auto' || wish === 'fork' || wish === 'fork-parked'))
+    return { way: 'fork', parked: false, reason: 'a seed of the function is here' }
+  // A seed takes as long as a boot: nobody waits for one who did not ask for it.
+  return wish === 'fork' || wish === 'fork-parked' ? { way: 'fork', parked: false, reason: 'asked for' } : undefined
+}
+
+export const chooseStart = (facts: StartFacts): StartChoice => {
+  const { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork } = facts
   if (wish === 'boot') return { way: 'boot', reason: 'asked for' }
-  if (!hasCheckpoint) return { way: 'boot', reason: 'no usable checkpoint of the runtime' }
+  const forked = chooseFork(wish, fork)
+  if (forked) return forked
+  const instead = wish.startsWith('fork') ? `no fork: ${fork.refused}; ` : ''
+  if (!hasCheckpoint) return { way: 'boot', reason: `${instead}no usable checkpoint of the runtime` }
   // The size of /tmp is part of what was checkpointed.
   if (ephemeralStorageMiB !== defaultTmpMiB)
-    return { way: 'boot', reason: `/tmp of ${ephemeralStorageMiB} MiB is not the checkpoint's` }
+    return { way: 'boot', reason: `${instead}/tmp of ${ephemeralStorageMiB} MiB is not the checkpoint's` }
   const use = usable[wish].find((kind) => prepared[kind] > 0)
-  if (use) return { way: 'restore', use, reason: why[use] }
-  return { way: 'restore', reason: wish === 'auto' ? 'a checkpoint of the runtime is here' : 'asked for' }
+  if (use) return { way: 'restore', use, reason: instead + why[use] }
+  const restored = wish === 'restore' ? 'asked for' : 'a checkpoint of the runtime is here'
+  return { way: 'restore', reason: instead + restored }
 }

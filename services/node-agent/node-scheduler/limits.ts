@@ -12,6 +12,16 @@ export const instanceLimits = (memoryMiB: number, overheadMiB: number, pids: num
   pids,
 })
 
+/** Of a seed's sandbox: the memory of the seed itself and of each fork, the CPUs of each fork. */
+export const seedLimits = (memoryMiB: number, overheadMiB: number, pids: number, forks: number): Limits => {
+  const one = instanceLimits(memoryMiB, overheadMiB, pids)
+  return {
+    memoryMiB: memoryMiB * (forks + 1) + overheadMiB,
+    cpus: one.cpus * Math.max(1, forks),
+    pids: pids * (forks + 1),
+  }
+}
+
 /**
  * While it starts (bounded by `limits.initMs`) an instance may use every CPU, as in Lambda: gVisor's processes run side by side, and a
  * quota of one CPU would stop them for the rest of a period just before the first answer.

@@ -2,14 +2,14 @@ import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import type { SandboxExit } from '../instance.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
-import type { RunningInstance } from './sandbox-starter.ts'
+import type { SandboxInstance } from './sandbox-starter.ts'
 
 const setUp = (sizes: Record<PreparedKind, number>) => {
-  const deaths = new Map<RunningInstance, (exit: SandboxExit) => void>()
+  const deaths = new Map<SandboxInstance, (exit: SandboxExit) => void>()
   let made = 0
-  const make = vi.fn(async (_runtime: string, _kind: PreparedKind): Promise<RunningInstance> => {
+  const make = vi.fn(async (_runtime: string, _kind: PreparedKind): Promise<SandboxInstance> => {
     const exited = Promise.withResolvers<SandboxExit>()
-    const instance = { sandbox: { id: String(++made), exited: exited.promise } } as unknown as RunningInstance
+    const instance = { sandbox: { id: String(++made), exited: exited.promise } } as unknown as SandboxInstance
     deaths.set(instance, exited.resolve)
     return instance
   })

@@ -8,7 +8,7 @@
  */
 import type { Logger } from '../../chassis/log.ts'
 import type { RuntimeName } from '../../contracts/function.ts'
-import type { RunningInstance } from './sandbox-starter.ts'
+import type { SandboxInstance } from './sandbox-starter.ts'
 
 export type PreparedKind = 'created' | 'parked'
 
@@ -17,8 +17,8 @@ export interface PreparedDeps {
   readonly runtimes: readonly RuntimeName[]
   /** How many of each kind wait, per runtime. */
   readonly sizes: Readonly<Record<PreparedKind, number>>
-  readonly make: (runtime: RuntimeName, kind: PreparedKind) => Promise<RunningInstance>
-  readonly end: (instance: RunningInstance) => Promise<void>
+  readonly make: (runtime: RuntimeName, kind: PreparedKind) => Promise<SandboxInstance>
+  readonly end: (instance: SandboxInstance) => Promise<void>
   readonly logger: Logger
 }
 
@@ -27,12 +27,12 @@ const retryMs = 1_000
 
 export class PreparedSandboxes {
   readonly #deps: PreparedDeps
-  readonly #waiting: Readonly<Record<PreparedKind, Map<RuntimeName, Promise<RunningInstance>[]>>>
+  readonly #waiting: Readonly<Record<PreparedKind, Map<RuntimeName, Promise<SandboxInstance>[]>>>
   #closed = false
 
   constructor(deps: PreparedDeps) {
     this.#deps = deps
-    const empty = () => new Map(deps.runtimes.map((name) => [name, [] as Promise<RunningInstance>[]]))
+    const empty = () => new Map(deps.runtimes.map((name) => [name, [] as Promise<SandboxInstance>[]]))
     this.#waiting = { created: empty(), parked: empty() }
   }
 
@@ -41,7 +41,7 @@ export class PreparedSandboxes {
   }
 
   /** The one that has waited longest; it may still be in the making. The caller owns it, and calls `fill` when it has time. */
-  take(kind: PreparedKind, runtime: RuntimeName): Promise<RunningInstance> | undefined {
+  take(kind: PreparedKind, runtime: RuntimeName): Promise<SandboxInstance> | undefined {
     return this.#waiting[kind].get(runtime)?.shift()
   }
 
@@ -61,7 +61,7 @@ export class PreparedSandboxes {
     await Promise.all(waiting.map((instance) => this.#deps.end(instance)))
   }
 
-  #make(kind: PreparedKind, runtime: RuntimeName, list: Promise<RunningInstance>[]): void {
+  #make(kind: PreparedKind, runtime: RuntimeName, list: Promise<SandboxInstance>[]): void {
     const making = this.#deps.make(runtime, kind)
     list.push(making)
     const drop = (): boolean => {

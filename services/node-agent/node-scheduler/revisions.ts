@@ -30,6 +30,11 @@ export class Revisions {
     return config
   }
 
+  /** False when the registry has a newer revision of this version, or none any more. */
+  async isCurrent(ref: RevisionRef): Promise<boolean> {
+    return (await this.#read(ref))?.revisionId === ref.revisionId
+  }
+
   async #read(ref: RevisionRef): Promise<VersionConfig | undefined> {
     if (ref.version === latest) {
       const record = await this.#get(registryKey(ref.tenant, ref.name))

@@ -5,21 +5,27 @@
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import type { Counter } from 'prom-client'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
 import type { StartInstance } from '../../contracts/node.ts'
+import type { StartType, StartWish } from '../../contracts/placement.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
-import type { InstanceEndpoint, NodeGateway } from '../instance.ts'
+import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
+import type { SchedulerMetrics } from '../metrics.ts'
+import { seedCommand } from '../runtime-files.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
-import { chooseStart } from './choose-start.ts'
+import { chooseStart, type StartFacts } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
-import { instanceLimits, startLimits } from './limits.ts'
+import { ForkChannel } from './fork-channel.ts'
+import { instanceLimits, seedLimits, startLimits } from './limits.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
+import type { Revisions } from './revisions.ts'
+import { Seed } from './seed.ts'
+import { Seeds, UnfitError, type SeedReport } from './seeds.ts'
 
 export interface StarterDeps {
   readonly config: NodeAgentConfig
@@ -27,13 +33,20 @@ export interface StarterDeps {
   readonly gateway: NodeGateway
   readonly images: CodeImages
   readonly logger: Logger
-  readonly restoreFailures: Counter
+  readonly revisions: Revisions
+  readonly metrics: SchedulerMetrics
 }
 
 /** A sandbox and the node gateway's end of it; they live and die together. */
 export interface RunningInstance {
-  readonly sandbox: Sandbox
+  /** A sandbox of its own, or one process of a seed's. */
+  readonly sandbox: InstanceBody
   readonly endpoint: InstanceEndpoint
+}
+
+/** An instance that has its sandbox for itself. */
+export interface SandboxInstance extends RunningInstance {
+  readonly sandbox: Sandbox
 }
 
 export type StartCommand = Pick<StartInstance, 'startWish' | 'forInvocation'>
@@ -49,6 +62,7 @@ interface Start {
 export class SandboxStarter {
   readonly #deps: StarterDeps
   readonly #prepared: PreparedSandboxes
+  readonly #seeds: Seeds
   readonly #live = new Set<string>()
 
   constructor(deps: StarterDeps) {
@@ -60,6 +74,13 @@ export class SandboxStarter {
       make: (name, kind) => this.#prepare(name, kind),
       end: (instance) => endInstance(instance, 'shutdown'),
       logger: deps.logger,
+    })
+    this.#seeds = new Seeds({
+      config: deps.config,
+      make: (config) => this.#makeSeed(config),
+      isCurrent: (config) => deps.revisions.isCurrent(config),
+      logger: deps.logger,
+      metrics: deps.metrics,
     })
   }
 
@@ -73,21 +94,47 @@ export class SandboxStarter {
     const { runtime: name, ephemeralStorageMiB } = config
     const prepared = { created: this.#prepared.count('created', name), parked: this.#prepared.count('parked', name) }
     const hasCheckpoint = runtime.checkpointPath !== undefined
-    const { way, use } = chooseStart({ wish, hasCheckpoint, prepared, ephemeralStorageMiB })
-    if (way === 'restore') {
+    const start: Start = { watch, runtime, config, forInvocation }
+    this.#seeds.replacedBy(config)
+    const facts: StartFacts = { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork: this.#seeds.facts(config) }
+    let choice = chooseStart(facts)
+    if (choice.way === 'fork') {
       try {
-        return await this.#restore({ watch, runtime, config, forInvocation }, use)
+        return await this.#fork(start, wish, choice.parked)
       } catch (error) {
-        this.#deps.restoreFailures.inc({ runtime: name })
+        const refused = error instanceof Error ? error.message : String(error)
+        // What the function left open is no failure, and was counted.
+        if (!(error instanceof UnfitError)) this.#deps.metrics.forkFailures.inc()
+        choice = chooseStart({ ...facts, fork: { parked: 0, hasSeed: false, refused } })
+      }
+    }
+    if (wish.startsWith('fork'))
+      this.#deps.logger.warn({ name: config.name, reason: choice.reason }, 'asked to fork, but cannot')
+    if (wish === 'auto') this.#seeds.want(config)
+    if (choice.way === 'restore') {
+      try {
+        return await this.#restore(start, choice.use)
+      } catch (error) {
+        this.#deps.metrics.restoreFailures.inc({ runtime: name })
         this.#deps.logger.warn({ err: error, runtime: name }, 'restore failed, booting instead')
       }
     }
-    return this.#boot({ watch, runtime, config, forInvocation })
+    return this.#boot(start)
   }
 
   /** Makes sandboxes ahead, up to the configured numbers. Costs CPU: not while a start has the caller waiting. */
   fill(): void {
+    this.#seeds.fill()
     this.#prepared.fill()
+  }
+
+  /** Ends the seeds that are not used or not current any more. */
+  sweepSeeds(): Promise<void> {
+    return this.#seeds.sweep()
+  }
+
+  seeds(): SeedReport[] {
+    return this.#seeds.reports()
   }
 
   /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
@@ -95,8 +142,8 @@ export class SandboxStarter {
     return this.#live
   }
 
-  close(): Promise<void> {
-    return this.#prepared.close()
+  async close(): Promise<void> {
+    await Promise.all([this.#prepared.close(), this.#seeds.close()])
   }
 
   #runtime(name: RuntimeName): RuntimeFiles {
@@ -105,16 +152,21 @@ export class SandboxStarter {
     return runtime
   }
 
-  async #create(runtime: RuntimeFiles, tmpMiB: number, forRestore: boolean): Promise<RunningInstance> {
+  async #create(
+    runtime: RuntimeFiles,
+    tmpMiB: number,
+    forRestore: boolean,
+    seed?: { readonly id: string },
+  ): Promise<SandboxInstance> {
     const { host, gateway } = this.#deps
-    const id = randomBytes(8).toString('hex')
+    const id = seed?.id ?? randomBytes(8).toString('hex')
     this.#live.add(id)
     mkdirSync(socketDir(host.runDir, id), { recursive: true })
     const endpoint = await gateway.openEndpoint(id, `${socketDir(host.runDir, id)}/api.sock`)
     try {
       // Until the function is known.
       const limits = startLimits(this.#limitsOf({ memoryMiB: 256 }))
-      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore })
+      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore, seed: seed !== undefined })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
       void sandbox.removed.then(() => this.#live.delete(id))
@@ -126,7 +178,7 @@ export class SandboxStarter {
     }
   }
 
-  async #prepare(name: RuntimeName, kind: PreparedKind): Promise<RunningInstance> {
+  async #prepare(name: RuntimeName, kind: PreparedKind): Promise<SandboxInstance> {
     const runtime = this.#runtime(name)
     const instance = await this.#create(runtime, defaultTmpMiB, true)
     if (kind === 'parked') await orEnd(instance, () => instance.sandbox.restore(checkpointOf(runtime)))
@@ -156,6 +208,57 @@ export class SandboxStarter {
     })
   }
 
+  async #fork(start: Start, wish: StartWish, parked: boolean): Promise<RunningInstance> {
+    const { watch, config } = start
+    const fork =
+      (parked ? await this.#seeds.takeParked(config) : undefined) ??
+      (await watch.time('fork', () => this.#seeds.fork(config)))
+    if (wish === 'fork-parked') this.#seeds.askParked(config)
+    fork.endpoint.assign(this.#assignment(start, 'fork', () => fork.seed.peakMemoryMiB()))
+    return fork
+  }
+
+  /** Boots a sandbox in which the function is loaded, and nothing served. @throws UnfitError when it cannot be forked. */
+  async #makeSeed(config: VersionConfig): Promise<Seed> {
+    const { host, gateway } = this.#deps
+    const files = this.#runtime(config.runtime)
+    const runtime = { ...files, command: seedCommand(files.command) }
+    const start: Start = { watch: new Stopwatch(), runtime, config, forInvocation: undefined }
+    const code = this.#code(start)
+    const id = randomBytes(8).toString('hex')
+    const directory = socketDir(host.runDir, id)
+    mkdirSync(directory, { recursive: true })
+    let made: Seed | undefined
+    const channel = await ForkChannel.open(`${directory}/seed.sock`, {
+      message: (message) => made?.hear(message),
+      lost: (problem) => void made?.end({ reason: 'exit', detail: problem }),
+    })
+    try {
+      const instance = await this.#create(runtime, config.ephemeralStorageMiB, false, { id })
+      const { sandbox, endpoint } = instance
+      return await orEnd(instance, async () => {
+        sandbox.setLimits(startLimits(this.#limitsOf(config)))
+        await sandbox.boot()
+        await sandbox.mountCode(await code)
+        endpoint.assign(this.#assignment(start, 'boot', () => sandbox.peakMemoryMiB()))
+        const hello = await Promise.race([channel.hello, failure(instance)])
+        endpoint.initialised()
+        if ('unfit' in hello) throw new UnfitError(hello.unfit)
+        const { sandboxOverheadMiB, pids } = this.#deps.config.limits
+        const limits = (forks: number, starting: boolean): Limits => {
+          const made = seedLimits(config.memoryMiB, sandboxOverheadMiB, pids, forks)
+          return starting ? startLimits(made) : made
+        }
+        const maxForks = this.#deps.config.forksPerSeed
+        made = new Seed({ sandbox, endpoint, channel, config, gateway, directory, maxForks, limits })
+        return made
+      })
+    } catch (error) {
+      channel.close()
+      throw error
+    }
+  }
+
   /** On its way while the sandbox is made. */
   #code({ watch, config }: Start): Promise<string> {
     const code = watch.time('code', () => this.#deps.images.path(config.imageDigest))
@@ -170,7 +273,7 @@ export class SandboxStarter {
   }
 
   /** The function's memory from now on, its CPUs once it has started. */
-  #limit({ sandbox, endpoint }: RunningInstance, config: VersionConfig): void {
+  #limit({ sandbox, endpoint }: SandboxInstance, config: VersionConfig): void {
     const limits = this.#limitsOf(config)
     sandbox.setLimits(startLimits(limits))
     endpoint.ready.then(
@@ -179,23 +282,24 @@ export class SandboxStarter {
     )
   }
 
-  async #assign(
+  #assignment(
     { watch, config, forInvocation }: Start,
-    instance: RunningInstance,
+    startType: StartType,
+    peakMemoryMiB: () => number,
+  ): AssignmentInput {
+    return { config, startType, forInvocation, phases: watch.phases, startedAt: watch.startedAt, peakMemoryMiB }
+  }
+
+  async #assign(
+    start: Start,
+    instance: SandboxInstance,
     code: Promise<string>,
     startType: 'restore' | 'boot',
   ): Promise<RunningInstance> {
     const { sandbox, endpoint } = instance
     const image = await code
-    await watch.time('mount', () => sandbox.mountCode(image))
-    endpoint.assign({
-      config,
-      startType,
-      forInvocation,
-      phases: watch.phases,
-      startedAt: watch.startedAt,
-      peakMemoryMiB: () => sandbox.peakMemoryMiB(),
-    })
+    await start.watch.time('mount', () => sandbox.mountCode(image))
+    endpoint.assign(this.#assignment(start, startType, () => sandbox.peakMemoryMiB()))
     return instance
   }
 }
@@ -203,6 +307,13 @@ export class SandboxStarter {
 const checkpointOf = ({ checkpointPath }: RuntimeFiles): string => {
   if (!checkpointPath) throw new PlatformError('INTERNAL', 'the runtime has no checkpoint')
   return checkpointPath
+}
+
+/** Rejects when the function cannot be initialised, or its sandbox ends. */
+const failure = async ({ sandbox, endpoint }: SandboxInstance): Promise<never> => {
+  await Promise.race([endpoint.ready, sandbox.exited])
+  await endpoint.ready
+  throw new PlatformError('START_FAILED', 'the seed ended')
 }
 
 /** What could not be finished is not left half done. */

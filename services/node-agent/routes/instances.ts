@@ -3,10 +3,15 @@ import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { StartInstance } from '../../contracts/node.ts'
 import type { NodeScheduler } from '../node-scheduler/node-scheduler.ts'
+import type { SandboxStarter } from '../node-scheduler/sandbox-starter.ts'
 
 const Params = Type.Object({ instanceId: Type.String() })
 
-export const registerInstanceRoutes = (app: FastifyInstance, scheduler: NodeScheduler): void => {
+export const registerInstanceRoutes = (
+  app: FastifyInstance,
+  scheduler: NodeScheduler,
+  starter: Pick<SandboxStarter, 'seeds'>,
+): void => {
   app.post<{ Body: StartInstance }>('/v1/instances', { schema: { body: StartInstance } }, async (request, reply) => {
     scheduler.start(request.body)
     return reply.code(202).send()
@@ -20,4 +25,5 @@ export const registerInstanceRoutes = (app: FastifyInstance, scheduler: NodeSche
     },
   )
   app.get('/v1/instances', async () => scheduler.reports())
+  app.get('/v1/seeds', async () => starter.seeds())
 }

@@ -139,6 +139,14 @@ export class Cgroup {
     return { oomKills, peakMiB: inMiB(peak), limitMiB: inMiB(limit) }
   }
 
+  /** What the group holds now, without what the page cache could give back at once. */
+  memoryMiB(): number {
+    const { memory } = this.#dirs
+    const stat = read(join(memory, 'memory.stat'))
+    const field = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(stat)?.[1] ?? 0)
+    return Math.ceil((this.#version === 2 ? field('anon') + field('shmem') : field('rss') + field('shmem')) / mib)
+  }
+
   pids(): number[] {
     return this.joinFiles.flatMap((file) => read(file).split('\n').filter(Boolean).map(Number))
   }

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import type { RuntimeFiles } from '../config.ts'
-import type { SandboxExit } from '../instance.ts'
+import type { InstanceBody, SandboxExit } from '../instance.ts'
 import { runscFlags, writeBundle } from './bundle.ts'
 import type { Cgroup, CgroupTree, Limits } from './cgroup.ts'
 import { mountImage, restore, waitExit } from './control.ts'
@@ -33,6 +33,8 @@ export interface SandboxSpec {
   readonly tmpMiB: number
   /** Made to be restored into; otherwise it is booted. */
   readonly forRestore: boolean
+  /** Booted to be forked. */
+  readonly seed?: boolean
 }
 
 /** `runsc` failed. The message carries what it wrote. */
@@ -46,7 +48,7 @@ export const runscRoot = (runDir: string): string => join(runDir, 'runsc')
 /** Directory that the sandbox sees as `/run/forkyard`; the node gateway listens on `api.sock` in it. */
 export const socketDir = (runDir: string, id: string): string => join(instanceDir(runDir, id), 's')
 
-export class Sandbox {
+export class Sandbox implements InstanceBody {
   readonly id: string
   readonly stdout: Readable
   readonly stderr: Readable
@@ -85,6 +87,7 @@ export class Sandbox {
       socketDir: socketDir(host.runDir, spec.id),
       tmpMiB: spec.tmpMiB,
       checkpointable: spec.forRestore,
+      ...(spec.seed ? { seed: true } : {}),
     })
     const cgroup = host.cgroups.create(spec.id)
     cgroup.setLimits(spec.limits)
@@ -126,6 +129,10 @@ export class Sandbox {
 
   peakMemoryMiB(): number {
     return this.#cgroup.evidence().peakMiB
+  }
+
+  memoryMiB(): number {
+    return this.#cgroup.memoryMiB()
   }
 
   /** Kills at once (the whole control group), removes everything, resolves `exited`. The first caller's reason stands. */
