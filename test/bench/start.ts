@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
 import type { RuntimeName } from '../../services/contracts/function.ts'
+import type { StartWish } from '../../services/contracts/placement.ts'
 import { createFunction } from '../support/lambda.ts'
 import { withInstallation, type Installation } from './installation.ts'
 import { describeMachine, type Machine } from './machine.ts'
@@ -45,11 +46,15 @@ def handler(event, context):
 export type BenchRuntime = keyof typeof programs
 export const benchRuntimes = Object.keys(programs) as BenchRuntime[]
 
-const cold = ['boot', 'restore', 'restore-precreated', 'restore-parked'] as const
-type Wish = (typeof cold)[number]
+type Wish = Exclude<StartWish, 'auto'>
+const everywhere: readonly Wish[] = ['boot', 'restore', 'restore-precreated', 'restore-parked']
+const cold: Readonly<Record<BenchRuntime, readonly Wish[]>> = {
+  'nodejs24.x': [...everywhere, 'fork', 'fork-parked'],
+  'python3.11': everywhere,
+}
 
 /** As many as are held while the memory of one more is measured. */
-const ahead = { precreatedSandboxes: '4', parkedRestores: '4' }
+const ahead = { precreatedSandboxes: '4', parkedRestores: '4', seeds: '2', parkedForks: '4' }
 
 /** Tear-down of the last instance, and the refill of the created sandboxes, are not the next sample's. */
 const settleMs = 250
@@ -59,7 +64,7 @@ const held = 4
 /** @returns milliseconds from request to answer. @throws when the platform used another start type than the row is about. */
 const timed = async (signed: SignedClient, name: string, start?: Wish, event: unknown = {}): Promise<number> => {
   const { tookMs, startType } = await signed.invoke(name, event, start)
-  const wanted = start === undefined ? 'warm' : start === 'boot' ? 'boot' : 'restore'
+  const [wanted = ''] = (start ?? 'warm').split('-')
   if (startType !== wanted) throw new Error(`${name}: asked for ${start ?? 'warm'}, started by ${startType}`)
   return tookMs
 }
@@ -90,6 +95,7 @@ const measure = async (
   const runtime = agent.runtimes[runtimeName]
   if (!runtime) throw new Error(`this node does not offer ${runtimeName}`)
   const { file, source } = programs[runtimeName]
+  const wishes = cold[runtimeName]
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)
@@ -108,7 +114,7 @@ const measure = async (
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
     const kinds = new Map<string, () => Promise<number>>([
       ['runsc-run', reference],
-      ...cold.map((wish) => [wish, () => timed(signed, names.cold, wish)] as const),
+      ...wishes.map((wish) => [wish, () => timed(signed, names.cold, wish)] as const),
       ['warm', () => timed(signed, names.warm)],
     ])
     // The first of each kind warms page caches, connections and compilers on both sides; it does not count.
@@ -127,7 +133,7 @@ const measure = async (
       progress(`round ${round + 1} of ${rounds}`)
     }
     const pss = new Map<string, number>()
-    for (const wish of cold) pss.set(wish, await extraPss(signed, names.cold, wish, agent.cgroupParent))
+    for (const wish of wishes) pss.set(wish, await extraPss(signed, names.cold, wish, agent.cgroupParent))
     const referenceSamples = samples.get('runsc-run') ?? []
     return {
       machine: describeMachine(agent.runscPath),
