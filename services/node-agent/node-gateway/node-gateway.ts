@@ -1,10 +1,11 @@
 /** Feeds instances the requests of their revision: the buffer, the matching of pulls, the end of waiting. */
-import { chmod, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { PlatformError } from '../../contracts/errors.ts'
 import { revisionKey, startTypes, type RevisionRef } from '../../contracts/placement.ts'
 import type { InvocationReport, UsageRecord } from '../../contracts/usage.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { InstanceEndpoint, NodeGateway, NodeGatewayEvents } from '../instance.ts'
+import { listenOnSocket } from '../instance-socket.ts'
 import { InstanceLog } from '../logs/instance-log.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { UsageJournal } from '../metering/usage-journal.ts'
@@ -107,7 +108,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
   const serve = (key: string): void => {
     for (const endpoint of endpoints.get(key) ?? []) {
       while (endpoint.canPull) {
-        const next = buffer.waiting(key).find((item) => endpoint.takes(item.request))
+        const next = buffer.find(key, (item) => endpoint.takes(item.request))
         if (!next) break
         take(next)
         void endpoint.run(next)
@@ -146,12 +147,7 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       const server = serveRuntimeApi(endpoint, limits)
       endpoint.server = server
       await rm(socketPath, { force: true })
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(socketPath, resolve)
-      })
-      // Any uid of the sandbox connects; the directory that holds the socket is the agent's alone and mounted into one sandbox.
-      await chmod(socketPath, 0o666)
+      await listenOnSocket(server, socketPath)
       return endpoint
     },
     waiting: (revision: RevisionRef) => buffer.waiting(revisionKey(revision)).length,

@@ -45,10 +45,10 @@ export class RevisionBuffer<T extends Buffered> {
     this.#bytes += item.bytes
   }
 
-  shift(key: string): T | undefined {
-    const item = this.#queues.get(key)?.values().next().value
-    if (item) this.remove(item)
-    return item
+  /** The oldest that `wanted` accepts; it stays where it is. */
+  find(key: string, wanted: (item: T) => boolean): T | undefined {
+    for (const item of this.#queues.get(key) ?? []) if (wanted(item)) return item
+    return undefined
   }
 
   /** False when it no longer waits. */

@@ -1,9 +1,9 @@
 /** What the node and a seed say to each other, one message a line; the seed's side is `images/nodejs24.x/native/runner-calls.c`. */
-import { chmod } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { listenOnSocket } from '../instance-socket.ts'
 
 /** The first line: whether what the function left open can be forked. */
 const SeedHello = Type.Union([
@@ -67,7 +67,7 @@ export class ForkChannel {
     const server = createServer()
     const channel = new ForkChannel(server, events)
     server.once('connection', (socket) => channel.#take(socket))
-    await listen(server, socketPath)
+    await listenOnSocket(server, socketPath)
     return channel
   }
 
@@ -118,15 +118,6 @@ export class ForkChannel {
   }
 }
 
-/** Any uid of the sandbox connects; the directory is mounted into one sandbox alone. */
-const listen = async (server: Server, socketPath: string): Promise<void> => {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(socketPath, resolve)
-  })
-  await chmod(socketPath, 0o666)
-}
-
 export interface ForkOutput {
   /** Closes what is still open. */
   close(): void
@@ -150,7 +141,7 @@ export const openForkOutput = async (
     server.close()
     attach(stdout, stderr)
   })
-  await listen(server, socketPath)
+  await listenOnSocket(server, socketPath)
   return {
     close: () => {
       server.close()
