@@ -35,6 +35,7 @@ export const seedCommand = ([node = '', ...rest]: readonly string[]): string[] =
   '--single-threaded',
   '--v8-pool-size=0',
   '--disable-sigusr1',
+  '--no-memory-reducer',
   ...rest,
 ]
 
