@@ -3,6 +3,8 @@
  * given its function, loads it and pulls requests. Always a client: it listens on nothing. A seed pulls nothing: what pulls are
  * its forks (fork.ts), each at a socket of its own.
  */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { waitForRestore } from './checkpoint.ts'
 import { makeUnique } from './clone.ts'
 import { patchConsole } from './console.ts'
@@ -15,6 +17,7 @@ import { fitHeap } from './heap.ts'
 import { coverNewContexts, rememberContexts } from './math-random.ts'
 import { failRunning, pollForever } from './poll-loop.ts'
 import { preload } from './preload.ts'
+import { rehearse } from './rehearsal.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { defineGlobals } from './streaming-handler.ts'
 import { endOnUncaught } from './uncaught.ts'
@@ -28,7 +31,10 @@ patchConsole()
 defineGlobals()
 coverNewContexts()
 await preload()
-if (process.env['FORKYARD_CHECKPOINT'] === '1') waitForRestore()
+const isSaved = process.env['FORKYARD_CHECKPOINT'] === '1'
+// Others would pay for it in each start.
+if (isSaved || isSeed) await rehearse(join(tmpdir(), `forkyard-rehearsal-${process.pid}.sock`))
+if (isSaved) waitForRestore()
 
 makeUnique(Buffer.alloc(0))
 const api = new RuntimeApi(socketPath)

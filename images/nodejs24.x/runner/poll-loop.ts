@@ -16,24 +16,27 @@ export const pollForever = async (socketPath: string, served: Served, concurrenc
   return (await Promise.all(slots))[0] as never
 }
 
-const pollSlot = async (api: RuntimeApi, { kind, serve }: Served, alone: boolean): Promise<never> => {
-  for (;;) {
-    const invocation = toInvocation(api, await api.next(kind))
-    const { requestId, traceId } = invocation
-    // One process has one environment: with several requests at a time it could only name one of them.
-    if (alone) setTraceId(traceId)
-    running.set(requestId, invocation)
-    try {
-      await runInContext({ requestId, traceId }, async () => {
-        try {
-          await serve(invocation)
-        } catch (error) {
-          await report(invocation, errorBody(error))
-        }
-      })
-    } finally {
-      running.delete(requestId)
-    }
+const pollSlot = async (api: RuntimeApi, served: Served, alone: boolean): Promise<never> => {
+  for (;;) await serveNext(api, served, alone)
+}
+
+/** Pulls one request and answers it. `alone`: no other is served at the same time. */
+export const serveNext = async (api: RuntimeApi, { kind, serve }: Served, alone: boolean): Promise<void> => {
+  const invocation = toInvocation(api, await api.next(kind))
+  const { requestId, traceId } = invocation
+  // One process has one environment: with several requests at a time it could only name one of them.
+  if (alone) setTraceId(traceId)
+  running.set(requestId, invocation)
+  try {
+    await runInContext({ requestId, traceId }, async () => {
+      try {
+        await serve(invocation)
+      } catch (error) {
+        await report(invocation, errorBody(error))
+      }
+    })
+  } finally {
+    running.delete(requestId)
   }
 }
 
