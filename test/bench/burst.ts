@@ -50,5 +50,5 @@ export const benchBurst = (rounds: number, requests: number, progress: (line: st
       })
       progress(`round ${round + 1} of ${rounds}`)
     }
-    return { machine: describeMachine(agent.runscPath), rows }
+    return { machine: describeMachine(agent), rows }
   })

@@ -4,9 +4,9 @@ import { parseArgs } from 'node:util'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
 import { benchSoak } from './soak.ts'
-import { benchRuntimes, benchStart, type BenchRuntime } from './start.ts'
+import { benchRuntimes, benchStart, coldStarts, type BenchRuntime } from './start.ts'
 
-const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--rounds N] [--json FILE]
+const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--only ROW,...] [--rounds N] [--json FILE]
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
        npm run bench -- soak [--starts N] [--json FILE]
 `
@@ -18,6 +18,7 @@ const { positionals, values } = parseArgs({
     requests: { type: 'string' },
     starts: { type: 'string' },
     runtime: { type: 'string' },
+    only: { type: 'string' },
   },
 })
 const fail = (): never => {
@@ -32,10 +33,19 @@ const count = (text: string | undefined, fallback: number): number => {
 const runtimeOf = (text: string | undefined): BenchRuntime =>
   benchRuntimes.find((name) => name === (text ?? 'nodejs24.x')) ?? fail()
 
+const rowsOf = (runtime: BenchRuntime, text: string | undefined): string[] | undefined => {
+  const rows = text?.split(',')
+  const known: readonly string[] = [...coldStarts[runtime], 'warm']
+  return rows?.every((row) => known.includes(row)) === false ? fail() : rows
+}
+
 const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
 
 const run = (): Promise<{ machine: Machine; rows: readonly object[] }> => {
-  if (positionals[0] === 'start') return benchStart(runtimeOf(values.runtime), count(values.rounds, 20), progress)
+  if (positionals[0] === 'start') {
+    const runtime = runtimeOf(values.runtime)
+    return benchStart({ runtime, rounds: count(values.rounds, 20), only: rowsOf(runtime, values.only) }, progress)
+  }
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
   if (positionals[0] === 'soak') return benchSoak(count(values.starts, 1000), progress)
   return fail()

@@ -12,6 +12,8 @@ export interface Timed {
   /** From sending the request to the last byte of its answer. */
   readonly tookMs: number
   readonly startType: string | undefined
+  /** Phases of the request, as `Server-Timing` says them. */
+  readonly serverTiming: string
   readonly text: string
 }
 
@@ -45,7 +47,8 @@ export const createSignedClient = ({ endpoint, region, accessKeyId, secretAccess
       const tookMs = performance.now() - from
       if (reply.statusCode !== 200 || reply.headers['x-amz-function-error'] !== undefined)
         throw new Error(`${name}: HTTP ${reply.statusCode} ${text}`)
-      return { tookMs, text, startType: /start;desc="([a-z]+)"/.exec(String(reply.headers['server-timing']))?.[1] }
+      const serverTiming = String(reply.headers['server-timing'])
+      return { tookMs, text, serverTiming, startType: /start;desc="([a-z]+)"/.exec(serverTiming)?.[1] }
     },
     close: () => pool.close(),
   }

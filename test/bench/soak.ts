@@ -59,5 +59,5 @@ export const benchSoak = (starts: number, progress: (line: string) => void): Pro
       rows.push({ starts: done.restore + done.other, notRestored: done.other, ...(await count(premises)) })
       progress(`${done.restore + done.other} of ${starts} starts`)
     }
-    return { machine: describeMachine(agent.runscPath), rows }
+    return { machine: describeMachine(agent), rows }
   })

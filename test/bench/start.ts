@@ -48,7 +48,7 @@ export const benchRuntimes = Object.keys(programs) as BenchRuntime[]
 
 type Wish = Exclude<StartWish, 'auto'>
 const everywhere: readonly Wish[] = ['boot', 'restore', 'restore-precreated', 'restore-parked']
-const cold: Readonly<Record<BenchRuntime, readonly Wish[]>> = {
+export const coldStarts: Readonly<Record<BenchRuntime, readonly Wish[]>> = {
   'nodejs24.x': [...everywhere, 'fork', 'fork-parked'],
   'python3.11': everywhere,
 }
@@ -58,6 +58,9 @@ const ahead = { precreatedSandboxes: '4', parkedRestores: '4', seeds: '2', parke
 
 /** Tear-down of the last instance, and the refill of the created sandboxes, are not the next sample's. */
 const settleMs = 250
+const warmCallsARound = 5
+const warmPauseMs = 20
+
 /** Instances held at the same time while their memory is measured. */
 const held = 4
 
@@ -67,6 +70,17 @@ const timed = async (signed: SignedClient, name: string, start?: Wish, event: un
   const [wanted = ''] = (start ?? 'warm').split('-')
   if (startType !== wanted) throw new Error(`${name}: asked for ${start ?? 'warm'}, started by ${startType}`)
   return tookMs
+}
+
+/** A warm instance is one that is in use: several calls in a row, all of which count. */
+const warmCalls = async (signed: SignedClient, name: string): Promise<number[]> => {
+  const taken: number[] = []
+  for (let call = 0; call < warmCallsARound; call++) {
+    // The instance asks for its next request only after its answer: who is faster gets another one.
+    if (call > 0) await delay(warmPauseMs)
+    taken.push(await timed(signed, name))
+  }
+  return taken
 }
 
 /** Memory of one more instance: several are held busy at the same time, and the difference is shared out. */
@@ -81,21 +95,28 @@ const extraPss = async (signed: SignedClient, name: string, start: Wish, cgroupP
 
 type Progress = (line: string) => void
 
-export const benchStart = (runtime: BenchRuntime, rounds: number, progress: Progress): Promise<StartResult> => {
-  const settings = { ...ahead, runtimes: JSON.stringify([runtime]) }
-  return withInstallation(settings, progress, (installation) => measure(installation, runtime, rounds, progress))
+export interface StartBenchInput {
+  readonly runtime: BenchRuntime
+  readonly rounds: number
+  /** Only these rows, besides the reference. Absent: all. */
+  readonly only?: readonly string[] | undefined
+}
+
+export const benchStart = (input: StartBenchInput, progress: Progress): Promise<StartResult> => {
+  const settings = { ...ahead, runtimes: JSON.stringify([input.runtime]) }
+  return withInstallation(settings, progress, (installation) => measure(installation, input, progress))
 }
 
 const measure = async (
   { client, signed, agent }: Installation,
-  runtimeName: BenchRuntime,
-  rounds: number,
+  { runtime: runtimeName, rounds, only }: StartBenchInput,
   progress: Progress,
 ): Promise<StartResult> => {
   const runtime = agent.runtimes[runtimeName]
   if (!runtime) throw new Error(`this node does not offer ${runtimeName}`)
   const { file, source } = programs[runtimeName]
-  const wishes = cold[runtimeName]
+  const isWanted = (name: string) => only?.includes(name) ?? true
+  const wishes = coldStarts[runtimeName].filter(isWanted)
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)
@@ -112,10 +133,10 @@ const measure = async (
     await createFunction(client, names.warm, code, { ...common, Tags: { 'forkyard:keep-alive-ms': '600000' } })
     const reference = () =>
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
-    const kinds = new Map<string, () => Promise<number>>([
-      ['runsc-run', reference],
-      ...wishes.map((wish) => [wish, () => timed(signed, names.cold, wish)] as const),
-      ['warm', () => timed(signed, names.warm)],
+    const kinds = new Map<string, () => Promise<number[]>>([
+      ['runsc-run', async () => [await reference()]],
+      ...wishes.map((wish) => [wish, async () => [await timed(signed, names.cold, wish)]] as const),
+      ...(isWanted('warm') ? [['warm', () => warmCalls(signed, names.warm)] as const] : []),
     ])
     // The first of each kind warms page caches, connections and compilers on both sides; it does not count.
     await signed.invoke(names.warm, {})
@@ -127,7 +148,7 @@ const measure = async (
     for (let round = 0; round < rounds; round++) {
       const order = [...kinds.keys()].map((_, index, all) => all[(index + round) % all.length] ?? '')
       for (const name of order) {
-        samples.get(name)?.push((await kinds.get(name)?.()) ?? Number.NaN)
+        samples.get(name)?.push(...((await kinds.get(name)?.()) ?? []))
         await delay(settleMs)
       }
       progress(`round ${round + 1} of ${rounds}`)
@@ -136,7 +157,7 @@ const measure = async (
     for (const wish of wishes) pss.set(wish, await extraPss(signed, names.cold, wish, agent.cgroupParent))
     const referenceSamples = samples.get('runsc-run') ?? []
     return {
-      machine: describeMachine(agent.runscPath),
+      machine: describeMachine(agent),
       rows: [...samples].map(([name, taken]) => summarise(name, taken, referenceSamples, pss.get(name) ?? null)),
     }
   } finally {
