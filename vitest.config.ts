@@ -5,7 +5,12 @@ export default defineConfig({
     projects: [
       {
         // In-process: no root, no tools, no network beyond loopback.
-        test: { name: 'unit', include: ['{services,stacks,images,scripts}/**/*.test.ts', 'test/unit/**/*.test.ts'] },
+        test: {
+          name: 'unit',
+          include: ['{services,stacks,images,scripts}/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          // Some start real processes and keep them busy; on a machine with other work that takes its time.
+          testTimeout: 30_000,
+        },
       },
       {
         // Real processes: runsc, nats-server, the Pulumi engine. Root and the tools of `./scripts/test` are needed.
