@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
 import { benchSoak } from './soak.ts'
+import type { Waterfall } from './waterfall.ts'
 import { benchRuntimes, benchStart, coldStarts, type BenchRuntime } from './start.ts'
 
 const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--only ROW,...] [--rounds N] [--json FILE]
@@ -41,7 +42,13 @@ const rowsOf = (runtime: BenchRuntime, text: string | undefined): string[] | und
 
 const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
 
-const run = (): Promise<{ machine: Machine; rows: readonly object[] }> => {
+interface Result {
+  readonly machine: Machine
+  readonly rows: readonly object[]
+  readonly waterfalls?: readonly Waterfall[]
+}
+
+const run = (): Promise<Result> => {
   if (positionals[0] === 'start') {
     const runtime = runtimeOf(values.runtime)
     return benchStart({ runtime, rounds: count(values.rounds, 20), only: rowsOf(runtime, values.only) }, progress)
@@ -56,5 +63,11 @@ process.stderr.write('\n')
 const { cores, cpu, memoryGiB, kernel, runsc } = result.machine
 console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, ${runsc}`)
 console.table(result.rows)
+if (result.waterfalls) {
+  console.log('Phases, median milliseconds:')
+  console.table(
+    Object.fromEntries(result.waterfalls.map(({ name, phases, restMs }) => [name, { ...phases, rest: restMs }])),
+  )
+}
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)
 process.exit(0)

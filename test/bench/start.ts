@@ -16,10 +16,12 @@ import { totalPssMiB } from './memory.ts'
 import type { SignedClient } from './signed-invocation.ts'
 import { cleanReference, measureReference } from './reference.ts'
 import { summarise, type Summary } from './statistics.ts'
+import { waterfallOf, type TimedAnswer, type Waterfall } from './waterfall.ts'
 
 export interface StartResult {
   readonly machine: Machine
   readonly rows: Summary[]
+  readonly waterfalls: Waterfall[]
 }
 
 /** The same program in each language that can be measured: answers at once, or after a while. */
@@ -59,22 +61,22 @@ const ahead = { precreatedSandboxes: '4', parkedRestores: '4', seeds: '2', parke
 /** Tear-down of the last instance, and the refill of the created sandboxes, are not the next sample's. */
 const settleMs = 250
 const warmCallsARound = 5
-const warmPauseMs = 20
+const warmPauseMs = 10
 
 /** Instances held at the same time while their memory is measured. */
-const held = 4
+const held = { before: 2, more: 4 }
 
-/** @returns milliseconds from request to answer. @throws when the platform used another start type than the row is about. */
-const timed = async (signed: SignedClient, name: string, start?: Wish, event: unknown = {}): Promise<number> => {
-  const { tookMs, startType } = await signed.invoke(name, event, start)
+/** @throws when the platform used another start type than the row is about. */
+const timed = async (signed: SignedClient, name: string, start?: Wish, event: unknown = {}): Promise<TimedAnswer> => {
+  const { startType, ...answer } = await signed.invoke(name, event, start)
   const [wanted = ''] = (start ?? 'warm').split('-')
   if (startType !== wanted) throw new Error(`${name}: asked for ${start ?? 'warm'}, started by ${startType}`)
-  return tookMs
+  return answer
 }
 
 /** A warm instance is one that is in use: several calls in a row, all of which count. */
-const warmCalls = async (signed: SignedClient, name: string): Promise<number[]> => {
-  const taken: number[] = []
+const warmCalls = async (signed: SignedClient, name: string): Promise<TimedAnswer[]> => {
+  const taken: TimedAnswer[] = []
   for (let call = 0; call < warmCallsARound; call++) {
     // The instance asks for its next request only after its answer: who is faster gets another one.
     if (call > 0) await delay(warmPauseMs)
@@ -83,14 +85,18 @@ const warmCalls = async (signed: SignedClient, name: string): Promise<number[]> 
   return taken
 }
 
-/** Memory of one more instance: several are held busy at the same time, and the difference is shared out. */
+/** Memory of one more instance, beside some that share with it what can be shared: the difference that several more make, shared out. */
 const extraPss = async (signed: SignedClient, name: string, start: Wish, cgroupParent: string): Promise<number> => {
+  const hold = (count: number, holdMs: number) =>
+    Array.from({ length: count }, () => timed(signed, name, start, { holdMs }))
+  const there = hold(held.before, 10_000)
+  await delay(3500)
   const before = totalPssMiB(cgroupParent)
-  const busy = Array.from({ length: held }, () => timed(signed, name, start, { holdMs: 6000 }))
+  const more = hold(held.more, 6000)
   await delay(4000)
   const during = totalPssMiB(cgroupParent)
-  await Promise.all(busy)
-  return (during - before) / held
+  await Promise.all([...there, ...more])
+  return (during - before) / held.more
 }
 
 type Progress = (line: string) => void
@@ -133,8 +139,8 @@ const measure = async (
     await createFunction(client, names.warm, code, { ...common, Tags: { 'forkyard:keep-alive-ms': '600000' } })
     const reference = () =>
       measureReference({ runscPath: agent.runscPath, runtime, codeDir, handler: 'index.handler', workDir })
-    const kinds = new Map<string, () => Promise<number[]>>([
-      ['runsc-run', async () => [await reference()]],
+    const kinds = new Map<string, () => Promise<TimedAnswer[]>>([
+      ['runsc-run', async () => [{ tookMs: await reference(), serverTiming: '' }]],
       ...wishes.map((wish) => [wish, async () => [await timed(signed, names.cold, wish)]] as const),
       ...(isWanted('warm') ? [['warm', () => warmCalls(signed, names.warm)] as const] : []),
     ])
@@ -144,7 +150,7 @@ const measure = async (
       await kind()
       await delay(settleMs)
     }
-    const samples = new Map([...kinds.keys()].map((name) => [name, [] as number[]]))
+    const samples = new Map([...kinds.keys()].map((name) => [name, [] as TimedAnswer[]]))
     for (let round = 0; round < rounds; round++) {
       const order = [...kinds.keys()].map((_, index, all) => all[(index + round) % all.length] ?? '')
       for (const name of order) {
@@ -155,10 +161,12 @@ const measure = async (
     }
     const pss = new Map<string, number>()
     for (const wish of wishes) pss.set(wish, await extraPss(signed, names.cold, wish, agent.cgroupParent))
-    const referenceSamples = samples.get('runsc-run') ?? []
+    const took = (name: string) => (samples.get(name) ?? []).map(({ tookMs }) => tookMs)
+    const kindNames = [...samples.keys()]
     return {
       machine: describeMachine(agent),
-      rows: [...samples].map(([name, taken]) => summarise(name, taken, referenceSamples, pss.get(name) ?? null)),
+      rows: kindNames.map((name) => summarise(name, took(name), took('runsc-run'), pss.get(name) ?? null)),
+      waterfalls: kindNames.slice(1).map((name) => waterfallOf(name, samples.get(name) ?? [])),
     }
   } finally {
     for (const FunctionName of Object.values(names))
