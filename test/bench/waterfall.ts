@@ -17,6 +17,9 @@ export interface TimedAnswer {
 
 const round = (ms: number): number => Number(ms.toFixed(2))
 
+const push = (map: Map<string, number[]>, key: string, value: number) => map.set(key, [...(map.get(key) ?? []), value])
+const median = (values: readonly number[] = []) => percentile(values, 0.5)
+
 export const waterfallOf = (name: string, answers: readonly TimedAnswer[]): Waterfall => {
   const durations = new Map<string, number[]>()
   const offsets = new Map<string, number[]>()
@@ -33,7 +36,6 @@ export const waterfallOf = (name: string, answers: readonly TimedAnswer[]): Wate
     }
     rests.push(tookMs - end)
   }
-  const median = (values: readonly number[] | undefined) => percentile(values ?? [], 0.5)
   const inOrder = [...durations.keys()].sort((a, b) => median(offsets.get(a)) - median(offsets.get(b)))
   const phases = Object.fromEntries(inOrder.map((phase) => [phase, round(median(durations.get(phase)))]))
   return { name, phases, restMs: round(median(rests)) }

@@ -2,7 +2,7 @@
  * One gVisor sandbox: created by `runsc create` inside its own control group, then booted or restored, given its code, ended.
  * Everything it owns lies under `<runDir>/i/<id>` and in the control group `<id>`; `end` removes all of it.
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
@@ -196,40 +196,16 @@ export class Sandbox implements InstanceBody {
     return ['--root', runscRoot(this.#host.runDir), ...runscFlags]
   }
 
-  /** The shell joins the control group and becomes runsc: whatever runsc starts is inside from its first instruction. */
+  /** Whatever runsc starts is inside the control group from its first instruction, as runsc is. */
   async #runscCreate(bundle: string, stdoutEnd: number, stderrEnd: number): Promise<void> {
-    const join0 = this.#cgroup.joinFiles.map((_, index) => `echo 0 > "$${index + 1}"`).join(' && ')
-    const shift = `shift ${this.#cgroup.joinFiles.length}`
     const log = `${bundle}/runsc.log`
     writeFileSync(log, '')
-    const child = spawn(
-      '/bin/sh',
-      [
-        '-c',
-        `${join0} && ${shift} && exec "$@"`,
-        'sh',
-        ...this.#cgroup.joinFiles,
-        this.#host.runscPath,
-        ...this.#flags(),
-        '--log',
-        log,
-        'create',
-        '--bundle',
-        bundle,
-        this.id,
-      ],
-      { stdio: ['ignore', stdoutEnd, stderrEnd], env: {} },
-    )
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    child.once('error', reject)
-    child.once('exit', (code, signal) =>
-      code === 0
-        ? resolve()
-        : reject(
-            new SandboxError(`runsc create ended with ${signal ?? code}: ${readFileSync(log, 'utf8').slice(-2000)}`),
-          ),
-    )
-    await promise
+    const argv = [this.#host.runscPath, ...this.#flags(), '--log', log, 'create', '--bundle', bundle, this.id]
+    const status = await this.#host.host.run(argv, this.#cgroup.joinFiles, stdoutEnd, stderrEnd)
+    if (status !== 0) {
+      const said = readFileSync(log, 'utf8').slice(-2000)
+      throw new SandboxError(`runsc create ended with ${describeWaitStatus(status)}: ${said}`)
+    }
   }
 }
 
