@@ -24,8 +24,6 @@ export const waterfallOf = (name: string, answers: readonly TimedAnswer[]): Wate
   const durations = new Map<string, number[]>()
   const offsets = new Map<string, number[]>()
   const rests: number[] = []
-  const push = (map: Map<string, number[]>, key: string, value: number) =>
-    map.set(key, [...(map.get(key) ?? []), value])
   for (const { tookMs, serverTiming } of answers) {
     let end = 0
     for (const { name: phase, durationMs, startMs } of parseServerTiming(serverTiming)) {
