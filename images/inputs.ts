@@ -42,8 +42,8 @@ const hostSystem = (): string =>
 
 export const runtimeInputsDigest = (runtime: RuntimeName): string => {
   const hash = createHash('sha256').update(`${runtime}\0${hostSystem()}\0`)
-  for (const path of [...imageBuilders.map((name) => join('images', name)), ...sourcesOf(join('images', runtime))])
-    addFile(hash, path)
+  const shared = ['images/native', join('images', runtime)].flatMap(sourcesOf)
+  for (const path of [...imageBuilders.map((name) => join('images', name)), ...shared]) addFile(hash, path)
   for (const name of packages[runtime]) hash.update(`${name}@${packageVersion(name)}\0`)
   return hash.digest('hex')
 }

@@ -4,32 +4,20 @@ import { copyFileSync, chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
+import { compileShared, forkLimitsSources } from '../native/compile.ts'
 
 const packageDir = (name: string): string => dirname(createRequire(import.meta.url).resolve(`${name}/package.json`))
-
-const addonFlags = [
-  '-O2',
-  '-Wall',
-  '-Wextra',
-  '-Werror',
-  '-shared',
-  '-fPIC',
-  '-fvisibility=hidden',
-  '-Wl,--build-id=none',
-]
 
 /** The addon and what seeds preload. @throws when the compiler fails; its message is on stderr. */
 export const compileNative = (dir: string): void => {
   const headers = join(packageDir('node-api-headers'), 'include')
-  for (const [source, target] of [
-    ['runner-calls.c', 'runner-calls.node'],
-    ['keep-on-fork.c', 'keep-on-fork.so'],
-  ] as const)
-    execFileSync(
-      'gcc',
-      [...addonFlags, `-I${headers}`, '-o', join(dir, target), join(import.meta.dirname, 'native', source)],
-      { stdio: ['ignore', 'inherit', 'inherit'] },
-    )
+  const native = join(import.meta.dirname, 'native')
+  compileShared(
+    join(dir, 'runner-calls.node'),
+    [join(native, 'runner-calls.c'), ...forkLimitsSources],
+    [`-I${headers}`],
+  )
+  compileShared(join(dir, 'keep-on-fork.so'), [join(native, 'keep-on-fork.c')])
 }
 
 /** CommonJS dependencies ask for these. */

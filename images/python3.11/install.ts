@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { compileShared, forkLimitsSources } from '../native/compile.ts'
 
 const library = 'usr/lib/python3.11'
 
@@ -19,9 +20,13 @@ export const copyRunner = (dir: string): void => {
     })
 }
 
+/** @throws when the compiler fails. */
+export const compileForkLimits = (dir: string): void => compileShared(join(dir, 'fork-limits.so'), forkLimitsSources)
+
 export const installPython = async (root: string): Promise<void> => {
   for (const path of [...unwanted, 'etc/python3.11']) rmSync(join(root, path), { recursive: true, force: true })
   copyRunner(join(root, 'var/runtime'))
+  compileForkLimits(join(root, 'var/runtime'))
   mkdirSync(join(root, 'var/lang/bin'), { recursive: true })
   for (const name of ['python3.11', 'python3', 'python'])
     symlinkSync('/usr/bin/python3.11', join(root, 'var/lang/bin', name))

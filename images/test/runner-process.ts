@@ -8,8 +8,9 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Assignment } from '../../services/contracts/runtime-api.ts'
-import { runtimeCommands, seedCommand } from '../../services/node-agent/runtime-files.ts'
+import type { Assignment, ForkLimits } from '../../services/contracts/runtime-api.ts'
+import { parseMessage, type EndCause } from '../../services/node-agent/node-scheduler/fork-channel.ts'
+import { runtimeCommands, seedCommand, seedWays, type SeedWay } from '../../services/node-agent/runtime-files.ts'
 import { bundleRunner, compileNative } from '../nodejs24.x/install.ts'
 import { startFakeNode, type FakeNode } from './fake-node.ts'
 
@@ -91,7 +92,9 @@ export interface ForkProcess {
   readonly id: string
   readonly pid: number
   readonly output: () => string
-  readonly ended: Promise<{ status: number; outOfMemory: boolean }>
+  readonly ended: Promise<{ status: number; cause: EndCause }>
+  /** What the seed last said, MiB. */
+  readonly usedMiB: () => number
   kill(): Promise<void>
 }
 
@@ -105,25 +108,34 @@ export interface SeedProcess {
 }
 
 /** The real runner as a seed, and this process as its node. */
-export const startSeed = async (
+export const startSeed = (
   runner: BuiltRunner,
+  files: Readonly<Record<string, string>>,
+  assignment: Partial<Assignment> = {},
+): Promise<SeedProcess> => {
+  const command = seedCommand(runtimeCommands['nodejs24.x'], seedWays['nodejs24.x'] as SeedWay)
+  const environment = { FORKYARD_SEED: '1', LD_PRELOAD: join(dirname(runner.file), 'keep-on-fork.so') }
+  return startSeedProcess([nodeBinary, ...command.slice(1, -1), runner.file], environment, files, assignment)
+}
+
+/** Forks keep the `/tmp` of the machine. */
+const testLimits: ForkLimits = { memoryMiB: 128, processes: 64, tmpMiB: 0 }
+
+export const startSeedProcess = async (
+  [program, ...args]: readonly [string, ...string[]],
+  environment: Readonly<Record<string, string>>,
   files: Readonly<Record<string, string>>,
   assignment: Partial<Assignment> = {},
 ): Promise<SeedProcess> => {
   const node = await startFakeNode()
   writeFiles(node.dir, files)
   const channel = createServer().listen(join(node.dir, 'seed.sock'))
-  const child = spawn(nodeBinary, [...seedCommand(runtimeCommands['nodejs24.x']).slice(1, -1), runner.file], {
-    env: {
-      FORKYARD_API_SOCKET: node.socketPath,
-      HOME: '/tmp',
-      FORKYARD_SEED: '1',
-      LD_PRELOAD: join(dirname(runner.file), 'keep-on-fork.so'),
-    },
+  const child = spawn(program, args, {
+    env: { FORKYARD_API_SOCKET: node.socketPath, HOME: '/tmp', ...environment },
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   const exited = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string)
-  node.assign({ environment: { AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '128' }, ...assignment })
+  node.assign({ environment: { AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '128' }, seed: testLimits, ...assignment })
   const [socket] = (await once(channel, 'connection')) as [Socket]
   const lines = createInterface(socket)
   const heard: string[] = []
@@ -161,16 +173,18 @@ export const startSeed = async (
       servers.push(log)
       socket.write(`fork ${id} ${randomBytes(32).toString('hex')}\n`)
       const [, pid] = await hear(new RegExp(`^forked ${id} (\\d+)`))
-      const ended = hear(new RegExp(`^ended ${id} (\\d+) (\\d)`)).then(([, status, mark]) => ({
-        status: Number(status),
-        outOfMemory: mark === '1',
-      }))
+      const ended = hear(new RegExp(`^ended ${id} .*`)).then(([line]) => {
+        const message = parseMessage(line)
+        if (message?.what !== 'ended') throw new Error(`not a message: ${line}`)
+        return { status: message.waitStatus, cause: message.cause }
+      })
       return {
         node: own,
         id,
         pid: Number(pid),
         output: () => output,
         ended,
+        usedMiB: () => Number(heard.findLast((line) => line.startsWith(`used ${id} `))?.split(' ')[2]),
         kill: async () => {
           socket.write(`kill ${id}\n`)
           await ended

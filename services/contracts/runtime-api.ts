@@ -17,6 +17,16 @@ import { startTypes } from './placement.ts'
 export const httpRequestType = 'application/vnd.forkyard.http-request'
 export const httpResponseType = 'application/vnd.awslambda.http-integration-response'
 
+/** Of each fork of a seed. */
+export const ForkLimits = Type.Object({
+  memoryMiB: Type.Integer(),
+  /** Processes and threads. */
+  processes: Type.Integer(),
+  /** Size of a `/tmp` of its own; 0: that of the seed. */
+  tmpMiB: Type.Integer(),
+})
+export type ForkLimits = Static<typeof ForkLimits>
+
 export const Assignment = Type.Object({
   instanceId: Type.String(),
   /** AWS_LAMBDA_*, _HANDLER, LAMBDA_TASK_ROOT and the function's own. */
@@ -27,5 +37,7 @@ export const Assignment = Type.Object({
   startType: Type.Enum(startTypes),
   /** Fresh randomness from the host (32 bytes, base64), mixed into the clone's generators before any user code runs. */
   entropy: Type.String(),
+  /** Load the function and serve nothing: be forked. */
+  seed: Type.Optional(ForkLimits),
 })
 export type Assignment = Static<typeof Assignment>

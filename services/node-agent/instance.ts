@@ -5,6 +5,7 @@
 import type { Readable } from 'node:stream'
 import type { VersionConfig } from '../contracts/function.ts'
 import type { InvocationReport, Phase } from '../contracts/usage.ts'
+import type { ForkLimits } from '../contracts/runtime-api.ts'
 import type { RevisionRef, StartType } from '../contracts/placement.ts'
 import type { PlatformError } from '../contracts/errors.ts'
 
@@ -33,8 +34,10 @@ export interface AssignmentInput {
   readonly phases: readonly Phase[]
   /** `performance.now()` at which the node began the start. */
   readonly startedAt: number
-  /** Peak memory of the instance's cgroup, MiB; forks have their seed's. */
+  /** Peak memory of the instance's cgroup, or of the fork as its seed last saw it, MiB. */
   readonly peakMemoryMiB: () => number
+  /** The instance is a seed: what each of its forks may use. */
+  readonly seed?: ForkLimits | undefined
 }
 
 /** Node gateway's end of one instance: its Unix socket, its logs, its invocations. */

@@ -26,16 +26,32 @@ export const runtimeCommands: Readonly<Record<RuntimeName, readonly string[]>> =
   'python3.11': ['/usr/bin/python3.11', '-s', '-B', '/var/runtime/bootstrap.py'],
 }
 
-/**
- * What a seed of the runtime is booted with, from the runtime's own command: a fork has one thread, so V8 must not count on others. Every
- * other instance keeps them, which is why a seed is not restored from the runtime's checkpoint (docs/decisions/0027).
- */
-export const seedCommand = ([node = '', ...rest]: readonly string[]): string[] => [
-  node,
-  '--single-threaded',
-  '--v8-pool-size=0',
-  '--disable-sigusr1',
-  '--no-memory-reducer',
+/** How a sandbox of the runtime becomes a seed. */
+export interface SeedWay {
+  /** What the first process is given before its own arguments. */
+  readonly flags: readonly string[]
+  readonly environment: readonly string[]
+  /** The runtime's checkpoint will do, since every other instance is started alike. */
+  readonly restorable: boolean
+}
+
+/** Or why there is none (docs/decisions/0027). */
+export const seedWays: Readonly<Record<RuntimeName, SeedWay | { readonly refused: string }>> = {
+  // A fork has one thread, so V8 must not count on others; and its heap must be copied. Every other instance keeps the threads.
+  'nodejs24.x': {
+    flags: ['--single-threaded', '--v8-pool-size=0', '--disable-sigusr1', '--no-memory-reducer'],
+    environment: ['FORKYARD_SEED=1', 'LD_PRELOAD=/var/runtime/keep-on-fork.so'],
+    restorable: false,
+  },
+  'python3.11': { flags: [], environment: [], restorable: true },
+  'provided.al2023': {
+    refused: 'a process of a custom runtime cannot be copied: when it is initialised, only it knows',
+  },
+}
+
+export const seedCommand = ([program = '', ...rest]: readonly string[], { flags }: SeedWay): string[] => [
+  program,
+  ...flags,
   ...rest,
 ]
 

@@ -10,12 +10,12 @@
  * it before it is known whose memory this will be; V8 lowers it in a running isolate only when a callback for nearly full heaps
  * is taken away. `all` is the function's memory: a forked child whose heap alone would need more ends by itself.
  *
- * serveForks(directory, hello), in a seed, blocks: see below. exitNow(status): _exit.
+ * serveForks(directory, hello, memoryMiB, processes, tmpMiB), in a seed, blocks: see below.
+ * wakeWatch(), in its forks: wake_watch of fork-limits.h. exitNow(status): _exit.
  */
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
-#include <ctype.h>
-#include <dirent.h>
+#include "../../native/fork-limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <node_api.h>
@@ -24,10 +24,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern int RAND_poll(void);
@@ -99,6 +101,13 @@ static napi_value limit_heap(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+static napi_value wake(napi_env env, napi_callback_info info) {
+  (void)env;
+  (void)info;
+  wake_watch();
+  return NULL;
+}
+
 static napi_value exit_now(napi_env env, napi_callback_info info) {
   size_t argc = 1;
   napi_value argument;
@@ -114,25 +123,27 @@ static napi_value exit_now(napi_env env, napi_callback_info info) {
  *
  *   seed -> node   the hello, as given
  *   node -> seed   fork ID ENTROPY      seed -> node   forked ID PID | failed ID ERRNO
- *   node -> seed   kill ID              seed -> node   ended ID WAIT_STATUS OUT_OF_MEMORY
+ *   node -> seed   kill ID              seed -> node   ended ID WAIT_STATUS CAUSE (enum fork_cause)
+ *                                       seed -> node   used ID MIB, when it is more than before
  *
  * `serveForks` returns in each child, with [ID, ENTROPY], and in the seed when the node closed the connection. A child is in a
- * session of its own; its standard output and error are connections to `<directory>/ID.log`, in this order. What a child leaves
- * behind becomes the seed's, the first process of the sandbox, and is killed.
+ * session of its own; its standard output and error are connections to `<directory>/ID.log`, in this order. What each may use, and
+ * what becomes of those it leaves behind: fork-limits.h.
  */
 #define MAX_CHILDREN 64
 #define ID_BYTES 32
 #define LINE_BYTES 256
+/* After a fork; fork-limits.h says when to look again. */
+#define FIRST_LOOK_MS 20
 
 extern int uv_loop_fork(void *loop);
 
-struct child {
-  pid_t pid;
-  char id[ID_BYTES + 1];
-};
-
-static struct child children[MAX_CHILDREN];
+static struct watched_fork children[MAX_CHILDREN];
+static char ids[MAX_CHILDREN][ID_BYTES + 1];
+/* What the node was told. */
+static int32_t told_mib[MAX_CHILDREN];
 static unsigned char *marks;
+static int32_t fresh_mib, memory_mib, most_processes, tmp_mib;
 
 static int connect_unix(const char *directory, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -160,35 +171,25 @@ static int send_all(int fd, const char *bytes, size_t length) {
   return 0;
 }
 
-static void on_child_signal(int number) { (void)number; }
-
-/* Kills what ended children left: every process whose parent is the seed and that is no child of the table. */
-static void kill_orphans(void) {
-  DIR *proc = opendir("/proc");
-  if (!proc) return;
-  pid_t self = getpid();
-  struct dirent *entry;
-  while ((entry = readdir(proc))) {
-    if (!isdigit((unsigned char)entry->d_name[0])) continue;
-    char path[64], stat[512];
-    snprintf(path, sizeof path, "/proc/%.16s/stat", entry->d_name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) continue;
-    ssize_t length = read(fd, stat, sizeof stat - 1);
-    close(fd);
-    if (length <= 0) continue;
-    stat[length] = 0;
-    char *after_name = strrchr(stat, ')');
-    int parent;
-    if (!after_name || sscanf(after_name + 1, " %*c %d", &parent) != 1 || parent != self) continue;
-    pid_t pid = (pid_t)atoi(entry->d_name);
-    int known = 0;
-    for (int i = 0; i < MAX_CHILDREN; i++) known |= children[i].pid == pid;
-    if (!known) kill(pid, SIGKILL);
-  }
-  closedir(proc);
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
+/* Whichever thread of the seed gets the signal: idle ones of libuv's pool may still be there. */
+static int child_event = -1;
+
+static void on_child_signal(int number) {
+  (void)number;
+  int saved = errno;
+  uint64_t one = 1;
+  ssize_t written = write(child_event, &one, sizeof one);
+  (void)written;
+  errno = saved;
+}
+
+/* @returns 1 when something had ended */
 static int reap(int channel) {
   int status, reaped = 0;
   pid_t pid;
@@ -197,13 +198,26 @@ static int reap(int channel) {
     for (int i = 0; i < MAX_CHILDREN; i++) {
       if (children[i].pid != pid) continue;
       char line[LINE_BYTES];
-      int length = snprintf(line, sizeof line, "ended %s %d %d\n", children[i].id, status, marks[i]);
+      int cause = marks[i] ? FORK_OUT_OF_MEMORY : children[i].cause;
+      int length = snprintf(line, sizeof line, "ended %s %d %d\n", ids[i], status, cause);
       children[i].pid = 0;
       if (send_all(channel, line, (size_t)length) != 0) return -1;
     }
   }
-  if (reaped) kill_orphans();
-  return 0;
+  return reaped;
+}
+
+/* @returns milliseconds to wait for a message, -1 without end; -2 when the node is gone */
+static int watch(int channel) {
+  int wait = watch_forks(children, MAX_CHILDREN, memory_mib, most_processes);
+  for (int i = 0; i < MAX_CHILDREN; i++) {
+    if (children[i].pid == 0 || children[i].used_mib <= told_mib[i]) continue;
+    char line[LINE_BYTES];
+    told_mib[i] = children[i].used_mib;
+    int length = snprintf(line, sizeof line, "used %s %d\n", ids[i], told_mib[i]);
+    if (send_all(channel, line, (size_t)length) != 0) return -2;
+  }
+  return wait;
 }
 
 /* In the child: standard output and error of its own. */
@@ -235,49 +249,61 @@ static int make_child(int channel, const char *id) {
     return 1;
   }
   if (pid > 0) {
-    children[slot].pid = pid;
-    strcpy(children[slot].id, id);
+    children[slot] = (struct watched_fork){.pid = pid};
+    told_mib[slot] = fresh_mib;
+    strcpy(ids[slot], id);
   }
-  int length = pid > 0 ? snprintf(line, sizeof line, "forked %s %d\n", id, pid)
+  int length = pid > 0 ? snprintf(line, sizeof line, "forked %s %d\nused %s %d\n", id, pid, id, fresh_mib)
                        : snprintf(line, sizeof line, "failed %s %d\n", id, errno);
   return send_all(channel, line, (size_t)length) == 0 ? 0 : -1;
 }
 
 static napi_value serve_forks(napi_env env, napi_callback_info info) {
-  size_t argc = 2, length;
-  napi_value argv[2];
+  size_t argc = 5, length;
+  napi_value argv[5];
   char directory[100], hello[4096];
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  if (argc != 2 || napi_get_value_string_utf8(env, argv[0], directory, sizeof directory, &length) != napi_ok ||
-      napi_get_value_string_utf8(env, argv[1], hello, sizeof hello, &length) != napi_ok) {
-    napi_throw_type_error(env, NULL, "serveForks takes a directory and a line");
+  if (argc != 5 || napi_get_value_string_utf8(env, argv[0], directory, sizeof directory, &length) != napi_ok ||
+      napi_get_value_string_utf8(env, argv[1], hello, sizeof hello, &length) != napi_ok ||
+      napi_get_value_int32(env, argv[2], &memory_mib) != napi_ok ||
+      napi_get_value_int32(env, argv[3], &most_processes) != napi_ok ||
+      napi_get_value_int32(env, argv[4], &tmp_mib) != napi_ok) {
+    napi_throw_type_error(env, NULL, "serveForks takes a directory, a line and three limits");
     return NULL;
   }
   void *loop;
   napi_get_uv_event_loop(env, (struct uv_loop_s **)&loop);
   int channel = connect_unix(directory, "seed.sock");
+  child_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   marks = mmap(NULL, MAX_CHILDREN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (channel < 0 || marks == MAP_FAILED || send_all(channel, hello, length) != 0) {
+  if (channel < 0 || marks == MAP_FAILED || child_event < 0 || send_all(channel, hello, length) != 0) {
     napi_throw_error(env, NULL, strerror(errno));
     return NULL;
   }
-  /* A child's end interrupts the wait for messages, and nothing else. */
-  sigset_t blocked, before, waiting;
-  sigemptyset(&blocked);
-  sigaddset(&blocked, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &blocked, &before);
-  waiting = before;
-  sigdelset(&waiting, SIGCHLD);
-  struct sigaction action = {.sa_handler = on_child_signal}, earlier;
+  fresh_mib = begin_watch();
+  struct sigaction action = {.sa_handler = on_child_signal, .sa_flags = SA_RESTART}, earlier;
   sigaction(SIGCHLD, &action, &earlier);
 
   char buffer[4096];
   size_t filled = 0;
   char id[ID_BYTES + 1], entropy[129];
+  /* When to look at the children; -1: there are none. */
+  int64_t due_ms = -1;
   for (;;) {
-    if (reap(channel) != 0) break;
-    struct pollfd wait = {.fd = channel, .events = POLLIN};
-    if (ppoll(&wait, 1, NULL, &waiting) <= 0) continue;
+    int reaped = reap(channel);
+    if (reaped < 0) break;
+    int64_t now = now_ms();
+    /* What an ended one left is to go at once. */
+    if (reaped || watch_woken() || (due_ms >= 0 && now >= due_ms)) {
+      int next_ms = watch(channel);
+      if (next_ms == -2) break;
+      due_ms = next_ms < 0 ? -1 : now + next_ms;
+    }
+    struct pollfd waits[] = {{.fd = channel, .events = POLLIN}, {.fd = child_event, .events = POLLIN}};
+    if (poll(waits, 2, due_ms < 0 ? -1 : due_ms > now ? (int)(due_ms - now) : 0) <= 0) continue;
+    uint64_t ended;
+    if (waits[1].revents && read(child_event, &ended, sizeof ended) < 0 && errno != EAGAIN) break;
+    if (!waits[0].revents) continue;
     ssize_t received = recv(channel, buffer + filled, sizeof buffer - filled, 0);
     if (received < 0 && errno == EINTR) continue;
     if (received <= 0) break;
@@ -286,17 +312,19 @@ static napi_value serve_forks(napi_env env, napi_callback_info info) {
     while ((end = memchr(buffer, '\n', filled))) {
       *end = 0;
       int outcome = 0;
-      if (sscanf(buffer, "fork %32[0-9a-f] %128[0-9a-f]", id, entropy) == 2) outcome = make_child(channel, id);
-      else if (sscanf(buffer, "kill %32[0-9a-f]", id) == 1)
+      if (sscanf(buffer, "fork %32[0-9a-f] %128[0-9a-f]", id, entropy) == 2) {
+        outcome = make_child(channel, id);
+        if (due_ms < 0) due_ms = now + FIRST_LOOK_MS;
+      } else if (sscanf(buffer, "kill %32[0-9a-f]", id) == 1)
         for (int i = 0; i < MAX_CHILDREN; i++)
-          if (children[i].pid > 0 && strcmp(children[i].id, id) == 0) kill(children[i].pid, SIGKILL);
+          if (children[i].pid > 0 && strcmp(ids[i], id) == 0) kill(children[i].pid, SIGKILL);
       if (outcome < 0) goto over;
       if (outcome == 1) {
-        close(channel);
-        setsid();
         sigaction(SIGCHLD, &earlier, NULL);
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        if (own_output(directory, id) != 0 || uv_loop_fork(loop) != 0) _exit(71);
+        close(channel);
+        close(child_event);
+        if (own_surroundings(most_processes, tmp_mib) != 0 || own_output(directory, id) != 0 || uv_loop_fork(loop) != 0)
+          _exit(71);
         napi_value result, value;
         napi_create_array_with_length(env, 2, &result);
         napi_create_string_utf8(env, id, NAPI_AUTO_LENGTH, &value);
@@ -311,9 +339,9 @@ static napi_value serve_forks(napi_env env, napi_callback_info info) {
     if (filled == sizeof buffer) break;
   }
 over:
-  close(channel);
   sigaction(SIGCHLD, &earlier, NULL);
-  sigprocmask(SIG_SETMASK, &before, NULL);
+  close(channel);
+  close(child_event);
   return NULL;
 }
 
@@ -323,6 +351,8 @@ NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "reseed", function);
   napi_create_function(env, "limitHeap", NAPI_AUTO_LENGTH, limit_heap, NULL, &function);
   napi_set_named_property(env, exports, "limitHeap", function);
+  napi_create_function(env, "wakeWatch", NAPI_AUTO_LENGTH, wake, NULL, &function);
+  napi_set_named_property(env, exports, "wakeWatch", function);
   napi_create_function(env, "exitNow", NAPI_AUTO_LENGTH, exit_now, NULL, &function);
   napi_set_named_property(env, exports, "exitNow", function);
   napi_create_function(env, "serveForks", NAPI_AUTO_LENGTH, serve_forks, NULL, &function);

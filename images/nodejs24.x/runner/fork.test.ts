@@ -1,8 +1,11 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { buildRunner, startSeed, type BuiltRunner, type SeedProcess } from '../../test/runner-process.ts'
 
 let built: BuiltRunner
 let seed: SeedProcess
+// Many processes, on a machine that may have other things to do.
+vi.setConfig({ testTimeout: 60_000 })
 beforeAll(async () => {
   built = await buildRunner()
 }, 60_000)
@@ -61,28 +64,56 @@ export const handler = async (event) => {
   if (event === 'exit') process.exit(7)
   if (event === 'throw') setImmediate(() => { throw new Error('nobody catches this') })
   if (event === 'hang') for (;;);
+  if (event === 'buffers') { const all = []; for (;;) all.push(Buffer.alloc(2 ** 20, 1)) }
+  if (event === 'child') spawn(process.execPath, ['-e', 'const all = []; setInterval(() => all.push(Buffer.alloc(2 ** 22, 1)), 1)'])
+  if (event === 'bomb') for (let n = 0; n < 100; n++) spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' })
   if (event === 'memory') { const all = []; for (;;) all.push(new Array(10_000).fill(Math.random())) }
   if (event === 'orphan') return spawn('sleep', ['1000'], { detached: true }).pid
-  if (event === 'throw' || event === 'never') await new Promise(() => {})
+  if (['throw', 'child', 'bomb'].includes(event)) await new Promise(() => {})
   return 'fine'
 }`)
   const sibling = await seed.fork()
   const exiting = await seed.fork()
   void exiting.node.invoke('exit')
-  expect(await exiting.ended).toEqual({ status: 7 << 8, outOfMemory: false })
+  expect(await exiting.ended).toEqual({ status: 7 << 8, cause: 'within-limits' })
   const throwing = await seed.fork()
   expect((await throwing.node.invoke('throw')).kind).toBe('error')
-  expect(await throwing.ended).toEqual({ status: 129 << 8, outOfMemory: false })
+  expect(await throwing.ended).toEqual({ status: 129 << 8, cause: 'within-limits' })
   const hanging = await seed.fork()
   void hanging.node.invoke('hang')
   await hanging.kill()
-  expect(await hanging.ended).toEqual({ status: 9, outOfMemory: false })
-  const hungry = await seed.fork()
-  void hungry.node.invoke('memory')
-  expect(await hungry.ended).toMatchObject({ outOfMemory: true })
+  expect(await hanging.ended).toEqual({ status: 9, cause: 'within-limits' })
+  for (const event of ['memory', 'buffers', 'child']) {
+    const hungry = await seed.fork()
+    void hungry.node.invoke(event)
+    expect(await hungry.ended, event).toMatchObject({ cause: 'memory' })
+    if (event === 'buffers') expect(hungry.usedMiB()).toBeGreaterThan(128)
+  }
+  const bomb = await seed.fork()
+  void bomb.node.invoke('bomb')
+  expect(await bomb.ended).toEqual({ status: 9, cause: 'processes' })
+  expect(sibling.usedMiB()).toBeLessThan(128)
   expect((await sibling.node.invoke({})).body.toString()).toBe('"fine"')
   expect((await (await seed.fork()).node.invoke({})).body.toString()).toBe('"fine"')
 }, 60_000)
+
+test('after a long time with nothing to do, a seed is forked at once, and a fork is watched from its next request on', async () => {
+  await start(`export const handler = async (event) => {
+  const kept = []
+  for (let n = 0; event === 'grow' && n < 400; n++) {
+    kept.push(Buffer.alloc(2 ** 20, 1))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  return 'not seen'
+}`)
+  const fork = await seed.fork()
+  await fork.node.invoke({})
+  await delay(3000)
+  expect((await (await seed.fork()).node.invoke({})).body.toString()).toBe('"not seen"')
+  await delay(3000)
+  void fork.node.invoke('grow')
+  expect(await fork.ended).toEqual({ status: 9, cause: 'memory' })
+})
 
 test.each([
   ['timer', 'setInterval(() => {}, 1000)'],

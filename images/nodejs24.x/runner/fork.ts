@@ -4,6 +4,7 @@
  */
 import { readlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
+import type { ForkLimits } from '../../../services/contracts/runtime-api.ts'
 import { makeUnique } from './clone.ts'
 import { exitNow, serveForks } from './native.ts'
 
@@ -12,11 +13,12 @@ export const seedHello = (unfit: string | undefined): string =>
   `${JSON.stringify(unfit === undefined ? { ready: true } : { unfit: unfit.slice(0, 1000) })}\n`
 
 /** Resolves in each fork, with the path of its socket. The seed itself ends with the node's connection. */
-export const becomeFork = async (socketPath: string, hello: string): Promise<string> => {
+export const becomeFork = async (socketPath: string, hello: string, limits: ForkLimits): Promise<string> => {
   const directory = dirname(socketPath)
+  const { memoryMiB, processes, tmpMiB } = limits
   // In libuv's check phase no poll is under way whose descriptors the child could not trust.
   const forked = await new Promise<[string, string] | undefined>((resolve) => {
-    setImmediate(() => resolve(serveForks(directory, hello)))
+    setImmediate(() => resolve(serveForks(directory, hello, memoryMiB, processes, tmpMiB)))
   })
   if (!forked) process.exit(0)
   const [id, entropy] = forked

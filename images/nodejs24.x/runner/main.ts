@@ -25,6 +25,7 @@ import { watchResources } from './resources.ts'
 
 /** Set only where the runner is tested outside of a sandbox. */
 let socketPath = process.env['FORKYARD_API_SOCKET'] ?? '/run/forkyard/api.sock'
+/** The assignment says so too, but later. */
 const isSeed = process.env['FORKYARD_SEED'] === '1'
 
 patchConsole()
@@ -42,17 +43,18 @@ const assignment = await api.assignment()
 makeUnique(Buffer.from(assignment.entropy, 'base64'))
 
 let initialised = false
-rememberContexts(isSeed)
-const resources = isSeed ? watchResources() : undefined
+const { seed } = assignment
+rememberContexts(seed !== undefined)
+const resources = seed && watchResources()
 endOnUncaught((requestId, error) => (initialised ? failRunning(socketPath, requestId, error) : api.initFailed(error)))
 try {
   applyEnvironment(assignment.environment)
   fitHeap(Number(assignment.environment['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'] ?? 0))
   await applyNodeOptions(process.env['NODE_OPTIONS'])
   const served = await serveKind(await loadHandler(process.cwd(), assignment.handler), assignment.handler)
-  if (resources) {
+  if (seed && resources) {
     api.close()
-    socketPath = await becomeFork(socketPath, seedHello(await resources.opened()))
+    socketPath = await becomeFork(socketPath, seedHello(await resources.opened()), seed)
     rememberContexts(false)
   }
   initialised = true

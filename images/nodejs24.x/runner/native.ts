@@ -11,11 +11,19 @@ interface RunnerCalls {
    */
   limitHeap: (bytes: number, all: number) => void
   /** Blocks in a seed. Returns `[id, entropy]` in each child, undefined in the seed when the node closed the connection. */
-  serveForks: (directory: string, hello: string) => [string, string] | undefined
+  serveForks: (
+    directory: string,
+    hello: string,
+    memoryMiB: number,
+    processes: number,
+    tmpMiB: number,
+  ) => [string, string] | undefined
+  /** In a fork, when it is given work: its seed sees soon what it uses. Elsewhere nothing happens. */
+  wakeWatch: () => void
   /** Ends the process without Node.js's teardown, which waits for threads that no fork has. */
   exitNow: (status: number) => never
 }
 
-export const { reseed, limitHeap, serveForks, exitNow } = createRequire(import.meta.url)(
+export const { reseed, limitHeap, serveForks, wakeWatch, exitNow } = createRequire(import.meta.url)(
   join(import.meta.dirname, 'runner-calls.node'),
 ) as RunnerCalls

@@ -3,6 +3,7 @@ import { logLine } from './console.ts'
 import { errorBody, type ErrorBody } from './error-body.ts'
 import type { Served } from './handler-kind.ts'
 import { toInvocation, type Invocation } from './invocation.ts'
+import { wakeWatch } from './native.ts'
 import { runInContext } from './request-context.ts'
 import { RuntimeApi } from './runtime-api.ts'
 
@@ -23,6 +24,7 @@ const pollSlot = async (api: RuntimeApi, served: Served, alone: boolean): Promis
 /** Pulls one request and answers it. `alone`: no other is served at the same time. */
 export const serveNext = async (api: RuntimeApi, { kind, serve }: Served, alone: boolean): Promise<void> => {
   const invocation = toInvocation(api, await api.next(kind))
+  wakeWatch()
   const { requestId, traceId } = invocation
   // One process has one environment: with several requests at a time it could only name one of them.
   if (alone) setTraceId(traceId)

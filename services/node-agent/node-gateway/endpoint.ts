@@ -180,6 +180,7 @@ export class Endpoint implements InstanceEndpoint {
       concurrency: this.concurrency,
       startType: input.startType,
       entropy: randomBytes(32).toString('base64'),
+      ...(input.seed ? { seed: input.seed } : {}),
     }
   }
 

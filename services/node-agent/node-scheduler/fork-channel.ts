@@ -12,10 +12,15 @@ const SeedHello = Type.Union([
 ])
 export type SeedHello = Static<typeof SeedHello>
 
+/** `enum fork_cause` of `images/native/fork-limits.h`: which limit the fork was killed at. */
+const endCauses = ['within-limits', 'memory', 'processes'] as const
+export type EndCause = (typeof endCauses)[number]
+
 export type SeedMessage =
   | { readonly what: 'forked'; readonly id: string; readonly pid: number }
   | { readonly what: 'failed'; readonly id: string; readonly errno: number }
-  | { readonly what: 'ended'; readonly id: string; readonly waitStatus: number; readonly outOfMemory: boolean }
+  | { readonly what: 'used'; readonly id: string; readonly memoryMiB: number }
+  | { readonly what: 'ended'; readonly id: string; readonly waitStatus: number; readonly cause: EndCause }
 
 /** Pure. Nothing for a line that no seed sends: it comes out of the sandbox. */
 export const parseHello = (line: string): SeedHello | undefined => {
@@ -30,11 +35,13 @@ export const parseHello = (line: string): SeedHello | undefined => {
 /** Pure. */
 export const parseMessage = (line: string): SeedMessage | undefined => {
   const [, what, id = '', first, second] =
-    /^(forked|failed|ended) ([0-9a-f]{16}) (\d{1,10})(?: ([01]))?$/.exec(line) ?? []
+    /^(forked|failed|used|ended) ([0-9a-f]{16}) (\d{1,10})(?: ([012]))?$/.exec(line) ?? []
   const number = Number(first)
+  const cause = endCauses[Number(second)]
   if (what === 'forked' && second === undefined) return { what, id, pid: number }
   if (what === 'failed' && second === undefined) return { what, id, errno: number }
-  if (what === 'ended' && second !== undefined) return { what, id, waitStatus: number, outOfMemory: second === '1' }
+  if (what === 'used' && second === undefined) return { what, id, memoryMiB: number }
+  if (what === 'ended' && cause) return { what, id, waitStatus: number, cause }
   return undefined
 }
 

@@ -12,6 +12,12 @@ export const instanceLimits = (memoryMiB: number, overheadMiB: number, pids: num
   pids,
 })
 
+/**
+ * Processes and threads of one fork, inside of the sandbox. Each costs the sandbox's kernel memory that belongs to all forks, so there
+ * is one a MiB of the function's.
+ */
+export const forkProcesses = (memoryMiB: number, pids: number): number => Math.min(pids, Math.max(128, memoryMiB))
+
 /** Of a seed's sandbox: the memory of the seed itself and of each fork, the CPUs of each fork. */
 export const seedLimits = (memoryMiB: number, overheadMiB: number, pids: number, forks: number): Limits => {
   const one = instanceLimits(memoryMiB, overheadMiB, pids)

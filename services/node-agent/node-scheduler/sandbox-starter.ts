@@ -8,19 +8,20 @@ import { mkdirSync } from 'node:fs'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
+import type { ForkLimits } from '../../contracts/runtime-api.ts'
 import type { StartInstance } from '../../contracts/node.ts'
 import type { StartType, StartWish } from '../../contracts/placement.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
-import { seedCommand } from '../runtime-files.ts'
+import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
 import { chooseStart, type StartFacts } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
 import { ForkChannel } from './fork-channel.ts'
-import { instanceLimits, seedLimits, startLimits } from './limits.ts'
+import { forkProcesses, instanceLimits, seedLimits, startLimits } from './limits.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
 import type { Revisions } from './revisions.ts'
@@ -156,7 +157,7 @@ export class SandboxStarter {
     runtime: RuntimeFiles,
     tmpMiB: number,
     forRestore: boolean,
-    seed?: { readonly id: string },
+    seed?: { readonly id: string; readonly environment: readonly string[] },
   ): Promise<SandboxInstance> {
     const { host, gateway } = this.#deps
     const id = seed?.id ?? randomBytes(8).toString('hex')
@@ -166,7 +167,8 @@ export class SandboxStarter {
     try {
       // Until the function is known.
       const limits = startLimits(this.#limitsOf({ memoryMiB: 256 }))
-      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore, seed: seed !== undefined })
+      const environment = seed?.environment ?? []
+      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore, environment })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
       void sandbox.removed.then(() => this.#live.delete(id))
@@ -214,15 +216,39 @@ export class SandboxStarter {
       (parked ? await this.#seeds.takeParked(config) : undefined) ??
       (await watch.time('fork', () => this.#seeds.fork(config)))
     if (wish === 'fork-parked') this.#seeds.askParked(config)
-    fork.endpoint.assign(this.#assignment(start, 'fork', () => fork.seed.peakMemoryMiB()))
+    fork.endpoint.assign(this.#assignment(start, 'fork', () => fork.peakMemoryMiB()))
     return fork
   }
 
-  /** Boots a sandbox in which the function is loaded, and nothing served. @throws UnfitError when it cannot be forked. */
+  /** A seed is restored where that is as good as a boot; one that cannot be is booted. */
   async #makeSeed(config: VersionConfig): Promise<Seed> {
+    const way = seedWays[config.runtime]
+    if ('refused' in way) throw new UnfitError(way.refused)
+    const { checkpointPath } = this.#runtime(config.runtime)
+    // As for every instance, the size of /tmp is part of what was checkpointed.
+    if (way.restorable && checkpointPath !== undefined && config.ephemeralStorageMiB === defaultTmpMiB) {
+      try {
+        return await this.#startSeed(config, way, true)
+      } catch (error) {
+        if (!(error instanceof SeedRestoreError)) throw error
+        this.#deps.metrics.restoreFailures.inc({ runtime: config.runtime })
+        this.#deps.logger.warn(
+          { err: error.cause, runtime: config.runtime },
+          'restore of a seed failed, booting instead',
+        )
+      }
+    }
+    return this.#startSeed(config, way, false)
+  }
+
+  /**
+   * A sandbox in which the function is loaded, and nothing served.
+   * @throws UnfitError when it cannot be forked; SeedRestoreError when the checkpoint is the problem. Nothing is left then.
+   */
+  async #startSeed(config: VersionConfig, way: SeedWay, restored: boolean): Promise<Seed> {
     const { host, gateway } = this.#deps
     const files = this.#runtime(config.runtime)
-    const runtime = { ...files, command: seedCommand(files.command) }
+    const runtime = { ...files, command: seedCommand(files.command, way) }
     const start: Start = { watch: new Stopwatch(), runtime, config, forInvocation: undefined }
     const code = this.#code(start)
     const id = randomBytes(8).toString('hex')
@@ -234,23 +260,29 @@ export class SandboxStarter {
       lost: (problem) => void made?.end({ reason: 'exit', detail: problem }),
     })
     try {
-      const instance = await this.#create(runtime, config.ephemeralStorageMiB, false, { id })
+      const seed = { id, environment: way.environment }
+      const instance = await this.#create(runtime, config.ephemeralStorageMiB, restored, seed)
       const { sandbox, endpoint } = instance
       return await orEnd(instance, async () => {
         sandbox.setLimits(startLimits(this.#limitsOf(config)))
-        await sandbox.boot()
+        if (restored) await sandbox.restore(checkpointOf(files)).catch(asSeedRestoreError)
+        else await sandbox.boot()
         await sandbox.mountCode(await code)
-        endpoint.assign(this.#assignment(start, 'boot', () => sandbox.peakMemoryMiB()))
+        const { sandboxOverheadMiB, pids } = this.#deps.config.limits
+        const { memoryMiB, ephemeralStorageMiB: tmpMiB } = config
+        const forkLimits: ForkLimits = { memoryMiB, processes: forkProcesses(memoryMiB, pids), tmpMiB }
+        const startType = restored ? 'restore' : 'boot'
+        const assignment = this.#assignment(start, startType, () => sandbox.peakMemoryMiB())
+        endpoint.assign({ ...assignment, seed: forkLimits })
         const hello = await Promise.race([channel.hello, failure(instance)])
         endpoint.initialised()
         if ('unfit' in hello) throw new UnfitError(hello.unfit)
-        const { sandboxOverheadMiB, pids } = this.#deps.config.limits
         const limits = (forks: number, starting: boolean): Limits => {
-          const made = seedLimits(config.memoryMiB, sandboxOverheadMiB, pids, forks)
+          const made = seedLimits(memoryMiB, sandboxOverheadMiB, pids, forks)
           return starting ? startLimits(made) : made
         }
         const maxForks = this.#deps.config.forksPerSeed
-        made = new Seed({ sandbox, endpoint, channel, config, gateway, directory, maxForks, limits })
+        made = new Seed({ sandbox, endpoint, channel, config, gateway, directory, maxForks, limits, forkLimits })
         return made
       })
     } catch (error) {
@@ -307,6 +339,15 @@ export class SandboxStarter {
 const checkpointOf = ({ checkpointPath }: RuntimeFiles): string => {
   if (!checkpointPath) throw new PlatformError('INTERNAL', 'the runtime has no checkpoint')
   return checkpointPath
+}
+
+/** The checkpoint could not be restored; a boot may go well. */
+class SeedRestoreError extends Error {
+  override readonly name = 'SeedRestoreError'
+}
+
+const asSeedRestoreError = (cause: unknown): never => {
+  throw new SeedRestoreError('a seed could not be restored', { cause })
 }
 
 /** Rejects when the function cannot be initialised, or its sandbox ends. */

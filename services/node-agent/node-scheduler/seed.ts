@@ -5,9 +5,11 @@
 import { randomBytes } from 'node:crypto'
 import type { VersionConfig } from '../../contracts/function.ts'
 import { PlatformError } from '../../contracts/errors.ts'
+import type { ForkLimits } from '../../contracts/runtime-api.ts'
 import type { InstanceBody, InstanceEndpoint, NodeGateway, SandboxExit } from '../instance.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { describeWaitStatus, type Sandbox } from '../sandbox/sandbox.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import { ForkBody, forkExit } from './fork-body.ts'
 import { openForkOutput, type ForkChannel, type SeedMessage } from './fork-channel.ts'
 
 export interface SeedDeps {
@@ -21,6 +23,8 @@ export interface SeedDeps {
   readonly maxForks: number
   /** Of a sandbox with so many forks, some of which start now. */
   readonly limits: (forks: number, starting: boolean) => Limits
+  /** What it was told that each fork may use. */
+  readonly forkLimits: ForkLimits
 }
 
 /** An instance that is one process of a seed's sandbox. */
@@ -28,6 +32,8 @@ export interface Fork {
   readonly sandbox: InstanceBody
   readonly endpoint: InstanceEndpoint
   readonly seed: Seed
+  /** As the seed last saw it, MiB. */
+  peakMemoryMiB(): number
 }
 
 interface Child {
@@ -89,10 +95,6 @@ export class Seed {
     return this.#children.size >= this.#deps.maxForks
   }
 
-  peakMemoryMiB(): number {
-    return this.#deps.sandbox.peakMemoryMiB()
-  }
-
   get state(): SeedState {
     const { forks, children } = this
     return { forks, children, memoryMiB: this.#deps.sandbox.memoryMiB(), freshMiB: this.#freshMiB }
@@ -133,7 +135,7 @@ export class Seed {
     const made = endpoint
     void body.exited.then((exit) => made.close(exit)).then(() => output?.close())
     void this.#started(Promise.race([made.pulled, body.exited]))
-    return { sandbox: body, endpoint, seed: this }
+    return { sandbox: body, endpoint, seed: this, peakMemoryMiB: () => body.peakMemoryMiB }
   }
 
   async #started(start: Promise<unknown>): Promise<void> {
@@ -170,13 +172,8 @@ export class Seed {
     if (!child) return
     if (message.what === 'forked') return child.forked.resolve()
     if (message.what === 'failed') return child.forked.reject(new Error(`fork: errno ${message.errno}`))
-    const { waitStatus, outOfMemory } = message
-    this.#forget(
-      message.id,
-      outOfMemory
-        ? { reason: 'out-of-memory', detail: `its heap needed more than ${this.config.memoryMiB} MiB` }
-        : { reason: 'exit', detail: describeWaitStatus(waitStatus) },
-    )
+    if (message.what === 'used') return child.body.noteMemory(message.memoryMiB)
+    this.#forget(message.id, forkExit(message, this.#deps.forkLimits, child.body.peakMemoryMiB))
   }
 
   #kill(id: string): void {
@@ -218,32 +215,6 @@ export class Seed {
     } catch {
       // As above.
     }
-  }
-}
-
-class ForkBody implements InstanceBody {
-  readonly id: string
-  readonly #exit = Promise.withResolvers<SandboxExit>()
-  readonly exited = this.#exit.promise
-  readonly #kill: () => void
-  #wanted: SandboxExit | undefined
-
-  constructor(id: string, kill: () => void) {
-    this.id = id
-    this.#kill = kill
-  }
-
-  end(exit: SandboxExit): Promise<SandboxExit> {
-    if (!this.#wanted) {
-      this.#wanted = exit
-      this.#kill()
-    }
-    return this.exited
-  }
-
-  /** It runs no more. Who ran out of memory did so whatever was wanted. */
-  finish(found: SandboxExit): void {
-    this.#exit.resolve(found.reason === 'out-of-memory' ? found : (this.#wanted ?? found))
   }
 }
 

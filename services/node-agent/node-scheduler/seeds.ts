@@ -7,6 +7,7 @@ import type { VersionConfig } from '../../contracts/function.ts'
 import { revisionKey } from '../../contracts/placement.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
+import { seedWays } from '../runtime-files.ts'
 import type { ForkFacts } from './choose-start.ts'
 import { renewalReason, type Fork, type Seed } from './seed.ts'
 
@@ -82,9 +83,10 @@ export class Seeds {
     const key = revisionKey(config)
     const entry = this.#entries.get(key)
     const unfit = this.#unfit.get(key)
+    const way = seedWays[config.runtime]
     const refused =
-      config.runtime !== 'nodejs24.x'
-        ? `${config.runtime} cannot be forked`
+      'refused' in way
+        ? way.refused
         : unfit !== undefined
           ? `its initialisation leaves open: ${unfit}`
           : entry?.seed?.isFull

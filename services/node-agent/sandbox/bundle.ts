@@ -20,12 +20,9 @@ export interface BundleInput {
   readonly tmpMiB?: number
   /** The first process waits at `/proc/gvisor/checkpoint` once it is initialised. */
   readonly checkpointable: boolean
-  /** The first process only loads the function and is forked. */
-  readonly seed?: boolean
+  /** `NAME=value` of the first process, beyond what every one has. */
+  readonly environment?: readonly string[]
 }
-
-/** In the images of runtimes that can be forked (`images/nodejs24.x/native/keep-on-fork.c`). */
-const seedPreload = '/var/runtime/keep-on-fork.so'
 
 /** Flags of every `runsc` call; part of a checkpoint's key. */
 export const runscFlags = [
@@ -51,7 +48,7 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
       'LANG=C.UTF-8',
       'TZ=UTC',
       ...(input.checkpointable ? ['FORKYARD_CHECKPOINT=1'] : []),
-      ...(input.seed ? ['FORKYARD_SEED=1', `LD_PRELOAD=${seedPreload}`] : []),
+      ...(input.environment ?? []),
     ],
     cwd: '/',
     noNewPrivileges: true,

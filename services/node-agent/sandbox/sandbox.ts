@@ -33,8 +33,8 @@ export interface SandboxSpec {
   readonly tmpMiB: number
   /** Made to be restored into; otherwise it is booted. */
   readonly forRestore: boolean
-  /** Booted to be forked. */
-  readonly seed?: boolean
+  /** `NAME=value` of the first process, beyond what every one has. Not for a restore: the checkpoint's are in it. */
+  readonly environment?: readonly string[]
 }
 
 /** `runsc` failed. The message carries what it wrote. */
@@ -87,7 +87,7 @@ export class Sandbox implements InstanceBody {
       socketDir: socketDir(host.runDir, spec.id),
       tmpMiB: spec.tmpMiB,
       checkpointable: spec.forRestore,
-      ...(spec.seed ? { seed: true } : {}),
+      ...(spec.environment ? { environment: spec.environment } : {}),
     })
     const cgroup = host.cgroups.create(spec.id)
     cgroup.setLimits(spec.limits)

@@ -1,4 +1,7 @@
-"""Initialises what needs no function, waits where it can be saved, becomes unique, is given its function, serves it."""
+"""
+Initialises what needs no function, waits where it can be saved, becomes unique, is given its function, serves it. A seed serves
+nothing: what serves are its forks, each at a socket of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from typing import NoReturn
 
 from .checkpoint import wait_for_restore
 from .errors import error_body
+from .fork import become_fork
+from .fork_limits import Watch
 from .handler_loader import load_handler
 from .lifetime import end_with, exit_status
 from .logs import install_logging, log_error
 from .output import install_output
+from .resources import Resources
 from .runtime_api import RuntimeApi
 from .serve import serve_forever
 from .surroundings import apply_environment
 from .unique import make_unique
+from .unique_fork import Generators
 
 
 def main() -> NoReturn:
@@ -32,6 +39,9 @@ def main() -> NoReturn:
     api = RuntimeApi(socket_path)
     assignment = api.assignment()
     make_unique(base64.b64decode(assignment["entropy"]))
+    limits = assignment.get("seed")
+    # Before any code of the function.
+    watched = (limits, Resources(), Generators()) if limits else None
     try:
         apply_environment(assignment["environment"])
         handler = load_handler(assignment["handler"])
@@ -42,4 +52,9 @@ def main() -> NoReturn:
         log_error(body)
         api.init_failed(body)
         end_with(1)
-    serve_forever(api, socket_path, handler, assignment["concurrency"])
+    watch: Watch | None = None
+    if watched:
+        api.close()
+        socket_path, watch = become_fork(socket_path, *watched)
+        api = RuntimeApi(socket_path)
+    serve_forever(api, socket_path, handler, assignment["concurrency"], watch)

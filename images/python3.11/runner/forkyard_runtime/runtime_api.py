@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from .connection import Connection, Reply
 from .errors import ErrorBody
+from .fork_limits import ForkLimits
 
 _BASE = "/2018-06-01/runtime"
 _HOST = "Host: node\r\n"
@@ -20,6 +21,8 @@ class Assignment(TypedDict):
     concurrency: int
     #: 32 bytes in Base64, or nothing.
     entropy: str
+    #: Load the function, serve nothing, be forked.
+    seed: NotRequired[ForkLimits]
 
 
 class RuntimeApiError(ConnectionError):
@@ -37,6 +40,10 @@ class RuntimeApi:
 
     def __init__(self, socket_path: str) -> None:
         self._connection = Connection(socket_path)
+
+    def close(self) -> None:
+        """The next call connects anew."""
+        self._connection.close()
 
     def assignment(self) -> Assignment:
         """Long poll: answered when the instance has been given to a function."""

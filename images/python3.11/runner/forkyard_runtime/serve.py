@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from .connection import Reply
 from .errors import ErrorBody, error_body
+from .fork_limits import Watch
 from .handler_loader import Handler
 from .lambda_context import LambdaContext
 from .lifetime import end_with, exit_status
@@ -18,23 +19,27 @@ from .output import flush_output, hold_lines
 from .runtime_api import RuntimeApi
 
 
-def serve_forever(api: RuntimeApi, socket_path: str, handler: Handler, concurrency: int) -> NoReturn:
+def serve_forever(
+    api: RuntimeApi, socket_path: str, handler: Handler, concurrency: int, watch: Watch | None
+) -> NoReturn:
     """`api` is the first slot's: its connection is open already. The process ends when the node cannot be reached."""
     if concurrency == 1:
-        _serve_slot(api, handler, alone=True)
+        _serve_slot(api, handler, watch, alone=True)
     hold_lines()
     for number in range(concurrency):
         slot = api if number == 0 else RuntimeApi(socket_path)
-        threading.Thread(target=_serve_slot, args=(slot, handler, False), name=f"slot-{number}", daemon=True).start()
+        threading.Thread(target=_serve_slot, args=(slot, handler, watch, False), name=f"slot-{number}", daemon=True).start()
     # The main thread runs the handlers of signals.
     while True:
         threading.Event().wait()
 
 
-def _serve_slot(api: RuntimeApi, handler: Handler, alone: bool) -> NoReturn:
+def _serve_slot(api: RuntimeApi, handler: Handler, watch: Watch | None, alone: bool) -> NoReturn:
     try:
         while True:
             reply = api.next()
+            if watch:
+                watch.wake()
             request_id = reply.headers.get("lambda-runtime-aws-request-id", "")
             # One process has one environment: with several requests at a time it could only name one of them.
             if alone:

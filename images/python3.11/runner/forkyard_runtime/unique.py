@@ -1,12 +1,15 @@
 """
 What must differ between the clones of one checkpoint. docs/decisions/0026 lists where each piece of state sits. Only what is
-loaded has state: what a boot imports later seeds itself then. Everything here happens before any code of a function is loaded.
+loaded has state: what a boot imports later seeds itself then. Everything here happens before any code of a function is loaded,
+and once more in each fork, after that.
 """
 
 import os
 import sys
 import time
 from typing import Any
+
+_LIBRARY = os.path.dirname(os.__file__) + "/"
 
 
 def make_unique(entropy: bytes) -> None:
@@ -17,13 +20,16 @@ def make_unique(entropy: bytes) -> None:
     _restart_clock()
 
 
-def _loaded(name: str) -> Any:
-    return sys.modules.get(name)
+def loaded(name: str) -> Any:
+    """The library's module, if it is loaded: a function may have one of the same name."""
+    module = sys.modules.get(name)
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    return module if isinstance(origin, str) and origin.startswith(_LIBRARY) else None
 
 
 def _reseed_openssl(entropy: bytes) -> None:
     """Reseeds the primary generator from the kernel and mixes these bytes in; those of the threads below it notice and follow."""
-    if ssl := _loaded("ssl"):
+    if ssl := loaded("ssl"):
         ssl.RAND_add(os.urandom(48) + entropy, 48.0)
         if not ssl.RAND_status():
             raise RuntimeError("OpenSSL's random generator cannot be seeded")
@@ -31,20 +37,20 @@ def _reseed_openssl(entropy: bytes) -> None:
 
 def _reseed_random(entropy: bytes) -> None:
     """As much as the Mersenne Twister holds. `secrets` and `random.SystemRandom` have no state: they ask the kernel."""
-    if random := _loaded("random"):
+    if random := loaded("random"):
         random.seed(os.urandom(2500) + entropy)
 
 
 def _forget_names() -> None:
     """Made on first use, from generators of their own; nothing here uses them before the clone, should a library do."""
-    if tempfile := _loaded("tempfile"):
+    if tempfile := loaded("tempfile"):
         tempfile._name_sequence = None
-    if uuid := _loaded("uuid"):
+    if uuid := loaded("uuid"):
         uuid._node = None
         uuid._last_timestamp = None
 
 
 def _restart_clock() -> None:
     """`relativeCreated` of log records counts from here."""
-    if logging := _loaded("logging"):
+    if logging := loaded("logging"):
         logging._startTime = time.time()
