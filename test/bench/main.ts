@@ -36,7 +36,7 @@ const runtimeOf = (text: string | undefined): BenchRuntime =>
 
 const rowsOf = (runtime: BenchRuntime, text: string | undefined): string[] | undefined => {
   const rows = text?.split(',')
-  const known: readonly string[] = [...coldStarts[runtime], 'warm']
+  const known: readonly string[] = [...coldStarts, 'warm']
   return rows?.every((row) => known.includes(row)) === false ? fail() : rows
 }
 

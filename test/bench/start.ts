@@ -49,11 +49,14 @@ export type BenchRuntime = keyof typeof programs
 export const benchRuntimes = Object.keys(programs) as BenchRuntime[]
 
 type Wish = Exclude<StartWish, 'auto'>
-const everywhere: readonly Wish[] = ['boot', 'restore', 'restore-precreated', 'restore-parked']
-export const coldStarts: Readonly<Record<BenchRuntime, readonly Wish[]>> = {
-  'nodejs24.x': [...everywhere, 'fork', 'fork-parked'],
-  'python3.11': everywhere,
-}
+export const coldStarts: readonly Wish[] = [
+  'boot',
+  'restore',
+  'restore-precreated',
+  'restore-parked',
+  'fork',
+  'fork-parked',
+]
 
 /** As many as are held while the memory of one more is measured. */
 const ahead = { precreatedSandboxes: '4', parkedRestores: '4', seeds: '2', parkedForks: '4' }
@@ -122,7 +125,7 @@ const measure = async (
   if (!runtime) throw new Error(`this node does not offer ${runtimeName}`)
   const { file, source } = programs[runtimeName]
   const isWanted = (name: string) => only?.includes(name) ?? true
-  const wishes = coldStarts[runtimeName].filter(isWanted)
+  const wishes = coldStarts.filter(isWanted)
   const codeDir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
   const workDir = mkdtempSync('/run/fy-bench-')
   const suffix = Date.now().toString(36)

@@ -7,22 +7,10 @@ import type { LogRecord, UsageRecord } from '../../services/contracts/usage.ts'
 import { createFunction, invoke, lambdaClient, uniqueName, zipOf, type Invoked } from '../support/lambda.ts'
 import { leftoversOf, metricOf, pidOf, restartService, seedsOf, storedMessages, withAgentConfig } from './host.ts'
 import { installation } from './installation.ts'
+import { once, parkedIs, seedOf } from './seeds.ts'
 
 const target = installation()
 const client = lambdaClient(target)
-const once = { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }
-
-const seedOf = async (name: string) =>
-  (await seedsOf(target)).find(({ revision, retired }) => revision.includes(`/${name}/`) && retired === undefined)
-
-const parkedIs = (name: string, count: number): Promise<void> =>
-  vi.waitFor(
-    async () => {
-      const seed = await seedOf(name)
-      if (!seed || seed.children - seed.serving !== count) throw new Error(`seed: ${JSON.stringify(seed)}`)
-    },
-    { timeout: 20_000, interval: 20 },
-  )
 
 const unfit = (): Promise<number> => metricOf(target, 'node-agent', 'forkyard_node_unfit_revisions_total')
 const descriptors = (): number => readdirSync(`/proc/${pidOf(target, 'node-agent')}/fd`).length
