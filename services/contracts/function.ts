@@ -11,19 +11,35 @@ export type RuntimeName = (typeof runtimeNames)[number]
 
 export const latest = '$LATEST'
 
-/** How instances of a function are used. Set through tags: `forkyard:concurrency`, `forkyard:reuse`, `forkyard:keep-alive-ms`. */
+export const cachePolicies = ['adaptive', 'strict-cold'] as const
+
+/**
+ * How instances of a function are used, and what may be held for it. Set through tags: `forkyard:concurrency`, `forkyard:reuse`,
+ * `forkyard:keep-alive-ms`, `forkyard:cache`, `forkyard:fork`.
+ */
 export const InstancePolicy = Type.Object(
   {
     /** Requests that one instance handles at the same time. */
     concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1 }),
     /** false: every instance handles one request (or one batch of `concurrency`) and ends. */
     reuse: Type.Boolean({ default: true }),
-    /** How long an idle instance lives, in milliseconds. 0 ends it at once. */
-    keepAliveMs: Type.Integer({ minimum: 0, maximum: 3_600_000, default: 60_000 }),
+    /** How long an idle instance lives, in milliseconds. 0 ends it at once. Absent: the node's cache decides. */
+    keepAliveMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
+    /** `strict-cold`: nothing that costs CPU or memory is held for the function. Absent: `adaptive`. */
+    cache: Type.Optional(Type.Enum(cachePolicies)),
+    /** Instances may be forks, which share the sandbox of their seed. Absent: as the node is configured. */
+    fork: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },
 )
 export type InstancePolicy = Static<typeof InstancePolicy>
+
+/** Of an idle instance for which no node has decided yet, in milliseconds. */
+const undecidedKeepAliveMs = 60_000
+
+/** @param decidedMs what the instance's node says, which knows more than the policy */
+export const keepAliveOf = ({ cache, keepAliveMs }: InstancePolicy, decidedMs?: number): number =>
+  decidedMs ?? (cache === 'strict-cold' ? 0 : (keepAliveMs ?? undecidedKeepAliveMs))
 
 export const VersionConfig = Type.Object(
   {

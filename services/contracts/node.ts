@@ -1,7 +1,7 @@
 /** What the scheduler and the gateway say to a node agent, and what the agent reports. */
 import { Type, type Static } from 'typebox'
-import { RevisionRef, StartWish } from './placement.ts'
-import { InstancePolicy, runtimeNames } from './function.ts'
+import { RevisionRef, startTypes, StartWish } from './placement.ts'
+import { cachePolicies, InstancePolicy, runtimeNames } from './function.ts'
 
 /**
  * Scheduler -> node: `POST /v1/instances`. Answered with 202 as soon as the start is queued; its end is in the reports.
@@ -43,6 +43,8 @@ export const InstanceReport = Type.Object(
     inFlight: Type.Integer(),
     /** Epoch milliseconds since which it is idle. */
     idleSince: Type.Optional(Type.Integer()),
+    /** In state `idle`: for how long it is worth keeping, in milliseconds since `idleSince`, as the node's cache decides. */
+    keepAliveMs: Type.Optional(Type.Integer({ minimum: 0 })),
     /** With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `start-failed`, `surplus`, ...). */
     reason: Type.Optional(Type.String()),
   },
@@ -66,6 +68,11 @@ export const NodeReport = Type.Object(
     /** False while draining or unable to start sandboxes (disk full, runsc missing). */
     accepting: Type.Boolean(),
     capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
+    /**
+     * Memory that is held for starts to come and is no instance's. The node gives it back when a start needs it, all but `pinnedMiB`:
+     * seeds whose forks serve.
+     */
+    cache: Type.Optional(Type.Object({ heldMiB: Type.Integer(), pinnedMiB: Type.Integer() })),
     instances: Type.Array(InstanceReport),
     /** Invocations that ended since the last report: their leases are over. */
     endedInvocations: Type.Array(Type.String()),
@@ -73,6 +80,36 @@ export const NodeReport = Type.Object(
   { additionalProperties: false },
 )
 export type NodeReport = Static<typeof NodeReport>
+
+const Held = Type.Object({
+  level: Type.Enum(['idle', 'parkedFork', 'seed', 'parked', 'created'] as const),
+  /** There now. */
+  held: Type.Integer(),
+  /** Worth holding, by the last decision. */
+  wanted: Type.Integer(),
+  /** For how long an idle instance stays, in milliseconds; only with level `idle`. */
+  keepAliveMs: Type.Optional(Type.Integer()),
+  reason: Type.String(),
+})
+
+/**
+ * Gateway -> node: `POST /v1/explanations` with a RevisionRef: what the node holds for the revision and why, and how its next instance
+ * would start. Changes nothing.
+ */
+export const NodeExplanation = Type.Object({
+  nodeId: Type.String(),
+  mode: Type.Enum(cachePolicies),
+  budgetMiB: Type.Integer(),
+  /** For starts to come, of all functions. */
+  heldMiB: Type.Integer(),
+  /** Of a new instance; one that is idle is used before. By the very decision that starts are made by. */
+  next: Type.Object({ startType: Type.Enum(startTypes), reason: Type.String() }),
+  /** Levels `parked` and `created` are the runtime's: whichever function needs them first has them. */
+  levels: Type.Array(Held),
+  /** What the last decision was made from, as far as it is the caller's to see. */
+  input: Type.Unknown(),
+})
+export type NodeExplanation = Static<typeof NodeExplanation>
 
 /**
  * Gateway -> node gateway: `POST /v1/invocations/:invocationId`. The body is the payload, streamed. These headers go with it.

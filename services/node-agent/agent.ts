@@ -8,6 +8,7 @@ import type { Store } from '../chassis/nats.ts'
 import type { Service } from '../chassis/process.ts'
 import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
+import { runtimeNames } from '../contracts/function.ts'
 import type { NodeAgentConfig } from './config.ts'
 import type { NodeGatewayEvents } from './instance.ts'
 import { LogPublisher } from './logs/log-publisher.ts'
@@ -16,6 +17,8 @@ import { UsagePublisher } from './metering/usage-publisher.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createGatewayMetrics } from './node-gateway/gateway-metrics.ts'
 import { createNodeGateway } from './node-gateway/node-gateway.ts'
+import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
+import { CachePlan } from './node-scheduler/cache/cache-plan.ts'
 import { CodeImages } from './node-scheduler/code-images.ts'
 import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import { Reconciler } from './node-scheduler/reconciler.ts'
@@ -35,7 +38,7 @@ export interface AgentDeps {
 }
 
 const sweepEveryMs = 5_000
-const sweepSeedsEveryMs = 1_000
+const decideEveryMs = 1_000
 const publishGraceMs = 5_000
 /** For the last bytes of answers, after every instance has ended. */
 const answerGraceMs = 5_000
@@ -68,16 +71,37 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     stateChanged: (id) => scheduler.stateChanged(id),
     mustEnd: (id, exit) => scheduler.mustEnd(id, exit),
     willServe: (request) => scheduler.willServe(request),
+    invocationArrived: (request) => plan.arrived(request),
+    invocationGone: (id) => plan.gone(id),
     invocationEnded: (id) => reporter.invocationEnded(id),
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
   const images = new CodeImages(join(stateDir, 'code'), store.code)
   const revisions = new Revisions(store.functions)
-  const starter = new SandboxStarter({ config, host, gateway, images, logger, revisions, metrics: schedulerMetrics })
-  const scheduler = new NodeScheduler({
+  const runtimes = new Map(
+    runtimeNames.flatMap((name) => {
+      const files = config.runtimes[name]
+      return files ? [[name, { restorable: files.checkpointPath !== undefined }] as const] : []
+    }),
+  )
+  const plan = new CachePlan({ config, runtimes })
+  const starter = new SandboxStarter({
+    config,
+    host,
+    gateway,
+    images,
+    logger,
+    revisions,
+    metrics: schedulerMetrics,
+    plan,
+  })
+  const scheduler: NodeScheduler = new NodeScheduler({
     gateway,
     starter,
     revisions,
+    plan,
+    makeRoom: () => cache.makeRoom(),
+    fill: () => cache.fill(),
     logger,
     startParallelism: config.startParallelism,
     maxInstances: capacity.instances,
@@ -85,14 +109,27 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     metrics: schedulerMetrics,
   })
 
+  const cache: CacheKeeper = new CacheKeeper({
+    plan,
+    starter,
+    scheduler,
+    capacityMiB: capacity.memoryMiB,
+    metrics: schedulerMetrics,
+  })
+
   const reconciler = new Reconciler(host, logger)
   await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial()])
   const sweeping = setInterval(() => void reconciler.sweep(starter.liveIds()), sweepEveryMs)
-  const sweepingSeeds = setInterval(() => void starter.sweepSeeds(), sweepSeedsEveryMs)
+  const deciding = setInterval(() => {
+    void cache.tick()
+    scheduler.fill()
+  }, decideEveryMs)
 
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
-  const app = buildApp({ logger, metrics, internalToken: config.internalToken, gateway, scheduler, starter, notReady })
+  const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
+  const { internalToken } = config
+  const app = buildApp({ logger, metrics, internalToken, gateway, scheduler, explainer, notReady })
   const address = await app.listen(config.listen)
   const reporter = new Reporter({
     connection: store.connection,
@@ -100,10 +137,11 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     url: () => address,
     accepting: () => !closing && journal.problem === undefined,
     capacity: { ...capacity, cpus: cpus().length },
+    cache: () => cache.held,
     all: () => scheduler.reports(),
   })
   reporter.start()
-  starter.fill()
+  scheduler.fill()
   logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')
 
   return {
@@ -112,7 +150,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       // The schedulers hear it before the instances go.
       reporter.publishFull()
       clearInterval(sweeping)
-      clearInterval(sweepingSeeds)
+      clearInterval(deciding)
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()

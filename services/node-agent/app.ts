@@ -5,7 +5,8 @@ import { buildServer, requireBearer } from '../chassis/http-server.ts'
 import type { Logger } from '../chassis/log.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
-import type { SandboxStarter } from './node-scheduler/sandbox-starter.ts'
+import type { ExplainDeps } from './node-scheduler/cache/explain.ts'
+import { registerExplanationRoutes } from './routes/explanations.ts'
 import { registerInstanceRoutes } from './routes/instances.ts'
 import { registerInvocationRoutes } from './routes/invocations.ts'
 
@@ -15,7 +16,7 @@ export interface AppDeps {
   readonly internalToken: string
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
-  readonly starter: Pick<SandboxStarter, 'seeds'>
+  readonly explainer: ExplainDeps
   readonly notReady: () => string | undefined
 }
 
@@ -25,13 +26,14 @@ export const buildApp = ({
   internalToken,
   gateway,
   scheduler,
-  starter,
+  explainer,
   notReady,
 }: AppDeps): FastifyInstance => {
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0 } })
   requireBearer(app, internalToken)
   registerInvocationRoutes(app, gateway)
-  registerInstanceRoutes(app, scheduler, starter)
+  registerInstanceRoutes(app, scheduler, explainer.starter)
+  registerExplanationRoutes(app, explainer)
   return app
 }

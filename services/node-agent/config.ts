@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { NatsConfig } from '../chassis/nats.ts'
 import { runtimeNames } from '../contracts/function.ts'
+import { cacheModes } from './node-scheduler/cache/input.ts'
 
 export const RuntimeFiles = Type.Object(
   {
@@ -44,22 +45,34 @@ export const NodeAgentConfig = Type.Object(
     ),
     /** Starts that run at the same time. */
     startParallelism: Type.Integer({ minimum: 1, default: 2 }),
+    /** What is held for starts to come, decided by `node-scheduler/cache` from each function's history. */
+    cache: Type.Object(
+      {
+        mode: Type.Enum(cacheModes, { default: 'adaptive' }),
+        /** Idle instances (as much as they use) and all that is made ahead. Absent: a quarter of `capacity.memoryMiB`. */
+        memoryMiB: Type.Optional(Type.Integer({ minimum: 0 })),
+        /** Functions that say nothing about it may be forked. `seeds` above 0 says the same. */
+        forks: Type.Boolean({ default: false }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+    // Numbers in place of decisions: a level that has one does not follow history.
     /** Sandboxes created ahead per runtime, each without function or code. */
-    precreatedSandboxes: Type.Integer({ minimum: 0, default: 0 }),
+    precreatedSandboxes: Type.Optional(Type.Integer({ minimum: 0 })),
     /** Bare runtimes restored ahead per runtime, each waiting at its socket for its first function. */
-    parkedRestores: Type.Integer({ minimum: 0, default: 0 }),
+    parkedRestores: Type.Optional(Type.Integer({ minimum: 0 })),
     /**
-     * Seeds that are kept on this node for functions that were started lately, so that their next instances are forks. 0: only
+     * Seeds that are kept on this node for functions that were called lately, so that their next instances are forks. 0: only
      * invocations that ask for a fork make one.
      */
-    seeds: Type.Integer({ minimum: 0, default: 0 }),
+    seeds: Type.Optional(Type.Integer({ minimum: 0 })),
     /** Forks that wait at their sockets, per seed. */
-    parkedForks: Type.Integer({ minimum: 0, maximum: 32, default: 0 }),
+    parkedForks: Type.Optional(Type.Integer({ minimum: 0, maximum: 32 })),
     /** Forks of one seed at the same time, parked ones included: they share a sandbox, and its end is theirs. */
     forksPerSeed: Type.Integer({ minimum: 1, maximum: 64, default: 32 }),
     /** A seed is made anew after so many forks. */
     renewSeedAfterForks: Type.Integer({ minimum: 1, default: 2000 }),
-    /** A seed from which nothing was started for so long, and none of whose forks serves, ends. */
+    /** A seed that somebody asked for, or that `seeds` keeps, ends when it was not used for so long and none of its forks serves. */
     seedIdleMs: Type.Integer({ minimum: 100, default: 60_000 }),
     limits: Type.Object(
       {

@@ -82,6 +82,10 @@ export interface WaitingRequest {
 export interface NodeGatewayEvents {
   /** The instance pulled or finished something, or became ready. */
   stateChanged(instanceId: string): void
+  /** The request is in the buffer. */
+  invocationArrived(request: WaitingRequest): void
+  /** The request left the buffer without an instance, or its invocation has ended. Told at least once. */
+  invocationGone(invocationId: string): void
   invocationEnded(invocationId: string, report: InvocationReport): void
   /** The invocation ran past its time-out, or the runtime broke the protocol: the sandbox must die now. */
   mustEnd(instanceId: string, exit: SandboxExit): void

@@ -16,8 +16,39 @@ export const createSchedulerMetrics = (registry: Registry) => {
     }),
     startMs: new Histogram({
       name: 'forkyard_node_start_milliseconds',
-      help: 'From the start command to the first pull',
+      help: 'From the start command to the first pull, by start type',
+      labelNames: ['start_type'] as const,
       buckets: [5, 10, 25, 50, 100, 150, 200, 300, 500, 1000, 2500, 5000, 10_000],
+      registers,
+    }),
+    heldMiB: new Gauge({
+      name: 'forkyard_node_cache_held_mebibytes',
+      help: 'Memory that is held for starts to come, by level: idle, parkedFork, seed, parked, created',
+      labelNames: ['level'] as const,
+      registers,
+    }),
+    heldCount: new Gauge({
+      name: 'forkyard_node_cache_held',
+      help: 'What is held for starts to come, by level',
+      labelNames: ['level'] as const,
+      registers,
+    }),
+    decisions: new Counter({
+      name: 'forkyard_node_cache_decisions_total',
+      help: 'Decisions about what is held, by what asked for one: time, start, memory',
+      labelNames: ['cause'] as const,
+      registers,
+    }),
+    decisionMs: new Histogram({
+      name: 'forkyard_node_cache_decision_milliseconds',
+      help: 'What a decision takes',
+      buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100],
+      registers,
+    }),
+    evictions: new Counter({
+      name: 'forkyard_node_cache_evictions_total',
+      help: 'What was held and is not any more, unused, by level and reason: idle (not worth its memory), memory (a start needs it)',
+      labelNames: ['level', 'reason'] as const,
       registers,
     }),
     restoreFailures: new Counter({

@@ -1,4 +1,5 @@
 /** What the next placement would be, and what it would be decided from. Pure: the decision is the real one, nothing is carried out. */
+import { keepAliveOf } from '../contracts/function.ts'
 import type { Explanation, PlacementRequest } from '../contracts/placement.ts'
 import { place, type FleetView } from './place.ts'
 import { compareIds, freeSlots, type Instance, type Pool } from './pool.ts'
@@ -23,9 +24,11 @@ const describePool = (pool: Pool, now: number): Explanation['held'][number] => (
   instances: [...pool.instances.values()].map((instance) => describeInstance(instance, now)),
 })
 
-const describeInstance = ({ id, state, inFlight, idleSince, policy }: Instance, now: number) => ({
+const describeInstance = ({ id, state, inFlight, idleSince, policy, keepAliveMs }: Instance, now: number) => ({
   instanceId: id,
   state,
   inFlight,
-  ...(state === 'idle' ? { endsInMs: Math.max(0, Math.round(idleSince + policy.keepAliveMs - now)) } : {}),
+  ...(state === 'idle'
+    ? { endsInMs: Math.max(0, Math.round(idleSince + keepAliveOf(policy, keepAliveMs) - now)) }
+    : {}),
 })

@@ -4,7 +4,7 @@
  */
 import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
-import { newNode, newPool, recount, type Instance, type Node, type Pool } from './pool.ts'
+import { newNode, newPool, noCache, recount, type Instance, type Node, type Pool } from './pool.ts'
 
 interface Lease {
   readonly pool: Pool
@@ -74,6 +74,7 @@ export class Fleet {
     node.url = report.url
     node.accepting = report.accepting
     node.capacity = report.capacity
+    node.cache = report.cache ?? noCache
     if (report.full) this.#forgetMissing(node, report, now)
     const touched = new Set<Pool>()
     for (const instance of report.instances) touched.add(this.#applyInstance(node, instance, now))
@@ -181,9 +182,10 @@ export class Fleet {
     from: Omit<InstanceReport, 'state'> & { state: Instance['state'] },
     confirmed: boolean,
   ): void {
-    const { instanceId: id, memoryMiB, policy, state, inFlight } = from
+    const { instanceId: id, memoryMiB, policy, state, inFlight, keepAliveMs } = from
     const idleSince = from.idleSince ?? 0
-    const instance = { id, pool, memoryMiB, policy, state, inFlight, idleSince, confirmed, acceptedAt: undefined }
+    const known = { id, pool, memoryMiB, policy, state, inFlight, idleSince, keepAliveMs }
+    const instance: Instance = { ...known, confirmed, acceptedAt: undefined }
     pool.instances.set(id, instance)
     pool.node.instances.set(id, instance)
     pool.node.usedMemoryMiB += memoryMiB
@@ -203,6 +205,7 @@ export class Fleet {
       instance.state = state
       instance.inFlight = report.inFlight
       instance.idleSince = Math.min(report.idleSince ?? now, now)
+      instance.keepAliveMs = report.keepAliveMs
       instance.confirmed = true
     }
     return pool

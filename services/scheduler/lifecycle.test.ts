@@ -59,6 +59,20 @@ describe('instancesToEnd', () => {
     expect(ids(instancesToEnd(pool, now))).toEqual(['x keep-alive'])
   })
 
+  it('ends what its node finds not worth keeping, and keeps what it does', () => {
+    const instances = [
+      { ...idle('short', 600), keepAliveMs: 500 },
+      { ...idle('long', 5000), keepAliveMs: 6000 },
+      { ...idle('cold', 0), keepAliveMs: 0 },
+    ]
+    expect(ids(instancesToEnd(fleetWith(instances).pool, now))).toEqual(['short keep-alive', 'cold keep-alive'])
+  })
+
+  it('ends an instance of a strict-cold function at once, whatever is said of its keep-alive', () => {
+    const { pool } = fleetWith([idle('x', 0, { cache: 'strict-cold' })])
+    expect(ids(instancesToEnd(pool, now))).toEqual(['x keep-alive'])
+  })
+
   it('ends a used single-use instance at once', () => {
     const { pool } = fleetWith([idle('x', 0, { reuse: false, keepAliveMs: 60_000 })])
     expect(ids(instancesToEnd(pool, now))).toEqual(['x single-use'])

@@ -113,6 +113,22 @@ describe('place', () => {
     expect(summary(place(fleet, request('f', 'i1'), now)).node).toBe('b')
   })
 
+  it('prefers a node that need not give up what it holds for later, but takes one that can', () => {
+    const cache = { heldMiB: 900, pinnedMiB: 0 }
+    const [held, busy] = [{ ...report('a', 1024), cache }, report('b', 1024, [instance('g', 'x', { memoryMiB: 512 })])]
+    expect(summary(place(fleetOf(held, busy), request('f', 'i1'), now)).node).toBe('b')
+    expect(summary(place(fleetOf(held), request('f', 'i1', { memoryMiB: 1024 }), now))).toMatchObject({
+      kind: 'start',
+      end: [],
+    })
+  })
+
+  it('counts on no memory that a node cannot give back', () => {
+    const fleet = fleetOf({ ...report('a', 1024), cache: { heldMiB: 100, pinnedMiB: 100 } })
+    expect(place(fleet, request('f', 'i1', { memoryMiB: 1024 }), now).kind).toBe('none')
+    expect(place(fleet, request('f', 'i1', { memoryMiB: 924 }), now).kind).toBe('start')
+  })
+
   it('ends the longest idle instance of another function when nothing else makes room', () => {
     const fleet = fleetOf(
       report('a', 256, [

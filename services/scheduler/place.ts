@@ -46,10 +46,13 @@ const start = (fleet: FleetView, request: PlacementRequest, now: number, why: st
   const open = [...fleet.nodes()].filter(isOpen)
   if (open.length === 0) return { kind: 'none', reason: 'no node accepts starts' }
   const poolByNode = new Map([...fleet.poolsOf(request.revision)].map((pool) => [pool.node.id, pool]))
+  const pressed = (node: Node): boolean =>
+    node.usedMemoryMiB + node.cache.heldMiB + request.memoryMiB > node.capacity.memoryMiB
   const order = (a: Node, b: Node): number =>
     // A node that refused this invocation, or that could not be reached, is better than none.
     Number(request.excludeNodes.includes(a.id)) - Number(request.excludeNodes.includes(b.id)) ||
     Number(a.suspectUntil > now) - Number(b.suspectUntil > now) ||
+    Number(pressed(a)) - Number(pressed(b)) ||
     load(a) - load(b) ||
     (poolByNode.get(a.id)?.instances.size ?? 0) - (poolByNode.get(b.id)?.instances.size ?? 0) ||
     compareIds(a.id, b.id)
@@ -84,14 +87,14 @@ const roomFor = (node: Node, memoryMiB: number): Instance[] | undefined => {
 const fits = (node: Node, memoryMiB: number, ending: readonly Instance[]): boolean => {
   const released = ending.reduce((sum, instance) => sum + instance.memoryMiB, 0)
   return (
-    node.usedMemoryMiB - released + memoryMiB <= node.capacity.memoryMiB &&
+    node.usedMemoryMiB + node.cache.pinnedMiB - released + memoryMiB <= node.capacity.memoryMiB &&
     node.instances.size - ending.length < node.capacity.instances
   )
 }
 
 const isOpen = (node: Node): boolean => node.accepting && !node.cordoned
 
-const load = (node: Node): number => node.usedMemoryMiB / node.capacity.memoryMiB
+const load = (node: Node): number => (node.usedMemoryMiB + node.cache.heldMiB) / node.capacity.memoryMiB
 
 /** First by `order`, without sorting the rest. */
 const best = <T>(candidates: readonly T[], order: (a: T, b: T) => number): T | undefined => {

@@ -15,6 +15,8 @@ export interface Instance {
   inFlight: number
   /** Epoch milliseconds, by the node's clock but never in this process's future. Only in state `idle`. */
   idleSince: number
+  /** As its node decided for its present idle time, milliseconds. */
+  keepAliveMs: number | undefined
   /** A report has named it. Until then it is a booking. */
   confirmed: boolean
   /** Epoch milliseconds at which the node took the start command. */
@@ -58,11 +60,18 @@ export interface Node {
   /** Its start endpoint failed; until then other nodes are preferred. */
   suspectUntil: number
   usedMemoryMiB: number
+  /** Held by the node's cache, beside the instances: given back when a start needs it, except for what is pinned. */
+  cache: NonNullable<NodeReport['cache']>
   readonly instances: Map<string, Instance>
   readonly pools: Map<string, Pool>
 }
 
-export const newNode = ({ nodeId, url, epoch, seq, accepting, capacity }: NodeReport, cordoned: boolean): Node => ({
+export const noCache = { heldMiB: 0, pinnedMiB: 0 } as const
+
+export const newNode = (
+  { nodeId, url, epoch, seq, accepting, capacity, cache }: NodeReport,
+  cordoned: boolean,
+): Node => ({
   id: nodeId,
   url,
   epoch,
@@ -74,6 +83,7 @@ export const newNode = ({ nodeId, url, epoch, seq, accepting, capacity }: NodeRe
   lastSeen: 0,
   suspectUntil: 0,
   usedMemoryMiB: 0,
+  cache: cache ?? noCache,
   instances: new Map(),
   pools: new Map(),
 })

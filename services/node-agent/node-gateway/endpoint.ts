@@ -244,6 +244,7 @@ export class Endpoint implements InstanceEndpoint {
       this.#reserved--
       this.#pulls--
       if (!poll.response.destroyed) this.#polls.push(poll)
+      this.#deps.events.invocationGone(waiting.request.invocationId)
       waiting.sink.fail(
         error instanceof PlatformError
           ? error
@@ -283,6 +284,7 @@ export class Endpoint implements InstanceEndpoint {
     this.#deps.usage.publish(record)
     this.#deps.metrics.invocations.inc({ outcome: report.outcome, start_type: report.startType })
     // The scheduler hears of the free slot before the caller can ask for it again.
+    this.#deps.events.invocationGone(request.invocationId)
     this.#deps.events.invocationEnded(request.invocationId, report)
     this.#deps.events.stateChanged(this.instanceId)
     if (running.opened) sink.finish(report, failure ? 'Unhandled' : undefined)

@@ -65,6 +65,8 @@ beforeEach(async () => {
   const logs = new LogPublisher({ js, logger, onDropped: () => undefined })
   const events = {
     stateChanged: () => undefined,
+    invocationArrived: () => undefined,
+    invocationGone: () => undefined,
     invocationEnded: () => undefined,
     mustEnd: (_id: string, exit: SandboxExit) => void killed.push(exit),
     willServe: () => willServe,

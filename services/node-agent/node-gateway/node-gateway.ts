@@ -50,8 +50,13 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
     metrics.bufferedRequests.set(buffer.size)
     return waited
   }
+  const takeBack = (item: Waiting): boolean => {
+    const waited = take(item)
+    if (waited) events.invocationGone(item.request.invocationId)
+    return waited
+  }
   const fail = (item: Waiting, error: PlatformError): void => {
-    if (!take(item)) return
+    if (!takeBack(item)) return
     const functionError = error.details?.['functionError']
     if (error.code === 'START_FAILED' && typeof functionError === 'string')
       item.sink.complete(
@@ -162,12 +167,13 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       const key = revisionKey(request.revision)
       const item: Waiting = { key, bytes: request.bodyBytes, request, sink, arrivedAt: performance.now() }
       buffer.push(item)
+      events.invocationArrived(request)
       metrics.bufferedRequests.set(buffer.size)
       const late = () =>
         fail(item, new PlatformError('DEADLINE_EXCEEDED', 'no instance took the request before its deadline'))
       timers.set(item, [setTimeout(late, leftMs), setTimeout(askWhoServes, askAfterMs, item)])
       serve(key)
-      return () => void take(item)
+      return () => void takeBack(item)
     },
   }
 }

@@ -7,7 +7,7 @@ import type { SandboxExit } from '../instance.ts'
 import { createSchedulerMetrics } from '../metrics.ts'
 import { NodeScheduler, type NodeSchedulerDeps } from './node-scheduler.ts'
 import type { Revisions } from './revisions.ts'
-import type { RunningInstance, SandboxStarter } from './sandbox-starter.ts'
+import type { Started } from './sandbox-starter.ts'
 
 const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r' }
 const command = (instanceId: string): StartInstance => ({
@@ -28,17 +28,25 @@ const instance = (id: string) => {
     exited.resolve(exit)
     return exit
   })
-  const running = { sandbox: { id, exited: exited.promise, end }, endpoint } as unknown as RunningInstance
+  const running = { sandbox: { id, exited: exited.promise, end }, endpoint, way: 'boot' } as unknown as Started
   return { ready, exited, endpoint, end, running }
 }
 
 const setUp = (overrides: Partial<NodeSchedulerDeps> = {}) => {
   const reports: InstanceReport[] = []
-  const start = vi.fn<() => Promise<RunningInstance>>()
+  const start = vi.fn<() => Promise<Started>>()
   const gateway = { waiting: vi.fn(() => 1), failWaiting: vi.fn(), openEndpoint: vi.fn() }
   const scheduler = new NodeScheduler({
     gateway,
-    starter: { start, fill: vi.fn() } as unknown as SandboxStarter,
+    starter: { start },
+    plan: {
+      startCommanded: vi.fn(),
+      startEnded: vi.fn(),
+      started: vi.fn(),
+      keepAliveMs: (_key, _policy, rank) => (rank === 0 ? 500 : 0),
+    },
+    makeRoom: async () => undefined,
+    fill: vi.fn(),
     revisions: { config: async () => ({}) } as unknown as Revisions,
     logger: pino({ level: 'silent' }),
     startParallelism: 1,
@@ -113,7 +121,7 @@ describe('NodeScheduler', () => {
 
   it('ends an instance that was told to end while it was being made, as soon as it is', async () => {
     const { scheduler, start } = setUp()
-    const made = Promise.withResolvers<RunningInstance>()
+    const made = Promise.withResolvers<Started>()
     start.mockReturnValue(made.promise)
     scheduler.start(command('a'))
     scheduler.end('a', 'surplus')
@@ -126,7 +134,7 @@ describe('NodeScheduler', () => {
 
   it('closes only when what was being made has ended too', async () => {
     const { scheduler, start } = setUp()
-    const made = Promise.withResolvers<RunningInstance>()
+    const made = Promise.withResolvers<Started>()
     start.mockReturnValue(made.promise)
     scheduler.start(command('a'))
     const closed = scheduler.close()

@@ -3,18 +3,27 @@ import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
 import { revisionKey } from '../../contracts/placement.ts'
+import type { InstancePolicy } from '../../contracts/function.ts'
 import type { NodeGateway, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
+import type { CachePlan } from './cache/cache-plan.ts'
+import type { StartWay } from './cache/input.ts'
 import type { Revisions } from './revisions.ts'
+import { Sandbox } from '../sandbox/sandbox.ts'
 import { endInstance, type RunningInstance, type SandboxStarter } from './sandbox-starter.ts'
 
 export interface NodeSchedulerDeps {
   readonly gateway: NodeGateway
-  readonly starter: SandboxStarter
+  readonly starter: Pick<SandboxStarter, 'start'>
   readonly revisions: Revisions
   readonly logger: Logger
   readonly startParallelism: number
   readonly maxInstances: number
+  readonly plan: Pick<CachePlan, 'startCommanded' | 'startEnded' | 'started' | 'keepAliveMs'>
+  /** What is held for later gives way to the starts that are queued. Resolves when it is gone. */
+  readonly makeRoom: () => Promise<void>
+  /** No start runs: what is worth it may be made ahead. */
+  readonly fill: () => void
   /** An instance changed; reports follow. */
   readonly onChange: (report: InstanceReport) => void
   readonly metrics: Pick<SchedulerMetrics, 'instances' | 'ends' | 'startMs'>
@@ -46,6 +55,7 @@ export class NodeScheduler {
   readonly #bySandbox = new Map<string, Entry>()
   readonly #queue: Entry[] = []
   #starting = 0
+  #bookedMiB = 0
   #refill: NodeJS.Timeout | undefined
   #draining = false
 
@@ -69,6 +79,8 @@ export class NodeScheduler {
       state: 'starting',
     }
     this.#entries.set(command.instanceId, entry)
+    this.#bookedMiB += command.memoryMiB
+    this.#deps.plan.startCommanded(command)
     this.#queue.push(entry)
     this.#changed(entry)
     this.#pump()
@@ -108,7 +120,38 @@ export class NodeScheduler {
   }
 
   reports(): InstanceReport[] {
-    return [...this.#entries.values()].map((entry) => report(entry))
+    const ranks = new Map<string, number>()
+    // The one that was used last comes first, and so stays longest.
+    return [...this.#entries.values()]
+      .toSorted((a, b) => (b.idleSince ?? 0) - (a.idleSince ?? 0))
+      .map((entry) => {
+        const rank = ranks.get(entry.key) ?? 0
+        if (entry.idleSince !== undefined) ranks.set(entry.key, rank + 1)
+        return this.#report(entry, rank)
+      })
+  }
+
+  /** Memory of all instances, as the scheduler counts it. */
+  get bookedMiB(): number {
+    return this.#bookedMiB
+  }
+
+  instancesOf(key: string): number {
+    return [...this.#entries.values()].filter(({ key: of, state }) => of === key && state !== 'ending').length
+  }
+
+  /** Instances without work; their memory where they have a sandbox for themselves. */
+  idle(): { readonly command: StartInstance; readonly memoryMiB: number | undefined }[] {
+    return [...this.#entries.values()].flatMap(({ command, state, idleSince, running }) =>
+      state === 'running' && idleSince !== undefined
+        ? [{ command, memoryMiB: running?.sandbox instanceof Sandbox ? running.sandbox.memoryMiB() : undefined }]
+        : [],
+    )
+  }
+
+  /** Has made ahead what is worth it, unless a start runs, whose end does the same. */
+  fill(): void {
+    if (this.#starting === 0 && !this.#draining) this.#deps.fill()
   }
 
   /** Takes no more starts, lets requests finish, ends everything. */
@@ -129,6 +172,7 @@ export class NodeScheduler {
       this.#starting++
       entry.starting = this.#start(entry).finally(() => {
         this.#starting--
+        this.#deps.plan.startEnded(entry.command.instanceId)
         this.#pump()
         this.#refillSoon()
       })
@@ -140,8 +184,7 @@ export class NodeScheduler {
     if (this.#refill) return
     this.#refill = setTimeout(() => {
       this.#refill = undefined
-      // The end of the start that runs now comes here again.
-      if (this.#starting === 0) this.#deps.starter.fill()
+      this.fill()
     }, refillAfterMs).unref()
   }
 
@@ -159,13 +202,17 @@ export class NodeScheduler {
     const from = performance.now()
     try {
       const config = await this.#deps.revisions.config(revision)
+      await this.#deps.makeRoom()
       const running = await this.#deps.starter.start(entry.command, config)
+      const madeAt = performance.now()
       entry.running = running
       this.#bySandbox.set(running.sandbox.id, entry)
       void running.sandbox.exited.then((exit) => this.#remove(entry, entry.endReason ?? exit.reason, exit))
       if (isEnding(entry)) return await endInstance(running, entry.endReason ?? 'ended')
       await running.endpoint.ready
-      this.#deps.metrics.startMs.observe(performance.now() - from)
+      const readyAt = performance.now()
+      this.#deps.metrics.startMs.observe({ start_type: startTypeOf(running.way) }, readyAt - from)
+      this.#deps.plan.started(config, running.way, readyAt - from, readyAt - madeAt)
       if (entry.state === 'starting') {
         entry.state = 'running'
         this.stateChanged(running.sandbox.id)
@@ -201,6 +248,8 @@ export class NodeScheduler {
 
   #remove(entry: Entry, reason: string, exit?: SandboxExit): void {
     if (!this.#entries.delete(entry.command.instanceId)) return
+    this.#bookedMiB -= entry.command.memoryMiB
+    this.#deps.plan.startEnded(entry.command.instanceId)
     entry.state = 'ending'
     if (entry.running) this.#bySandbox.delete(entry.running.sandbox.id)
     this.#deps.metrics.ends.inc({ reason })
@@ -210,14 +259,24 @@ export class NodeScheduler {
 
   #changed(entry: Entry, endReason?: string): void {
     this.#deps.metrics.instances.set(this.#entries.size)
-    this.#deps.onChange(report(entry, endReason))
+    this.#deps.onChange(this.#report(entry, 0, endReason))
+  }
+
+  #report(entry: Entry, rank: number, endReason?: string): InstanceReport {
+    return report(entry, (key, policy) => this.#deps.plan.keepAliveMs(key, policy, rank), endReason)
   }
 }
+
+const startTypeOf = (way: StartWay) => (way === 'fork-parked' ? 'fork' : way.startsWith('restore') ? 'restore' : way)
 
 /** Its state may have changed while something was awaited. */
 const isEnding = ({ state }: Entry): boolean => state === 'ending'
 
-const report = (entry: Entry, endReason?: string): InstanceReport => {
+const report = (
+  entry: Entry,
+  keepAlive: (key: string, policy: InstancePolicy) => number | undefined,
+  endReason?: string,
+): InstanceReport => {
   const inFlight = entry.running?.endpoint.inFlight ?? 0
   const ended = endReason !== undefined
   // An instance that is ending takes no more requests: to the scheduler it is as good as gone.
@@ -230,6 +289,7 @@ const report = (entry: Entry, endReason?: string): InstanceReport => {
           ? 'busy'
           : 'idle'
   const { instanceId, revision, memoryMiB, policy } = entry.command
+  const keepAliveMs = state === 'idle' ? keepAlive(entry.key, policy) : undefined
   return {
     instanceId,
     revision,
@@ -238,6 +298,7 @@ const report = (entry: Entry, endReason?: string): InstanceReport => {
     state,
     inFlight,
     ...(entry.idleSince !== undefined && state === 'idle' ? { idleSince: entry.idleSince } : {}),
+    ...(keepAliveMs !== undefined ? { keepAliveMs } : {}),
     ...(state === 'ended' ? { reason: endReason ?? entry.endReason ?? 'ending' } : {}),
   }
 }

@@ -4,7 +4,8 @@ import type { SandboxExit } from '../instance.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
 import type { SandboxInstance } from './sandbox-starter.ts'
 
-const setUp = (sizes: Record<PreparedKind, number>) => {
+const setUp = (given: Record<PreparedKind, number>) => {
+  const sizes = { ...given }
   const deaths = new Map<SandboxInstance, (exit: SandboxExit) => void>()
   let made = 0
   const make = vi.fn(async (_runtime: string, _kind: PreparedKind): Promise<SandboxInstance> => {
@@ -14,9 +15,17 @@ const setUp = (sizes: Record<PreparedKind, number>) => {
     return instance
   })
   const end = vi.fn(async () => {})
+  const evicted = vi.fn<(kind: PreparedKind) => void>()
   const logger = pino({ level: 'silent' })
-  const prepared = new PreparedSandboxes({ runtimes: ['nodejs24.x'], sizes, make, end, logger })
-  return { prepared, make, end, deaths }
+  const prepared = new PreparedSandboxes({
+    runtimes: ['nodejs24.x'],
+    size: (kind) => sizes[kind],
+    make,
+    end,
+    onEvicted: evicted,
+    logger,
+  })
+  return { prepared, make, end, deaths, sizes, evicted }
 }
 
 describe('PreparedSandboxes', () => {
@@ -67,6 +76,17 @@ describe('PreparedSandboxes', () => {
     } finally {
       vi.useRealTimers()
     }
+  })
+
+  it('ends what is more than wanted, and resolves when it is gone', async () => {
+    const { prepared, end, sizes, evicted } = setUp({ created: 2, parked: 2 })
+    prepared.fill()
+    sizes.parked = 1
+    sizes.created = 0
+    await prepared.trim()
+    expect(end).toHaveBeenCalledTimes(3)
+    expect(evicted.mock.calls).toEqual([['parked'], ['created'], ['created']])
+    expect([prepared.total, prepared.count('parked', 'nodejs24.x')]).toEqual([1, 1])
   })
 
   it('ends what waits when it closes, also what is still in the making, and makes nothing after', async () => {

@@ -15,11 +15,17 @@ export type PreparedKind = 'created' | 'parked'
 export interface PreparedDeps {
   /** Runtimes that can be restored. */
   readonly runtimes: readonly RuntimeName[]
-  /** How many of each kind wait, per runtime. */
-  readonly sizes: Readonly<Record<PreparedKind, number>>
+  /** How many are to wait. Asked again whenever something is made or ended. */
+  readonly size: (kind: PreparedKind, runtime: RuntimeName) => number
   readonly make: (runtime: RuntimeName, kind: PreparedKind) => Promise<SandboxInstance>
   readonly end: (instance: SandboxInstance) => Promise<void>
+  readonly onEvicted: (kind: PreparedKind) => void
   readonly logger: Logger
+}
+
+interface Waiting {
+  readonly making: Promise<SandboxInstance>
+  made?: SandboxInstance
 }
 
 /** After a failure; making one again at once would most likely fail again. */
@@ -27,12 +33,12 @@ const retryMs = 1_000
 
 export class PreparedSandboxes {
   readonly #deps: PreparedDeps
-  readonly #waiting: Readonly<Record<PreparedKind, Map<RuntimeName, Promise<SandboxInstance>[]>>>
+  readonly #waiting: Readonly<Record<PreparedKind, Map<RuntimeName, Waiting[]>>>
   #closed = false
 
   constructor(deps: PreparedDeps) {
     this.#deps = deps
-    const empty = () => new Map(deps.runtimes.map((name) => [name, [] as Promise<SandboxInstance>[]]))
+    const empty = () => new Map(deps.runtimes.map((name) => [name, [] as Waiting[]]))
     this.#waiting = { created: empty(), parked: empty() }
   }
 
@@ -40,37 +46,77 @@ export class PreparedSandboxes {
     return this.#waiting[kind].get(runtime)?.length ?? 0
   }
 
+  /** Of all runtimes, with those in the making. */
+  get total(): number {
+    return Object.values(this.#waiting).reduce(
+      (sum, byRuntime) => sum + [...byRuntime.values()].reduce((count, list) => count + list.length, 0),
+      0,
+    )
+  }
+
   /** The one that has waited longest; it may still be in the making. The caller owns it, and calls `fill` when it has time. */
   take(kind: PreparedKind, runtime: RuntimeName): Promise<SandboxInstance> | undefined {
-    return this.#waiting[kind].get(runtime)?.shift()
+    return this.#waiting[kind].get(runtime)?.shift()?.making
   }
 
   /** Makes what is missing. Parked ones first: they are what a request waits for least. */
   fill(): void {
     for (const kind of ['parked', 'created'] as const)
       for (const [runtime, list] of this.#waiting[kind])
-        while (!this.#closed && list.length < this.#deps.sizes[kind]) this.#make(kind, runtime, list)
+        while (!this.#closed && list.length < this.#deps.size(kind, runtime)) this.#make(kind, runtime, list)
+  }
+
+  /** Ends what is more than wanted. Resolves when nothing of it is left. */
+  async trim(): Promise<void> {
+    const ends: Promise<void>[] = []
+    for (const kind of ['parked', 'created'] as const)
+      for (const [runtime, list] of this.#waiting[kind])
+        for (const { making } of list.splice(this.#deps.size(kind, runtime))) {
+          this.#deps.onEvicted(kind)
+          ends.push(
+            making.then(
+              (instance) => this.#deps.end(instance),
+              () => undefined,
+            ),
+          )
+        }
+    await Promise.all(ends)
+  }
+
+  /** Those that are complete, with what they are. */
+  *made(): Iterable<{
+    readonly kind: PreparedKind
+    readonly runtime: RuntimeName
+    readonly instance: SandboxInstance
+  }> {
+    for (const kind of ['parked', 'created'] as const)
+      for (const [runtime, list] of this.#waiting[kind])
+        for (const { made } of list) if (made) yield { kind, runtime, instance: made }
   }
 
   async close(): Promise<void> {
     this.#closed = true
     const lists = Object.values(this.#waiting).flatMap((byRuntime) => [...byRuntime.values()])
-    const all = lists.flatMap((list) => list.splice(0))
+    const all = lists.flatMap((list) => list.splice(0)).map(({ making }) => making)
     const made = await Promise.allSettled(all)
     const waiting = made.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     await Promise.all(waiting.map((instance) => this.#deps.end(instance)))
   }
 
-  #make(kind: PreparedKind, runtime: RuntimeName, list: Promise<SandboxInstance>[]): void {
+  #make(kind: PreparedKind, runtime: RuntimeName, list: Waiting[]): void {
     const making = this.#deps.make(runtime, kind)
-    list.push(making)
+    const entry: Waiting = { making }
+    list.push(entry)
     const drop = (): boolean => {
-      const at = list.indexOf(making)
+      const at = list.indexOf(entry)
       if (at >= 0) void list.splice(at, 1)
       return at >= 0
     }
     making.then(
-      ({ sandbox }) => void sandbox.exited.then(() => drop() && this.fill()),
+      (instance) => {
+        entry.made = instance
+        return instance.sandbox.exited.then(() => void (drop() && this.fill()))
+      },
       (err: unknown) => {
         if (!drop()) return
         this.#deps.logger.error({ err, kind, runtime }, 'a sandbox could not be made ahead')

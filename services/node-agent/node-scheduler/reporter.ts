@@ -11,6 +11,7 @@ export interface ReporterDeps {
   readonly url: () => string
   readonly accepting: () => boolean
   readonly capacity: NodeReport['capacity']
+  readonly cache: () => NonNullable<NodeReport['cache']>
   readonly all: () => InstanceReport[]
 }
 
@@ -66,7 +67,7 @@ export class Reporter {
 
   #publish(full: boolean): void {
     this.#scheduled = false
-    const { connection, nodeId, url, accepting, capacity, all } = this.#deps
+    const { connection, nodeId, url, accepting, capacity, cache, all } = this.#deps
     if (connection.isClosed()) return
     const report: NodeReport = {
       nodeId,
@@ -76,6 +77,7 @@ export class Reporter {
       url: url(),
       accepting: accepting(),
       capacity,
+      cache: cache(),
       // What ended is no longer in the table, but must be told once.
       instances: full
         ? [...all(), ...[...this.#changed.values()].filter(({ state }) => state === 'ended')]

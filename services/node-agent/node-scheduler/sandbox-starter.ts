@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
+import type { RuntimeName, VersionConfig } from '../../contracts/function.ts'
 import type { ForkLimits } from '../../contracts/runtime-api.ts'
 import type { StartInstance } from '../../contracts/node.ts'
 import type { StartType, StartWish } from '../../contracts/placement.ts'
@@ -18,7 +18,9 @@ import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
-import { chooseStart, type StartFacts } from './choose-start.ts'
+import type { CachePlan } from './cache/cache-plan.ts'
+import type { StartWay } from './cache/input.ts'
+import { chooseStart, type ForkFacts, type StartChoice, type StartFacts } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
 import { ForkChannel } from './fork-channel.ts'
 import { forkProcesses, instanceLimits, seedLimits, startLimits } from './limits.ts'
@@ -26,7 +28,7 @@ import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
 import type { Revisions } from './revisions.ts'
 import { Seed } from './seed.ts'
-import { Seeds, UnfitError, type SeedReport } from './seeds.ts'
+import { Seeds, UnfitError } from './seeds.ts'
 
 export interface StarterDeps {
   readonly config: NodeAgentConfig
@@ -36,6 +38,7 @@ export interface StarterDeps {
   readonly logger: Logger
   readonly revisions: Revisions
   readonly metrics: SchedulerMetrics
+  readonly plan: CachePlan
 }
 
 /** A sandbox and the node gateway's end of it; they live and die together. */
@@ -50,6 +53,10 @@ export interface SandboxInstance extends RunningInstance {
   readonly sandbox: Sandbox
 }
 
+export interface Started extends RunningInstance {
+  readonly way: StartWay
+}
+
 export type StartCommand = Pick<StartInstance, 'startWish' | 'forInvocation'>
 
 /** One start, from command to assignment. */
@@ -62,46 +69,62 @@ interface Start {
 
 export class SandboxStarter {
   readonly #deps: StarterDeps
-  readonly #prepared: PreparedSandboxes
-  readonly #seeds: Seeds
+  readonly prepared: PreparedSandboxes
+  readonly seeds: Seeds
   readonly #live = new Set<string>()
 
   constructor(deps: StarterDeps) {
     this.#deps = deps
-    const { runtimes, precreatedSandboxes, parkedRestores } = deps.config
-    this.#prepared = new PreparedSandboxes({
-      runtimes: runtimeNames.filter((name) => runtimes[name]?.checkpointPath !== undefined),
-      sizes: { created: precreatedSandboxes, parked: parkedRestores },
+    const { plan, metrics } = deps
+    this.prepared = new PreparedSandboxes({
+      runtimes: plan.restorable,
+      size: (kind, name) => plan.size(kind, name),
       make: (name, kind) => this.#prepare(name, kind),
-      end: (instance) => endInstance(instance, 'shutdown'),
+      end: (instance) => endInstance(instance, 'not held any more'),
+      onEvicted: (level) => metrics.evictions.inc({ level, reason: plan.cause }),
       logger: deps.logger,
     })
-    this.#seeds = new Seeds({
+    this.seeds = new Seeds({
       config: deps.config,
+      plan: (config) => plan.forksOf(config),
+      planned: () => plan.seeded.length,
       make: (config) => this.#makeSeed(config),
       isCurrent: (config) => deps.revisions.isCurrent(config),
       logger: deps.logger,
-      metrics: deps.metrics,
+      metrics,
     })
+  }
+
+  /** What a start of the revision would be chosen from now. */
+  facts(wish: StartWish, config: VersionConfig): StartFacts {
+    const { runtime, ephemeralStorageMiB, policy } = config
+    const hasCheckpoint = this.#deps.config.runtimes[runtime]?.checkpointPath !== undefined
+    if (this.#deps.plan.isStrictCold(policy)) {
+      const fork = { parked: 0, hasSeed: false, refused: 'strict-cold' }
+      return { wish, hasCheckpoint, prepared: { created: 0, parked: 0 }, ephemeralStorageMiB, fork }
+    }
+    const prepared = {
+      created: this.prepared.count('created', runtime),
+      parked: this.prepared.count('parked', runtime),
+    }
+    return { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork: this.#forkFacts(config) }
   }
 
   /**
    * Resolves when the instance has its assignment; whether its code initialises well is `endpoint.ready`'s to tell.
    * @throws when no way of starting worked. Nothing is left then.
    */
-  async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<RunningInstance> {
+  async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<Started> {
     const watch = new Stopwatch()
     const runtime = this.#runtime(config.runtime)
-    const { runtime: name, ephemeralStorageMiB } = config
-    const prepared = { created: this.#prepared.count('created', name), parked: this.#prepared.count('parked', name) }
-    const hasCheckpoint = runtime.checkpointPath !== undefined
     const start: Start = { watch, runtime, config, forInvocation }
-    this.#seeds.replacedBy(config)
-    const facts: StartFacts = { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork: this.#seeds.facts(config) }
+    this.seeds.replacedBy(config)
+    if (wish === 'auto') this.#deps.plan.uses(config)
+    const facts = this.facts(wish, config)
     let choice = chooseStart(facts)
     if (choice.way === 'fork') {
       try {
-        return await this.#fork(start, wish, choice.parked)
+        return { ...(await this.#fork(start, wish, choice.parked)), way: wayOf(choice) }
       } catch (error) {
         const refused = error instanceof Error ? error.message : String(error)
         // What the function left open is no failure, and was counted.
@@ -111,31 +134,22 @@ export class SandboxStarter {
     }
     if (wish.startsWith('fork'))
       this.#deps.logger.warn({ name: config.name, reason: choice.reason }, 'asked to fork, but cannot')
-    if (wish === 'auto') this.#seeds.want(config)
     if (choice.way === 'restore') {
       try {
-        return await this.#restore(start, choice.use)
+        return { ...(await this.#restore(start, choice.use)), way: wayOf(choice) }
       } catch (error) {
-        this.#deps.metrics.restoreFailures.inc({ runtime: name })
-        this.#deps.logger.warn({ err: error, runtime: name }, 'restore failed, booting instead')
+        this.#deps.metrics.restoreFailures.inc({ runtime: config.runtime })
+        this.#deps.logger.warn({ err: error, runtime: config.runtime }, 'restore failed, booting instead')
       }
     }
-    return this.#boot(start)
+    return { ...(await this.#boot(start)), way: 'boot' }
   }
 
-  /** Makes sandboxes ahead, up to the configured numbers. Costs CPU: not while a start has the caller waiting. */
+  /** Makes ahead what is planned. Costs CPU: not while a start has the caller waiting. */
   fill(): void {
-    this.#seeds.fill()
-    this.#prepared.fill()
-  }
-
-  /** Ends the seeds that are not used or not current any more. */
-  sweepSeeds(): Promise<void> {
-    return this.#seeds.sweep()
-  }
-
-  seeds(): SeedReport[] {
-    return this.#seeds.reports()
+    for (const config of this.#deps.plan.seeded) if (!this.facts('auto', config).fork.hasSeed) this.seeds.want(config)
+    this.seeds.fill()
+    this.prepared.fill()
   }
 
   /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
@@ -144,7 +158,12 @@ export class SandboxStarter {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#prepared.close(), this.#seeds.close()])
+    await Promise.all([this.prepared.close(), this.seeds.close()])
+  }
+
+  #forkFacts(config: VersionConfig): ForkFacts {
+    if (config.policy.fork !== false) return this.seeds.facts(config)
+    return { parked: 0, hasSeed: false, refused: 'the function does not allow forks' }
   }
 
   #runtime(name: RuntimeName): RuntimeFiles {
@@ -190,7 +209,7 @@ export class SandboxStarter {
   async #restore(start: Start, use: PreparedKind | undefined): Promise<RunningInstance> {
     const { watch, runtime, config } = start
     const code = this.#code(start)
-    const ready = use && this.#prepared.take(use, config.runtime)
+    const ready = use && this.prepared.take(use, config.runtime)
     const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
@@ -213,9 +232,9 @@ export class SandboxStarter {
   async #fork(start: Start, wish: StartWish, parked: boolean): Promise<RunningInstance> {
     const { watch, config } = start
     const fork =
-      (parked ? await this.#seeds.takeParked(config) : undefined) ??
-      (await watch.time('fork', () => this.#seeds.fork(config)))
-    if (wish === 'fork-parked') this.#seeds.askParked(config)
+      (parked ? await this.seeds.takeParked(config) : undefined) ??
+      (await watch.time('fork', () => this.seeds.fork(config)))
+    if (wish === 'fork-parked') this.seeds.askParked(config)
     fork.endpoint.assign(this.#assignment(start, 'fork', () => fork.peakMemoryMiB()))
     return fork
   }
@@ -348,6 +367,12 @@ class SeedRestoreError extends Error {
 
 const asSeedRestoreError = (cause: unknown): never => {
   throw new SeedRestoreError('a seed could not be restored', { cause })
+}
+
+const wayOf = (choice: StartChoice): StartWay => {
+  if (choice.way === 'fork') return choice.parked ? 'fork-parked' : 'fork'
+  if (choice.way === 'boot' || choice.use === undefined) return choice.way
+  return choice.use === 'parked' ? 'restore-parked' : 'restore-precreated'
 }
 
 /** Rejects when the function cannot be initialised, or its sandbox ends. */

@@ -12,16 +12,17 @@ import type { ForkFacts } from './choose-start.ts'
 import { renewalReason, type Fork, type Seed } from './seed.ts'
 
 export interface SeedsDeps {
-  readonly config: Pick<
-    NodeAgentConfig,
-    'seeds' | 'parkedForks' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs'
-  >
+  readonly config: Pick<NodeAgentConfig, 'renewSeedAfterForks' | 'seedIdleMs'>
+  /** What is worth holding for the revision. */
+  readonly plan: (config: VersionConfig) => { readonly seed: boolean; readonly parked: number }
+  /** Seeds that the plan holds, of all revisions. */
+  readonly planned: () => number
   /** @throws UnfitError; or what went wrong. Nothing is left then. */
   readonly make: (config: VersionConfig) => Promise<Seed>
   /** False: the registry has a newer revision, or none any more. */
   readonly isCurrent: (config: VersionConfig) => Promise<boolean>
   readonly logger: Logger
-  readonly metrics: Pick<SchedulerMetrics, 'seeds' | 'parkedForks' | 'seedEnds' | 'unfit'>
+  readonly metrics: Pick<SchedulerMetrics, 'seeds' | 'parkedForks' | 'seedEnds' | 'unfit' | 'evictions'>
 }
 
 /** What the function left open at its initialisation. The message begins with its kind. */
@@ -29,7 +30,7 @@ export class UnfitError extends Error {
   override readonly name = 'UnfitError'
 }
 
-/** Seeds of functions that were asked to be forked, where `seeds` keeps none. */
+/** Seeds of functions that were asked to be forked, beside those of the plan. */
 const askedSeeds = 4
 /** After a failure; making one again at once would most likely fail again. */
 const retryMs = 5_000
@@ -48,8 +49,10 @@ interface Entry {
   seed?: Seed
   /** Forks that wait; some may still be on their way to their socket. */
   readonly parked: Set<Promise<Fork>>
-  /** Somebody asked for parked forks, where `parkedForks` keeps none. */
+  /** Somebody asked for parked forks, where the plan has none. */
   asked: boolean
+  /** The plan wanted it at some time. */
+  planned: boolean
   renewing: boolean
 }
 
@@ -124,10 +127,11 @@ export class Seeds {
     return fork
   }
 
-  /** A function was started in another way: its next instances may be forks. */
+  /** Its next instances are to be forks. */
   want(config: VersionConfig): void {
-    const { refused, hasSeed } = this.facts(config)
-    if (this.#deps.config.seeds > 0 && refused === undefined && !hasSeed) this.#wanted.set(revisionKey(config), config)
+    const entry = this.#entries.get(revisionKey(config))
+    if (entry) entry.planned = true
+    else if (this.facts(config).refused === undefined) this.#wanted.set(revisionKey(config), config)
   }
 
   /** Parked forks of this function are wanted as long as it has a seed. */
@@ -164,11 +168,35 @@ export class Seeds {
     for (const entry of this.#entries.values()) {
       const { seed } = entry
       if (!seed || this.#closed) continue
-      const idle = seed.serving === 0 && performance.now() - seed.lastUsedAt > this.#deps.config.seedIdleMs
-      if (idle) this.#retire(entry, 'idle')
+      const keptMs = entry.planned ? 0 : this.#deps.config.seedIdleMs
+      const idle = seed.serving === 0 && performance.now() - seed.lastUsedAt > keptMs
+      if (idle && !this.#deps.plan(entry.config).seed) this.#evict(entry, 'idle')
       else if (!(await this.#deps.isCurrent(entry.config).catch(() => true))) this.#retire(entry, 'replaced')
-      else this.#renewIfWorn(seed)
+      else {
+        for (const waiting of this.#surplus(entry)) void this.#unpark(entry, waiting, 'idle')
+        this.#renewIfWorn(seed)
+      }
     }
+  }
+
+  /** Ends what is more than planned, seeds that somebody asked for included. Resolves when nothing of it is left. */
+  async shed(): Promise<void> {
+    const ends: Promise<unknown>[] = []
+    for (const entry of this.#entries.values()) {
+      const { seed, parked, config } = entry
+      const plan = this.#deps.plan(config)
+      if (!seed) continue
+      if (!plan.seed && seed.serving === 0) {
+        this.#evict(entry, 'memory')
+        ends.push(seed.exited)
+      } else for (const waiting of [...parked].slice(plan.parked)) ends.push(this.#unpark(entry, waiting, 'memory'))
+    }
+    await Promise.all(ends)
+  }
+
+  /** Seeds whose sandboxes run, retired ones included. */
+  alive(): Iterable<Seed> {
+    return this.#alive
   }
 
   reports(): SeedReport[] {
@@ -196,6 +224,7 @@ export class Seeds {
       making: this.#make(key, config),
       parked: new Set(),
       asked: false,
+      planned: this.#deps.plan(config).seed,
       renewing: false,
     }
     this.#entries.set(key, entry)
@@ -255,13 +284,32 @@ export class Seeds {
 
   /** @throws when every seed is in use. */
   #makeRoom(): void {
-    const limit = this.#deps.config.seeds || askedSeeds
+    const limit = this.#deps.planned() + askedSeeds
     if (this.#entries.size < limit) return
     const [oldest] = [...this.#entries.values()]
       .filter(({ seed }) => seed?.serving === 0)
       .sort((a, b) => (a.seed?.lastUsedAt ?? 0) - (b.seed?.lastUsedAt ?? 0))
     if (!oldest) throw new Error(`all ${limit} seeds of the node are in use`)
     this.#retire(oldest, 'room')
+  }
+
+  #evict(entry: Entry, reason: string): void {
+    this.#deps.metrics.evictions.inc({ level: 'seed', reason })
+    this.#retire(entry, reason)
+  }
+
+  #surplus({ config, parked, asked }: Entry): Promise<Fork>[] {
+    return [...parked].slice(Math.max(this.#deps.plan(config).parked, asked ? 1 : 0))
+  }
+
+  async #unpark(entry: Entry, waiting: Promise<Fork>, reason: 'idle' | 'memory'): Promise<void> {
+    entry.parked.delete(waiting)
+    this.#deps.metrics.evictions.inc({ level: 'parkedFork', reason })
+    this.#count()
+    await waiting.then(
+      ({ sandbox }) => sandbox.end({ reason: 'killed', detail: `not held any more: ${reason}` }),
+      () => undefined,
+    )
   }
 
   #retire(entry: Entry, reason: string): void {
@@ -301,7 +349,7 @@ export class Seeds {
   }
 
   #fillParked(entry: Entry): void {
-    const wanted = Math.max(this.#deps.config.parkedForks, entry.asked ? 1 : 0)
+    const wanted = Math.max(this.#deps.plan(entry.config).parked, entry.asked ? 1 : 0)
     const { seed, parked } = entry
     if (!seed) return
     while (seed.retired === undefined && !seed.isFull && parked.size < wanted) {

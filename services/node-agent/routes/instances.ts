@@ -25,5 +25,5 @@ export const registerInstanceRoutes = (
     },
   )
   app.get('/v1/instances', async () => scheduler.reports())
-  app.get('/v1/seeds', async () => starter.seeds())
+  app.get('/v1/seeds', async () => starter.seeds.reports())
 }

@@ -13,6 +13,8 @@ export const NodeView = Type.Object({
   cordoned: Type.Boolean(),
   capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
   usedMemoryMiB: Type.Integer(),
+  /** Held for starts to come, beside the instances. */
+  cacheMiB: Type.Integer(),
   leases: Type.Integer(),
   /** Epoch milliseconds of the last report. */
   lastSeen: Type.Integer(),
@@ -48,15 +50,19 @@ const view = (node: Node): NodeView => ({
   cordoned: node.cordoned,
   capacity: node.capacity,
   usedMemoryMiB: node.usedMemoryMiB,
+  cacheMiB: node.cache.heldMiB,
   leases: [...node.pools.values()].reduce((sum, pool) => sum + pool.leases.size, 0),
   lastSeen: node.lastSeen,
-  instances: [...node.instances.values()].map(({ id, pool, memoryMiB, policy, state, inFlight, idleSince }) => ({
-    instanceId: id,
-    revision: pool.revision,
-    memoryMiB,
-    policy,
-    state,
-    inFlight,
-    ...(state === 'idle' ? { idleSince } : {}),
-  })),
+  instances: [...node.instances.values()].map(
+    ({ id, pool, memoryMiB, policy, state, inFlight, idleSince, keepAliveMs }) => ({
+      instanceId: id,
+      revision: pool.revision,
+      memoryMiB,
+      policy,
+      state,
+      inFlight,
+      ...(state === 'idle' ? { idleSince } : {}),
+      ...(state === 'idle' && keepAliveMs !== undefined ? { keepAliveMs } : {}),
+    }),
+  ),
 })
