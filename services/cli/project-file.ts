@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
-import { runtimeNames } from '../contracts/function.ts'
+import { cachePolicies, runtimeNames } from '../contracts/function.ts'
 import { CliError } from './cli-error.ts'
 
 export const projectFileName = 'forkyard.json'
@@ -27,6 +27,10 @@ export const ProjectFile = Type.Object(
     concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
     reuse: Type.Optional(Type.Boolean()),
     keepAliveMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
+    /** `strict-cold`: nothing that costs CPU or memory is held for the function. */
+    cache: Type.Optional(Type.Enum(cachePolicies)),
+    /** Its instances may be forks, which share a sandbox. */
+    fork: Type.Optional(Type.Boolean()),
     /** Files and directories that go into the archive as they are. */
     include: Type.Optional(Type.Array(Type.String())),
   },

@@ -9,6 +9,7 @@ import type { GatewayConfig } from './config.ts'
 import type { LogTail } from './logs/tail.ts'
 import type { Invoker } from './invoke/invoker.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import type { NodeClient } from './node-client.ts'
 import type { Registry } from './registry.ts'
 import type { BodyBudget } from './routes/read-body.ts'
 import type { SchedulerClient } from './scheduler-client.ts'
@@ -23,6 +24,7 @@ export interface GatewayDeps {
   readonly images: ImageBuilder
   readonly invoker: Invoker
   readonly scheduler: SchedulerClient
+  readonly nodes: Pick<NodeClient, 'explain'>
   readonly queue: AsyncQueue
   readonly deadLetters: DeadLetters
   readonly logs: LogTail

@@ -20,10 +20,16 @@ const tags = (count: number) => Object.fromEntries(Array.from({ length: count },
 
 describe('policy tags', () => {
   it('set how instances are used, with defaults for the rest', () => {
-    expect(policyFromTags({})).toEqual({ concurrency: 1, reuse: true, keepAliveMs: 60_000 })
+    expect(policyFromTags({})).toEqual({ concurrency: 1, reuse: true })
     expect(
       policyFromTags({ 'forkyard:concurrency': '8', 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }),
     ).toEqual({ concurrency: 8, reuse: false, keepAliveMs: 0 })
+    expect(policyFromTags({ 'forkyard:cache': 'strict-cold', 'forkyard:fork': 'true' })).toEqual({
+      concurrency: 1,
+      reuse: true,
+      cache: 'strict-cold',
+      fork: true,
+    })
   })
 
   it.each([
@@ -33,6 +39,8 @@ describe('policy tags', () => {
     { 'forkyard:concurrency': ' 1' },
     { 'forkyard:reuse': 'yes' },
     { 'forkyard:keep-alive-ms': '3600001' },
+    { 'forkyard:cache': 'cold' },
+    { 'forkyard:fork': '' },
   ])('are refused by name: %j', (tags) => {
     expect(() => policyFromTags(tags as Record<string, string>)).toThrow(Object.keys(tags)[0])
   })
@@ -42,6 +50,9 @@ describe('policy tags', () => {
     expect(tagged.latest.policy.concurrency).toBe(2)
     expect(tagged.latest.revisionId).not.toBe(record.latest.revisionId)
     expect(withTags(record, { team: 'x' }).latest).toBe(record.latest)
+    const cold = withTags(record, { 'forkyard:cache': 'strict-cold' })
+    expect(cold.latest.policy.cache).toBe('strict-cold')
+    expect(withTags(cold, {}).latest.policy).toEqual(record.latest.policy)
     // Untagged again, it is back at the default.
     expect(withTags(tagged, {}).latest.policy.concurrency).toBe(1)
   })

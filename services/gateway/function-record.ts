@@ -66,9 +66,7 @@ export const lambdaTime = (at: Date): string => at.toISOString().replace('Z', '+
 export const withTags = (record: FunctionRecord, tags: Readonly<Record<string, string>>): FunctionRecord => {
   if (Object.keys(tags).length > 50) throw new PlatformError('INVALID_REQUEST', 'a function has at most 50 tags')
   const policy = policyFromTags(tags)
-  const same = (Object.keys(policy) as (keyof typeof policy)[]).every(
-    (key) => policy[key] === record.latest.policy[key],
-  )
+  const same = canonical(policy) === canonical(record.latest.policy)
   return { ...record, tags: { ...tags }, latest: same ? record.latest : stamp({ ...record.latest, policy }) }
 }
 

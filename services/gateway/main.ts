@@ -62,6 +62,7 @@ await runService(
       images,
       invoker,
       scheduler,
+      nodes,
       queue,
       deadLetters: createDeadLetters(store.js, queue),
       logs: createLogTail(store.js),

@@ -13,7 +13,11 @@ export const createGatewayMetrics = (registry: Registry) => {
       name: 'forkyard_gateway_invocation_seconds',
       help: 'From the arrival of an invocation to the end of its answer, by start type',
       labelNames: ['start_type'] as const,
-      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900],
+      // Close together where start types differ.
+      buckets: [
+        0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4,
+        0.5, 0.75, 1, 2.5, 5, 10, 30, 60, 300, 900,
+      ],
       registers,
     }),
     asyncDepth: new Gauge({

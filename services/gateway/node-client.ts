@@ -2,7 +2,8 @@
 import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import { PlatformError } from '../contracts/errors.ts'
-import { replyHeaders } from '../contracts/node.ts'
+import { replyHeaders, type NodeExplanation } from '../contracts/node.ts'
+import type { RevisionRef } from '../contracts/placement.ts'
 import type { InvocationReport } from '../contracts/usage.ts'
 
 export interface NodeReply {
@@ -34,6 +35,8 @@ export interface NodeClient {
    * connection broke after the request was on its way. An abort of `signal` is thrown as it is.
    */
   invoke(nodeUrl: string, request: NodeRequest): Promise<NodeReply>
+  /** What the node holds for the revision, and how it would start it. @throws PlatformError what the node answered; UNAVAILABLE */
+  explain(nodeUrl: string, revision: RevisionRef): Promise<NodeExplanation>
   close(): Promise<void>
 }
 
@@ -51,6 +54,9 @@ export async function* bytesOf({ body }: Pick<NodeReply, 'body'>): AsyncGenerato
     )
   }
 }
+
+/** For operators: one try, and not for long. */
+const explainMs = 2_000
 
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
 
@@ -99,6 +105,23 @@ export const createNodeClient = (token: string): NodeClient => {
         functionError: () => field(replyHeaders.functionError),
         report: () => parseReport(field(replyHeaders.report)),
         body: reply.body,
+      }
+    },
+    explain: async (nodeUrl, revision) => {
+      try {
+        const reply = await poolOf(nodeUrl).request({
+          method: 'POST',
+          path: '/v1/explanations',
+          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+          body: JSON.stringify(revision),
+          signal: AbortSignal.timeout(explainMs),
+        })
+        const value = await reply.body.json()
+        if (reply.statusCode === 200) return value as NodeExplanation
+        throw PlatformError.fromBody(value)
+      } catch (cause) {
+        if (cause instanceof PlatformError) throw cause
+        throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} does not answer`, undefined, { cause })
       }
     },
     close: async () => {

@@ -1,26 +1,38 @@
-/** How instances of a function are used is set through three tags. */
+/** How instances of a function are used, and what is held for it, is set through tags. */
 import { Value } from 'typebox/value'
 import { PlatformError } from '../contracts/errors.ts'
-import { InstancePolicy } from '../contracts/function.ts'
+import { cachePolicies, InstancePolicy } from '../contracts/function.ts'
 
 export const policyTagNames = {
   concurrency: 'forkyard:concurrency',
   reuse: 'forkyard:reuse',
   keepAliveMs: 'forkyard:keep-alive-ms',
+  cache: 'forkyard:cache',
+  fork: 'forkyard:fork',
 } as const
 
 /** @throws PlatformError INVALID_REQUEST naming the tag and what it may be. */
 export const policyFromTags = (tags: Readonly<Record<string, string>>): InstancePolicy => {
   const concurrency = integerTag(tags, policyTagNames.concurrency, 1, 1000)
   const keepAliveMs = integerTag(tags, policyTagNames.keepAliveMs, 0, 3_600_000)
-  const reuse = tags[policyTagNames.reuse]
-  if (reuse !== undefined && reuse !== 'true' && reuse !== 'false')
-    throw invalidTag(policyTagNames.reuse, reuse, 'true or false')
+  const reuse = booleanTag(tags, policyTagNames.reuse)
+  const fork = booleanTag(tags, policyTagNames.fork)
+  const cache = tags[policyTagNames.cache]
+  if (cache !== undefined && !cachePolicies.some((name) => name === cache))
+    throw invalidTag(policyTagNames.cache, cache, cachePolicies.join(' or '))
   return Value.Parse(InstancePolicy, {
     concurrency: concurrency ?? 1,
-    reuse: reuse !== 'false',
-    keepAliveMs: keepAliveMs ?? 60_000,
+    reuse: reuse ?? true,
+    ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
+    ...(cache === undefined ? {} : { cache }),
+    ...(fork === undefined ? {} : { fork }),
   })
+}
+
+const booleanTag = (tags: Readonly<Record<string, string>>, name: string): boolean | undefined => {
+  const text = tags[name]
+  if (text !== undefined && text !== 'true' && text !== 'false') throw invalidTag(name, text, 'true or false')
+  return text === undefined ? undefined : text === 'true'
 }
 
 const integerTag = (

@@ -7,6 +7,7 @@ import type { Explanation, Placement, PlacementRequest } from '../contracts/plac
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
 export interface NodeSummary {
   readonly nodeId: string
+  readonly url: string
   readonly accepting: boolean
   readonly capacity: { readonly memoryMiB: number; readonly instances: number; readonly cpus: number }
 }

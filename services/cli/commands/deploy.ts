@@ -5,7 +5,7 @@ import { bundleFunction } from '../bundle.ts'
 import { findConnection, lambdaClient } from '../connection.ts'
 import { deploy } from '../deploy.ts'
 import { gatherVariable, parseDuration, parseWhole } from '../duration.ts'
-import { runtimeNames } from '../../contracts/function.ts'
+import { cachePolicies, runtimeNames } from '../../contracts/function.ts'
 import { checkProject, projectFileName, readProjectFile, type ProjectFile } from '../project-file.ts'
 import { note, print } from '../terminal.ts'
 
@@ -21,6 +21,8 @@ interface Flags {
   concurrency?: number
   reuse: boolean
   keepAlive?: number
+  cache?: string
+  fork?: boolean
   json?: boolean
 }
 
@@ -40,6 +42,8 @@ export const addDeploy = (program: Command): void => {
     .option('--concurrency <n>', 'requests that one instance handles at a time', parseWhole)
     .option('--no-reuse', 'an instance ends after its request')
     .option('--keep-alive <duration>', 'how long an idle instance lives, as 500ms, 30s, 5m', parseDuration)
+    .addOption(new Option('--cache <mode>', 'what may be held for requests to come').choices(cachePolicies))
+    .option('--fork', 'instances may be forks, which share a sandbox')
     .option('--json', 'print the outcome as JSON')
     .action(async (directory: string, flags: Flags) => {
       const from = performance.now()
@@ -61,8 +65,8 @@ export const addDeploy = (program: Command): void => {
 
 /** Options win over the file. */
 export const mergeFlags = (file: ProjectFile, flags: Flags): ProjectFile => {
-  const { name, handler, runtime, memory, timeout, env, url, streaming, concurrency, reuse, keepAlive } = flags
-  const given = { name, handler, runtime, memory, timeout, url, streaming, concurrency, keepAliveMs: keepAlive }
+  const { env, reuse, keepAlive, json: _json, ...same } = flags
+  const given = { ...same, keepAliveMs: keepAlive }
   return checkProject(
     {
       ...file,

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { InstancePolicy } from '../../contracts/function.ts'
+import { NodeExplanation } from '../../contracts/node.ts'
 import { Explanation } from '../../contracts/placement.ts'
 import { findConnection } from '../connection.ts'
 import { signedFetch } from '../signed-fetch.ts'
@@ -13,7 +14,37 @@ const Reply = Type.Object({
   memoryMiB: Type.Integer(),
   policy: InstancePolicy,
   next: Explanation,
+  startType: Type.Optional(Type.String()),
+  startReason: Type.Optional(Type.String()),
+  nodes: Type.Array(NodeExplanation),
 })
+
+const describePolicy = ({ concurrency, reuse, keepAliveMs, cache, fork }: InstancePolicy): string =>
+  [
+    `${concurrency} at a time`,
+    !reuse ? 'not reused' : keepAliveMs === undefined ? 'kept as the node decides' : `kept ${keepAliveMs} ms`,
+    ...(cache === 'strict-cold' ? [cache] : []),
+    ...(fork === undefined ? [] : [fork ? 'may be forked' : 'never forked']),
+  ].join(', ')
+
+const levelNames: Readonly<Record<NodeExplanation['levels'][number]['level'], string>> = {
+  idle: 'idle instances',
+  parkedFork: 'parked forks',
+  seed: 'seed',
+  parked: 'parked restores (of the runtime)',
+  created: 'created sandboxes (of the runtime)',
+}
+
+const describeNode = ({ nodeId, mode, heldMiB, budgetMiB, next, levels }: NodeExplanation): string => {
+  const rows = levels.map(({ level, held, wanted, reason }) => [
+    levelNames[level],
+    String(held),
+    String(wanted),
+    reason,
+  ])
+  const head = `${nodeId}  ${mode}, ${heldMiB} of at most ${budgetMiB} MiB held; a new instance: ${next.startType}, ${next.reason}`
+  return `${head}\n${table(['LEVEL', 'HELD', 'WANTED', 'WHY'], rows)}`
+}
 
 export const addExplain = (program: Command): void => {
   program
@@ -27,12 +58,13 @@ export const addExplain = (program: Command): void => {
       const query = qualifier === undefined ? {} : { Qualifier: qualifier }
       const reply: unknown = await (await signedFetch(findConnection(process.env), { path, query })).json()
       if (json) return print(JSON.stringify(reply))
-      const { functionName, version, memoryMiB, policy, next } = Value.Parse(Reply, reply)
-      const { concurrency, reuse, keepAliveMs } = policy
-      print(
-        `${functionName}  version ${version}, ${memoryMiB} MiB, ${concurrency} at a time, ${reuse ? `kept ${keepAliveMs} ms` : 'not reused'}`,
+      const { functionName, version, memoryMiB, policy, next, startType, startReason, nodes } = Value.Parse(
+        Reply,
+        reply,
       )
+      print(`${functionName}  version ${version}, ${memoryMiB} MiB, ${describePolicy(policy)}`)
       print(`next     ${next.decision}${next.nodeId ? ` on ${next.nodeId}` : ''}: ${next.reason}`)
+      if (startType !== undefined) print(`start    ${startType}: ${startReason}`)
       const rows = next.held.flatMap(({ nodeId, instances }) =>
         instances.map(({ instanceId, state, inFlight, endsInMs }) => [
           nodeId,
@@ -43,5 +75,6 @@ export const addExplain = (program: Command): void => {
         ]),
       )
       if (rows.length > 0) print(table(['NODE', 'INSTANCE', 'STATE', 'IN FLIGHT', 'ENDS IN'], rows))
+      for (const node of nodes) print(`\n${describeNode(node)}`)
     })
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { CliError } from '../cli-error.ts'
 import { findConnection } from '../connection.ts'
@@ -14,11 +14,28 @@ const Status = Type.Object({
       accepting: Type.Boolean(),
       cordoned: Type.Boolean(),
       usedMemoryMiB: Type.Integer(),
+      cacheMiB: Type.Integer(),
       capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer() }),
       instances: Type.Array(Type.Object({ state: Type.String() })),
     }),
   ),
+  starts: Type.Array(
+    Type.Object({
+      startType: Type.String(),
+      count: Type.Integer(),
+      p50Ms: Type.Number(),
+      p90Ms: Type.Number(),
+      p99Ms: Type.Number(),
+    }),
+  ),
 })
+
+const startColumns = ['START TYPE', 'ANSWERS', 'P50 MS', 'P90 MS', 'P99 MS']
+const startRow = ({ startType, count, p50Ms, p90Ms, p99Ms }: Static<typeof Status>['starts'][number]): string[] => [
+  startType,
+  String(count),
+  ...[p50Ms, p90Ms, p99Ms].map((ms) => ms.toFixed(1)),
+]
 
 export const addStatus = (program: Command): void => {
   program
@@ -34,14 +51,18 @@ export const addStatus = (program: Command): void => {
       if (json) print(JSON.stringify({ endpoint: connection.endpoint, ...readiness, ...status }))
       else {
         print(`${connection.endpoint}  ${readiness.status}${readiness.missing ? ` (${readiness.missing})` : ''}`)
-        const rows = status.nodes.map(({ nodeId, accepting, cordoned, usedMemoryMiB, capacity, instances }) => [
-          nodeId,
-          cordoned ? 'cordoned' : accepting ? 'accepting' : 'closed',
-          `${usedMemoryMiB} / ${capacity.memoryMiB} MiB`,
-          `${instances.length} / ${capacity.instances}`,
-          String(instances.filter(({ state }) => state === 'busy').length),
-        ])
-        print(table(['NODE', 'STATE', 'MEMORY', 'INSTANCES', 'BUSY'], rows))
+        const rows = status.nodes.map(
+          ({ nodeId, accepting, cordoned, usedMemoryMiB, cacheMiB, capacity, instances }) => [
+            nodeId,
+            cordoned ? 'cordoned' : accepting ? 'accepting' : 'closed',
+            `${usedMemoryMiB} / ${capacity.memoryMiB} MiB`,
+            `${cacheMiB} MiB`,
+            `${instances.length} / ${capacity.instances}`,
+            String(instances.filter(({ state }) => state === 'busy').length),
+          ],
+        )
+        print(table(['NODE', 'STATE', 'MEMORY', 'HELD', 'INSTANCES', 'BUSY'], rows))
+        if (status.starts.length > 0) print(`\n${table(startColumns, status.starts.map(startRow))}`)
       }
       if (!ready.ok) throw new CliError(`the gateway is not ready${readiness.missing ? `: ${readiness.missing}` : ''}`)
     })

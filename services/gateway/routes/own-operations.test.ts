@@ -165,10 +165,31 @@ describe('dead letters', () => {
   })
 })
 
-it('the status is what the scheduler says of its nodes', async () => {
+it('the status is what the scheduler says of its nodes, and the latency of answers by start type', async () => {
   expect(await (await call('/forkyard/v1/status')).json()).toEqual({
     nodes: [expect.objectContaining({ nodeId: 'n-1' })],
+    starts: [],
   })
+  const { invocationSeconds } = gateway.deps.metrics
+  for (let time = 0; time < 98; time++) invocationSeconds.observe({ start_type: 'warm' }, 0.0015)
+  for (const startType of ['warm', 'warm', 'restore']) invocationSeconds.observe({ start_type: startType }, 0.18)
+  const { starts } = (await (await call('/forkyard/v1/status')).json()) as { starts: Record<string, number>[] }
+  expect(starts).toEqual([
+    {
+      startType: 'warm',
+      count: 100,
+      p50Ms: expect.closeTo(1.5, 1),
+      p90Ms: expect.closeTo(1.92, 1),
+      p99Ms: expect.closeTo(175, 0),
+    },
+    {
+      startType: 'restore',
+      count: 1,
+      p50Ms: expect.closeTo(175, 0),
+      p90Ms: expect.any(Number),
+      p99Ms: expect.any(Number),
+    },
+  ])
 })
 
 it('a gateway that drains says so, and serves what still comes', async () => {

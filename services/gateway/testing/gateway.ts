@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { Registry as MetricsRegistry } from 'prom-client'
 import { Value } from 'typebox/value'
 import { ZipFile } from 'yazl'
+import type { NodeExplanation } from '../../contracts/node.ts'
 import type { PlacementRequest } from '../../contracts/placement.ts'
 import { buildApp } from '../app.ts'
 import { checkHandler } from '../archive/handler-files.ts'
@@ -96,7 +97,21 @@ export const startGateway = async ({
   const placements: PlacementRequest[] = []
   const released: string[] = []
   const pushed: TestGateway['pushed'] = []
-  const nodeSummary = { nodeId: 'n-1', accepting: true, capacity: { memoryMiB: 1024, instances: 8, cpus: 2 } }
+  const nodeSummary = {
+    nodeId: 'n-1',
+    url: node.url,
+    accepting: true,
+    capacity: { memoryMiB: 1024, instances: 8, cpus: 2 },
+  }
+  const nodeExplanation: NodeExplanation = {
+    nodeId: 'n-1',
+    mode: 'adaptive',
+    budgetMiB: 256,
+    heldMiB: 15,
+    next: { startType: 'restore', reason: 'a created sandbox waits' },
+    levels: [{ level: 'created', held: 1, wanted: 1, reason: 'test' }],
+    input: {},
+  }
   const scheduler: SchedulerClient = {
     place: async (request) => {
       placements.push(request)
@@ -117,6 +132,7 @@ export const startGateway = async ({
     metricsRegistry,
     metrics: createGatewayMetrics(metricsRegistry),
     registry,
+    nodes: { explain: async () => nodeExplanation },
     code: {
       putZip: async (digest, zip) => void zips.set(digest, zip),
       putImage: async () => undefined,
