@@ -24,7 +24,10 @@ describe('without any key', () => {
       nodeMemoryMiB: 4864,
       runtimes: ['nodejs24.x', 'provided.al2023', 'python3.11'],
       checkpoints: true,
+      cache: 'adaptive',
+      forks: false,
     })
+    expect(Object.keys(parse())).not.toContain('seeds')
   })
 })
 
@@ -65,6 +68,8 @@ describe('a bad value is named together with its key and what is valid', () => {
     ['nodeInstances', '-1', 'from 1'],
     ['startParallelism', '65', 'to 64'],
     ['precreatedSandboxes', '65', 'from 0 to 64'],
+    ['cache', 'fixed', 'one of adaptive, strict-cold'],
+    ['cacheMemoryMiB', '-1', 'from 0'],
     ['readyTimeoutMs', '10', 'from 1000'],
     ['logLevel', 'loud', 'one of trace, debug, info, warn, error'],
   ])('%s: %s', (key, value, valid) => {

@@ -6,6 +6,7 @@ import { totalmem } from 'node:os'
 import { isAbsolute } from 'node:path'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
+import { cacheModes } from '../services/node-agent/node-scheduler/cache/input.ts'
 import { runtimeNames } from '../services/contracts/function.ts'
 import { describeProblem } from './config-problem.ts'
 
@@ -59,30 +60,49 @@ export const StackConfig = Type.Object(
     }),
     nodeInstances: Type.Integer({ minimum: 1, default: 256, description: 'Instances at the same time' }),
     startParallelism: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Starts at the same time' }),
-    precreatedSandboxes: Type.Integer({
-      minimum: 0,
-      maximum: 64,
-      default: 1,
-      description: 'Sandboxes created ahead, per runtime; each holds about 15 MiB and saves a third of a start',
+    cache: Type.Enum(cacheModes, {
+      default: 'adaptive',
+      description:
+        'What is held for requests to come: adaptive, what each function’s history makes worth its memory; strict-cold, nothing',
     }),
-    parkedRestores: Type.Integer({
-      minimum: 0,
-      maximum: 64,
-      default: 0,
-      description: 'Bare runtimes restored ahead, per runtime; each holds about 45 MiB and saves most of a start',
+    cacheMemoryMiB: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Memory for that, MiB. Default a quarter of nodeMemoryMiB' }),
+    ),
+    forks: Type.Boolean({
+      default: false,
+      description: 'true: functions that say nothing about it may be forked; forks of one share a sandbox',
     }),
-    seeds: Type.Integer({
-      minimum: 0,
-      maximum: 256,
-      default: 0,
-      description: 'Functions called lately of which a seed is kept, to be forked; each holds about 60 MiB',
-    }),
-    parkedForks: Type.Integer({
-      minimum: 0,
-      maximum: 32,
-      default: 0,
-      description: 'Forks made ahead, per seed; each saves nearly all of a start',
-    }),
+    precreatedSandboxes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 64,
+        description:
+          'A number in place of a decision: sandboxes created ahead, per runtime; each holds about 15 MiB and saves a third of a start',
+      }),
+    ),
+    parkedRestores: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 64,
+        description:
+          'The same: bare runtimes restored ahead, per runtime; each holds about 45 MiB and saves most of a start',
+      }),
+    ),
+    seeds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 256,
+        description:
+          'The same: functions called lately of which a seed is kept, to be forked; each holds about 60 MiB. Allows forks',
+      }),
+    ),
+    parkedForks: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 32,
+        description: 'The same: forks made ahead, per seed; each saves nearly all of a start',
+      }),
+    ),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,
       default: 60_000,
@@ -129,6 +149,7 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
   }
   const value = withDefaults(given, around)
   for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
+    if (value[key] === undefined && Type.IsOptional(schema)) continue
     if (!Value.Check(schema, value[key])) problems.push(describeProblem(`${namespace}${key}`, schema, value[key]))
   }
   if (problems.length === 0) problems.push(...portsUsedTwice(value))

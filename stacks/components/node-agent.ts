@@ -5,6 +5,7 @@ import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
 import { addonDigest } from '../../services/node-agent/native/build.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
+import type { StackConfig } from '../config.ts'
 import { resultOf } from '../host.ts'
 import { cgroupParent } from '../host-scripts/leftovers.ts'
 import type { Site } from '../site.ts'
@@ -86,13 +87,21 @@ const nodeAgentConfig = (
       runtimes: known.runtimes,
       capacity: { memoryMiB: config.nodeMemoryMiB, instances: config.nodeInstances },
       startParallelism: config.startParallelism,
-      precreatedSandboxes: config.precreatedSandboxes,
-      parkedRestores: config.parkedRestores,
-      seeds: config.seeds,
-      parkedForks: config.parkedForks,
+      cache: {
+        mode: config.cache,
+        ...(config.cacheMemoryMiB === undefined ? {} : { memoryMiB: config.cacheMemoryMiB }),
+        forks: config.forks,
+      },
+      ...given(config, ['precreatedSandboxes', 'parkedRestores', 'seeds', 'parkedForks']),
       logLevel: config.logLevel,
     }))
 }
+
+/** Keys without a default, where they have a value. */
+const given = <K extends keyof StackConfig>(config: StackConfig, keys: readonly K[]): Partial<Pick<StackConfig, K>> =>
+  Object.fromEntries(keys.filter((key) => config[key] !== undefined).map((key) => [key, config[key]])) as Partial<
+    Pick<StackConfig, K>
+  >
 
 const runtimeFiles = (name: string, { image, checkpoint }: NodeRuntime): pulumi.Output<RuntimeFiles> =>
   pulumi.all([image.path, image.digest, checkpoint?.path]).apply(([imagePath, imageDigest, checkpointPath]) => ({

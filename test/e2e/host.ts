@@ -6,6 +6,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { vi } from 'vitest'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
+import type { CacheInput } from '../../services/node-agent/node-scheduler/cache/input.ts'
 import type { SeedReport } from '../../services/node-agent/node-scheduler/seeds.ts'
 import type { SchedulerConfig } from '../../services/scheduler/config.ts'
 import { cgroupDirs } from '../../stacks/host-scripts/leftovers.ts'
@@ -109,6 +110,14 @@ export const withAgentConfig = async (
   }
 }
 
+/** What the node holds for starts to come, and the decision that it follows. */
+export const cacheOf = async (target: Premises): Promise<{ prepared: number; heldMiB: number; input: CacheInput }> =>
+  (await (await serviceRequest(target, 'node-agent', '/v1/cache')).json()) as {
+    prepared: number
+    heldMiB: number
+    input: CacheInput
+  }
+
 /** The seeds whose sandboxes run. */
 export const seedsOf = async (target: Premises): Promise<SeedReport[]> =>
   (await (await serviceRequest(target, 'node-agent', '/v1/seeds')).json()) as SeedReport[]
@@ -127,9 +136,7 @@ export const leftoversOf = async (target: Premises): Promise<string[]> => {
   const places = [namesIn(join(runDir, 'i')), states, ...groups]
   const all = new Set(places.flat())
   const partial = [...all].filter((id) => !places.every((place) => place.includes(id)))
-  const { runtimes, precreatedSandboxes, parkedRestores } = configOf(target, 'node-agent')
-  const ahead =
-    (precreatedSandboxes + parkedRestores) * Object.values(runtimes).filter((runtime) => runtime.checkpointPath).length
+  const { prepared: ahead } = await cacheOf(target)
   const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
   // Forks have no sandbox of their own, but their seed's.
   const seeds = await seedsOf(target)
