@@ -1,6 +1,7 @@
-/** `npm run bench -- start|burst|soak [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak|cache [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { compareCaches } from './cache.ts'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
 import { benchSoak } from './soak.ts'
@@ -10,6 +11,7 @@ import { benchRuntimes, benchStart, coldStarts, type BenchRuntime } from './star
 const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--only ROW,...] [--rounds N] [--json FILE]
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
        npm run bench -- soak [--starts N] [--json FILE]
+       npm run bench -- cache
 `
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -58,6 +60,10 @@ const run = (): Promise<Result> => {
   return fail()
 }
 
+if (positionals[0] === 'cache') {
+  console.table(compareCaches())
+  process.exit(0)
+}
 const result = await run()
 process.stderr.write('\n')
 const { cores, cpu, memoryGiB, kernel, runsc } = result.machine
