@@ -71,8 +71,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     stateChanged: (id) => scheduler.stateChanged(id),
     mustEnd: (id, exit) => scheduler.mustEnd(id, exit),
     willServe: (request) => scheduler.willServe(request),
-    invocationArrived: (request) => plan.arrived(request),
-    invocationGone: (id) => plan.gone(id),
+    invocationArrived: (request) => plan.habits.arrived(request),
+    invocationGone: (id) => plan.habits.gone(id),
     invocationEnded: (id) => reporter.invocationEnded(id),
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })

@@ -30,8 +30,10 @@ const source = `exports.handler = async () => {
   return process.env.AWS_LAMBDA_LOG_STREAM_NAME
 }`
 
+const nothingAhead = { precreatedSandboxes: '0', parkedRestores: '0' }
+
 export const benchBurst = (rounds: number, requests: number, progress: (line: string) => void): Promise<BurstResult> =>
-  withInstallation({ precreatedSandboxes: '0' }, progress, async ({ client, signed, agent, premises }) => {
+  withInstallation(nothingAhead, progress, async ({ client, signed, agent, premises }) => {
     const rows: BurstRow[] = []
     for (let round = 0; round < rounds; round++) {
       const name = `burst-${Date.now().toString(36)}`

@@ -190,8 +190,8 @@ export const replay = ({ functions, calls, untilMs }: Trace, manner: Manner = {}
       node.now = originMs + at
       if (ended && ended.atMs <= at) {
         ends.shift()
-        node.plan.gone(ended.id)
-        node.plan.startEnded(ended.id)
+        node.plan.habits.gone(ended.id)
+        node.plan.habits.startEnded(ended.id)
         node.end(revisionKey(ended.config), ended.config.policy)
         continue
       }
@@ -200,8 +200,8 @@ export const replay = ({ functions, calls, untilMs }: Trace, manner: Manner = {}
       const config = configOf(call.name, policyOf(call.name))
       const { tenant, name, version, revisionId } = config
       const revision = { tenant, name, version, revisionId }
-      node.plan.arrived({ invocationId: id, revision, forced: false })
-      node.plan.uses(config)
+      node.plan.habits.arrived({ invocationId: id, revision, forced: false })
+      node.plan.habits.uses(config)
       const way = node.take(revisionKey(config))
       if (way === 'warm') {
         warm++

@@ -41,7 +41,7 @@ const setUp = (overrides: Partial<NodeSchedulerDeps> = {}) => {
     starter: { start },
     plan: {
       startCommanded: vi.fn(),
-      startEnded: vi.fn(),
+      habits: { startEnded: vi.fn() },
       started: vi.fn(),
       keepAliveMs: (_key, _policy, rank) => (rank === 0 ? 500 : 0),
     },

@@ -3,14 +3,13 @@ import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
 import { revisionKey } from '../../contracts/placement.ts'
-import type { InstancePolicy } from '../../contracts/function.ts'
 import type { NodeGateway, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import type { CachePlan } from './cache/cache-plan.ts'
-import type { StartWay } from './cache/input.ts'
+import { reportOf, startTypeOf, type Entry } from './instance-entry.ts'
 import type { Revisions } from './revisions.ts'
 import { Sandbox } from '../sandbox/sandbox.ts'
-import { endInstance, type RunningInstance, type SandboxStarter } from './sandbox-starter.ts'
+import { endInstance, type SandboxStarter } from './sandbox-starter.ts'
 
 export interface NodeSchedulerDeps {
   readonly gateway: NodeGateway
@@ -19,7 +18,9 @@ export interface NodeSchedulerDeps {
   readonly logger: Logger
   readonly startParallelism: number
   readonly maxInstances: number
-  readonly plan: Pick<CachePlan, 'startCommanded' | 'startEnded' | 'started' | 'keepAliveMs'>
+  readonly plan: Pick<CachePlan, 'startCommanded' | 'started' | 'keepAliveMs'> & {
+    readonly habits: Pick<CachePlan['habits'], 'startEnded'>
+  }
   /** What is held for later gives way to the starts that are queued. Resolves when it is gone. */
   readonly makeRoom: () => Promise<void>
   /** No start runs: what is worth it may be made ahead. */
@@ -27,19 +28,6 @@ export interface NodeSchedulerDeps {
   /** An instance changed; reports follow. */
   readonly onChange: (report: InstanceReport) => void
   readonly metrics: Pick<SchedulerMetrics, 'instances' | 'ends' | 'startMs'>
-}
-
-interface Entry {
-  readonly command: StartInstance
-  readonly key: string
-  readonly commandedAt: number
-  state: 'starting' | 'running' | 'ending'
-  /** Settles when the start has ended, one way or another. */
-  starting?: Promise<void>
-  running?: RunningInstance
-  idleSince?: number
-  /** Set when the end was decided here; the sandbox's own exit tells less. */
-  endReason?: string
 }
 
 /** A start that waited longer than this for its turn starts only if a request still waits for it. */
@@ -172,7 +160,7 @@ export class NodeScheduler {
       this.#starting++
       entry.starting = this.#start(entry).finally(() => {
         this.#starting--
-        this.#deps.plan.startEnded(entry.command.instanceId)
+        this.#deps.plan.habits.startEnded(entry.command.instanceId)
         this.#pump()
         this.#refillSoon()
       })
@@ -249,7 +237,7 @@ export class NodeScheduler {
   #remove(entry: Entry, reason: string, exit?: SandboxExit): void {
     if (!this.#entries.delete(entry.command.instanceId)) return
     this.#bookedMiB -= entry.command.memoryMiB
-    this.#deps.plan.startEnded(entry.command.instanceId)
+    this.#deps.plan.habits.startEnded(entry.command.instanceId)
     entry.state = 'ending'
     if (entry.running) this.#bySandbox.delete(entry.running.sandbox.id)
     this.#deps.metrics.ends.inc({ reason })
@@ -263,42 +251,9 @@ export class NodeScheduler {
   }
 
   #report(entry: Entry, rank: number, endReason?: string): InstanceReport {
-    return report(entry, (key, policy) => this.#deps.plan.keepAliveMs(key, policy, rank), endReason)
+    return reportOf(entry, (key, policy) => this.#deps.plan.keepAliveMs(key, policy, rank), endReason)
   }
 }
-
-const startTypeOf = (way: StartWay) => (way === 'fork-parked' ? 'fork' : way.startsWith('restore') ? 'restore' : way)
 
 /** Its state may have changed while something was awaited. */
 const isEnding = ({ state }: Entry): boolean => state === 'ending'
-
-const report = (
-  entry: Entry,
-  keepAlive: (key: string, policy: InstancePolicy) => number | undefined,
-  endReason?: string,
-): InstanceReport => {
-  const inFlight = entry.running?.endpoint.inFlight ?? 0
-  const ended = endReason !== undefined
-  // An instance that is ending takes no more requests: to the scheduler it is as good as gone.
-  const state =
-    ended || entry.state === 'ending'
-      ? 'ended'
-      : entry.state === 'starting'
-        ? 'starting'
-        : inFlight > 0
-          ? 'busy'
-          : 'idle'
-  const { instanceId, revision, memoryMiB, policy } = entry.command
-  const keepAliveMs = state === 'idle' ? keepAlive(entry.key, policy) : undefined
-  return {
-    instanceId,
-    revision,
-    memoryMiB,
-    policy,
-    state,
-    inFlight,
-    ...(entry.idleSince !== undefined && state === 'idle' ? { idleSince: entry.idleSince } : {}),
-    ...(keepAliveMs !== undefined ? { keepAliveMs } : {}),
-    ...(state === 'ended' ? { reason: endReason ?? entry.endReason ?? 'ending' } : {}),
-  }
-}

@@ -119,7 +119,7 @@ export class SandboxStarter {
     const runtime = this.#runtime(config.runtime)
     const start: Start = { watch, runtime, config, forInvocation }
     this.seeds.replacedBy(config)
-    if (wish === 'auto') this.#deps.plan.uses(config)
+    if (wish === 'auto') this.#deps.plan.habits.uses(config)
     const facts = this.facts(wish, config)
     let choice = chooseStart(facts)
     if (choice.way === 'fork') {

@@ -21,9 +21,9 @@ const setUp = (given: Partial<CachePlanDeps['config']> = {}) => {
   })
   const call = (config: VersionConfig, invocationId = 'i'): void => {
     const { tenant, name, version, revisionId } = config
-    plan.arrived({ invocationId, revision: { tenant, name, version, revisionId }, forced: false })
+    plan.habits.arrived({ invocationId, revision: { tenant, name, version, revisionId }, forced: false })
     clock.now += 10
-    plan.gone(invocationId)
+    plan.habits.gone(invocationId)
     clock.now += 1000
   }
   return { plan, clock, call }
@@ -45,7 +45,7 @@ describe('the plan', () => {
   it('decides about a revision whose start came before its first call did', () => {
     const { plan, call } = setUp()
     const config = configOf(plain)
-    plan.uses(config)
+    plan.habits.uses(config)
     for (let time = 0; time < 5; time++) call(config)
     plan.decide(holdings(), 'time')
     expect(plan.revision(revisionKey(config))?.idle).toMatchObject({
@@ -56,9 +56,9 @@ describe('the plan', () => {
 
   it('carries the habits of a function over to its next revision, and decides about that alone', () => {
     const { plan, call } = setUp()
-    plan.uses(configOf(plain))
+    plan.habits.uses(configOf(plain))
     for (let time = 0; time < 5; time++) call(configOf(plain))
-    plan.uses(configOf(plain, 'r2'))
+    plan.habits.uses(configOf(plain, 'r2'))
     plan.decide(holdings(), 'time')
     expect(plan.last?.input.revisions.map(({ key, history }) => [key, history.gapsMs.length])).toEqual([
       ['t/f/1/r2', 4],
@@ -68,7 +68,7 @@ describe('the plan', () => {
   it('learns nothing from forced starts', () => {
     const { plan } = setUp()
     const { tenant, name, version, revisionId } = configOf(plain)
-    plan.arrived({ invocationId: 'i', revision: { tenant, name, version, revisionId }, forced: true })
+    plan.habits.arrived({ invocationId: 'i', revision: { tenant, name, version, revisionId }, forced: true })
     plan.decide(holdings(), 'time')
     expect(plan.last?.input.revisions).toEqual([])
   })
@@ -78,7 +78,7 @@ describe('the plan', () => {
     const config = configOf(plain)
     const key = revisionKey(config)
     expect(plan.keepAliveMs(key, plain, 0)).toBeUndefined()
-    plan.uses(config)
+    plan.habits.uses(config)
     for (let time = 0; time < 5; time++) call(config)
     plan.decide(holdings({ instances: () => 2 }), 'time')
     const [first, second, third] = [0, 1, 2].map((rank) => plan.keepAliveMs(key, plain, rank))
@@ -105,7 +105,7 @@ describe('the plan', () => {
 
   it('forgets a function that was not called for long', () => {
     const { plan, clock, call } = setUp()
-    plan.uses(configOf(plain))
+    plan.habits.uses(configOf(plain))
     call(configOf(plain))
     clock.now += 14_400_001
     plan.decide(holdings(), 'time')

@@ -2,14 +2,13 @@
  * What this node knows of its functions' habits, and what it last decided to hold for them. Records in constant time; a decision is made on
  * a timer and after starts, never while a request waits for it.
  */
-import { revisionKey, type RevisionRef } from '../../../contracts/placement.ts'
+import { revisionKey } from '../../../contracts/placement.ts'
 import type { InstancePolicy, RuntimeName, VersionConfig } from '../../../contracts/function.ts'
 import type { StartInstance } from '../../../contracts/node.ts'
 import type { NodeAgentConfig } from '../../config.ts'
-import type { WaitingRequest } from '../../instance.ts'
 import type { PreparedKind } from '../prepared-sandboxes.ts'
 import { decide } from './decide.ts'
-import { ArrivalLog } from './history.ts'
+import { Habits } from './habits.ts'
 import type { CacheDecision, CacheInput, FixedSizes, RevisionDecision, StartWay } from './input.ts'
 import { MeasuredCosts } from './measured-costs.ts'
 
@@ -39,36 +38,20 @@ export interface Holdings {
   }
 }
 
-interface Habits {
-  readonly log: ArrivalLog
-  /** Of the revision that was started last. */
-  config?: VersionConfig
-}
-
-/** Of functions: those idle for longest are forgotten first. */
-const keptHabits = 2_000
-/** Nothing is expected of a function that was idle for so long. */
-const forgottenAfterMs = 14_400_000
 const dormantAfterMs = 600_000
 const maxParkedForks = 8
 const forksOff = 'neither the function nor the stack allows forks, which share a sandbox'
-
-const functionKey = ({ tenant, name, version }: RevisionRef): string => `${tenant}/${name}/${version}`
 
 /** What asked for a decision: the clock, a start that ended, or a start that needs the memory. */
 export type DecisionCause = 'time' | 'start' | 'memory'
 
 export class CachePlan {
   readonly costs = new MeasuredCosts()
+  readonly habits: Habits
   /** Why things end that the last decision holds no more. */
   cause: 'idle' | 'memory' = 'idle'
   readonly #deps: CachePlanDeps
   readonly #now: () => number
-  /** By function and version, least recently called first: habits outlive a revision. */
-  readonly #habits = new Map<string, Habits>()
-  readonly #inFlight = new Map<string, ArrivalLog>()
-  readonly #starts: ReadonlyMap<RuntimeName, ArrivalLog>
-  readonly #starting = new Map<string, ArrivalLog>()
   #input: CacheInput | undefined
   #decision: CacheDecision | undefined
   #byKey: ReadonlyMap<string, RevisionDecision & { readonly considered: number }> = new Map()
@@ -77,8 +60,7 @@ export class CachePlan {
   constructor(deps: CachePlanDeps) {
     this.#deps = deps
     this.#now = deps.now ?? Date.now
-    const since = this.#now()
-    this.#starts = new Map([...deps.runtimes.keys()].map((runtime) => [runtime, new ArrivalLog(since)]))
+    this.habits = new Habits(deps.runtimes.keys(), this.#now)
   }
 
   get restorable(): RuntimeName[] {
@@ -112,37 +94,11 @@ export class CachePlan {
     return (fork ?? (cache.forks || seeds > 0)) ? undefined : forksOff
   }
 
-  /** A forced start says nothing about how the function is called. */
-  arrived({ invocationId, revision, forced }: WaitingRequest): void {
-    if (forced) return
-    const { log } = this.#habitsOf(revision)
-    this.#inFlight.set(invocationId, log)
-    log.arrived(this.#now())
-  }
-
-  gone(invocationId: string): void {
-    this.#inFlight.get(invocationId)?.ended(this.#now())
-    this.#inFlight.delete(invocationId)
-  }
-
   /** Only starts that would use what a runtime holds count as its. */
-  startCommanded({ instanceId, revision, runtime, policy, startWish }: StartInstance): void {
+  startCommanded(command: StartInstance): void {
+    const { revision, policy, startWish } = command
     if (startWish !== 'auto' || this.isStrictCold(policy)) return
-    if ((this.#byKey.get(revisionKey(revision))?.seed.count ?? 0) > 0) return
-    const log = this.#starts.get(runtime)
-    if (!log) return
-    this.#starting.set(instanceId, log)
-    log.arrived(this.#now())
-  }
-
-  startEnded(instanceId: string): void {
-    this.#starting.get(instanceId)?.ended(this.#now())
-    this.#starting.delete(instanceId)
-  }
-
-  /** The revision is started because it is called: its next instances are to be decided about. The call itself may come later. */
-  uses(config: VersionConfig): void {
-    this.#habitsOf(config).config = config
+    if ((this.#byKey.get(revisionKey(revision))?.seed.count ?? 0) === 0) this.habits.startCommanded(command)
   }
 
   started(config: VersionConfig, way: StartWay, tookMs: number, initMs: number): void {
@@ -151,7 +107,7 @@ export class CachePlan {
 
   /** Decides anew from what there is. */
   decide(holdings: Holdings, cause: DecisionCause): CacheDecision {
-    this.#forget()
+    this.habits.forget()
     const input = this.#inputFrom(holdings)
     const decision = decide(input)
     this.cause = cause === 'memory' ? 'memory' : 'idle'
@@ -174,7 +130,7 @@ export class CachePlan {
 
   /** Revisions that are to have a seed. */
   get seeded(): VersionConfig[] {
-    return [...this.#habits.values()].flatMap(({ config }) =>
+    return [...this.habits.all()].flatMap(({ config }) =>
       config && (this.#byKey.get(revisionKey(config))?.seed.count ?? 0) > 0 ? [config] : [],
     )
   }
@@ -215,14 +171,14 @@ export class CachePlan {
       roomMiB: Math.max(0, capacity.memoryMiB - holdings.bookedMiB - holdings.pinnedMiB),
       fixed: this.#fixed,
       maxParkedForks,
-      runtimes: [...this.#starts].map(([runtime, log]) => ({
+      runtimes: [...this.habits.starts].map(([runtime, log]) => ({
         runtime,
         restorable: this.#deps.runtimes.get(runtime)?.restorable ?? false,
         costs: this.costs.of(runtime),
         history: log.history(),
         held: { created: holdings.prepared('created', runtime), parked: holdings.prepared('parked', runtime) },
       })),
-      revisions: [...this.#habits.values()].flatMap(({ log, config }) => {
+      revisions: [...this.habits.all()].flatMap(({ log, config }) => {
         if (!config) return []
         const key = revisionKey(config)
         const { parked, hasSeed, refused } = holdings.forks(config)
@@ -243,24 +199,6 @@ export class CachePlan {
           ...(forkRefused === undefined ? {} : { forkRefused }),
         }
       }),
-    }
-  }
-
-  #habitsOf(revision: RevisionRef): Habits {
-    const key = functionKey(revision)
-    const habits = this.#habits.get(key) ?? { log: new ArrivalLog(this.#now()) }
-    this.#habits.delete(key)
-    this.#habits.set(key, habits)
-    const [oldest] = this.#habits.keys()
-    if (this.#habits.size > keptHabits && oldest !== undefined) this.#habits.delete(oldest)
-    return habits
-  }
-
-  #forget(): void {
-    for (const [key, { log, config }] of this.#habits) {
-      if (log.busy || this.#now() - log.idleSince < forgottenAfterMs) continue
-      this.#habits.delete(key)
-      if (config) this.costs.forget(revisionKey(config))
     }
   }
 }

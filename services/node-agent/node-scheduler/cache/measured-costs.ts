@@ -18,6 +18,16 @@ const untilMeasured: LevelCosts = {
 /** Share of a new measurement: some ten of them replace what was believed. */
 const weight = 0.1
 
+/** Revisions come and go. */
+const kept = 4_000
+
+const remember = (values: Map<string, number>, key: string, value: number): void => {
+  values.delete(key)
+  values.set(key, value)
+  const [oldest] = values.keys()
+  if (values.size > kept && oldest !== undefined) values.delete(oldest)
+}
+
 const blend = (before: number, measured: number): number => before + weight * (measured - before)
 
 export class MeasuredCosts {
@@ -45,7 +55,7 @@ export class MeasuredCosts {
     this.#byRuntime.set(runtime, { ...costs, latencyMs: { ...costs.latencyMs, [way]: latencyMs } })
     if (way !== 'fork' && way !== 'fork-parked') {
       const before = this.#initMs.get(key)
-      this.#initMs.set(key, before === undefined ? initMs : blend(before, initMs))
+      remember(this.#initMs, key, before === undefined ? initMs : blend(before, initMs))
     }
   }
 
@@ -57,11 +67,6 @@ export class MeasuredCosts {
   }
 
   idles(key: string, memoryMiB: number): void {
-    this.#idleMiB.set(key, Math.max(1, memoryMiB))
-  }
-
-  forget(key: string): void {
-    this.#initMs.delete(key)
-    this.#idleMiB.delete(key)
+    remember(this.#idleMiB, key, Math.max(1, memoryMiB))
   }
 }
