@@ -52,10 +52,16 @@ describe('forkyard', () => {
 
   it('lists, shows the node, and removes', async () => {
     expect((await forkyard('list')).stdout).toMatch(/^hello\s+nodejs24\.x/m)
-    expect((await forkyard('status')).stdout).toMatch(/accepting/)
+    const { stdout: status } = await forkyard('status')
+    expect(status).toMatch(/accepting/)
+    expect(status).toMatch(/^START TYPE +ANSWERS +P50 MS +P90 MS +P99 MS$/m)
+    expect(status).toMatch(/^restore +\d+ +[\d.]+ +[\d.]+ +[\d.]+$/m)
     const explained = (await forkyard('explain', 'hello')).stdout
     expect(explained).toMatch(/^hello {2}version \$LATEST, 128 MiB, 1 at a time/)
     expect(explained).toMatch(/^next {5}(idle|start) on /m)
+    expect(explained).toMatch(/^start {4}(warm|restore): /m)
+    expect(explained).toMatch(/^idle instances +\d+ +\d+ +\S/m)
+    expect(explained).toMatch(/^seed +0 +0 +neither the function nor the stack allows forks/m)
     await forkyard('rm', 'hello')
     expect((await forkyard('list')).stdout).not.toMatch(/^hello\s/m)
     await expect(forkyard('invoke', 'hello')).rejects.toMatchObject({ stderr: expect.stringContaining('not found') })

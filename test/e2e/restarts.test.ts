@@ -1,9 +1,20 @@
 /** Every service survives the death and the restart of every other one, and of NATS. */
 import { PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
+import { setTimeout as delay } from 'node:timers/promises'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import type { InstanceReport } from '../../services/contracts/node.ts'
 import type { UsageRecord } from '../../services/contracts/usage.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
-import { allReady, leftoversOf, pidOf, restartService, services, storedMessages, type Service } from './host.ts'
+import {
+  allReady,
+  leftoversOf,
+  pidOf,
+  restartService,
+  serviceRequest,
+  services,
+  storedMessages,
+  type Service,
+} from './host.ts'
 import { installation } from './installation.ts'
 
 const target = installation()
@@ -112,8 +123,15 @@ describe('usage', () => {
     const victim = uniqueName('victim')
     await createFunction(client, victim, `export const handler = async () => new Promise((r) => setTimeout(r, 20_000))`)
     const answer = invoke(client, victim).catch((error: unknown) => error)
-    await vi.waitFor(() => expect(pidOf(target, 'node-agent')).toBeGreaterThan(0))
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await vi.waitFor(
+      async () => {
+        const reply = await serviceRequest(target, 'node-agent', '/v1/instances')
+        const instances = (await reply.json()) as InstanceReport[]
+        expect(instances.find(({ revision }) => revision.name === victim)?.state).toBe('busy')
+      },
+      { timeout: 20_000, interval: 50 },
+    )
+    await delay(100)
     await restartService(target, 'node-agent', 'SIGKILL')
     expect(await answer).toMatchObject({ $metadata: { httpStatusCode: 502 } })
     await allReady(target)
