@@ -131,7 +131,8 @@ describe('usage', () => {
       },
       { timeout: 20_000, interval: 50 },
     )
-    await delay(100)
+    // At least one sign of life later.
+    await delay(1500)
     await restartService(target, 'node-agent', 'SIGKILL')
     expect(await answer).toMatchObject({ $metadata: { httpStatusCode: 502 } })
     await allReady(target)
