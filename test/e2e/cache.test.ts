@@ -75,6 +75,8 @@ describe('the cache', () => {
       const idle = levelOf(await explain(name), 'idle')
       expect(idle).toMatchObject({ held: 1, wanted: 1, reason: expect.stringMatching(/^5 idle times seen; .* odds/) })
       expect(idle?.keepAliveMs).toBeGreaterThan(300)
+      const { revisions } = (await explain(name)).nodes[0]?.input as Parameters<typeof decide>[0]
+      expect(revisions.map(({ key }) => key.split('/')[1])).toEqual([name])
     }, patience)
     const after = await startsOf()
     for (const [startType, calls] of [

@@ -17,9 +17,12 @@ export interface CacheKeeperDeps {
 
 /** Starts follow each other fast; what the last decision knew is as good. */
 const freshMs = 200
+/** A node of very many functions decides less often: at most one part in so many of its time. */
+const timeShare = 20
 
 export class CacheKeeper {
   readonly #deps: CacheKeeperDeps
+  #decisionMs = 0
 
   constructor(deps: CacheKeeperDeps) {
     this.#deps = deps
@@ -28,13 +31,13 @@ export class CacheKeeper {
   /** Each second: measures, decides, and ends what is not worth its memory. */
   async tick(): Promise<void> {
     this.#measure()
-    this.#decide('time')
+    if (this.#isDue) this.#decide('time')
     await Promise.all([this.#deps.starter.prepared.trim(), this.#deps.starter.seeds.sweep()])
   }
 
   /** Makes what is worth it. Call when no start runs. */
   fill(): void {
-    if (this.#deps.plan.ageMs > freshMs) this.#decide('start')
+    if (this.#isDue) this.#decide('start')
     this.#deps.starter.fill()
   }
 
@@ -56,11 +59,16 @@ export class CacheKeeper {
     return { heldMiB: Math.ceil(heldMiB), pinnedMiB: Math.ceil(pinnedMiB) }
   }
 
+  get #isDue(): boolean {
+    return this.#deps.plan.ageMs > Math.max(freshMs, timeShare * this.#decisionMs)
+  }
+
   #decide(cause: DecisionCause): void {
     const { plan, metrics } = this.#deps
     const from = performance.now()
     plan.decide(this.#facts(), cause)
-    metrics.decisionMs.observe(performance.now() - from)
+    this.#decisionMs = performance.now() - from
+    metrics.decisionMs.observe(this.#decisionMs)
     metrics.decisions.inc({ cause })
   }
 

@@ -89,6 +89,11 @@ export class IdleTimes {
     return this.gapsMs.length === 0 ? 0 : (this.#sumsMs.at(-1) ?? 0) / this.gapsMs.length
   }
 
+  /** The shortest that `share` of them do not exceed; 0 without any. */
+  quantileMs(share: number): number {
+    return this.gapsMs[Math.max(0, Math.ceil(share * this.gapsMs.length) - 1)] ?? 0
+  }
+
   /** Probability that an idle time is longer than `ms`. */
   survival(ms: number): number {
     return (this.gapsMs.length - this.#upTo(ms) + priorSurvival(ms)) / (this.gapsMs.length + 1)

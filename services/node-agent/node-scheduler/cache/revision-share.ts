@@ -78,7 +78,8 @@ export class RevisionShare {
   decision(price: number): RevisionDecision {
     const { key, idleMiB } = this.#input
     const saved = this.#latency(1, { ...this.#count, idle: 0 })
-    this.#keepAlive = bestKeepAlive(this.#times, saved, idleMiB, price)
+    if (saved !== this.#coldMs || price !== floorPrice)
+      this.#keepAlive = bestKeepAlive(this.#times, saved, idleMiB, price)
     return { key, idle: this.#describeIdle(), seed: this.#describeSeed(), parkedFork: this.#describeParked() }
   }
 

@@ -33,13 +33,16 @@ export interface KeepAlive {
 
 /** A little longer than idle times so far: the next is not the same to the millisecond. */
 const margin = 1.2
-const steps = Array.from({ length: 24 }, (_, step) => 1000 * Math.SQRT2 ** step)
+const steps = Array.from({ length: 12 }, (_, step) => 1000 * 2 ** step)
+/** Of the idle times seen, so many stand for all. */
+const quantiles = 16
 
 /** The keep-alive with the highest profit: what is saved by the arrivals that come within, less the price of the memory held. */
 export const bestKeepAlive = (times: IdleTimes, savedMs: number, memoryMiB: number, price: number): KeepAlive => {
   let best: KeepAlive = { ms: 0, hit: 0, worth: 0 }
   let highest = 0
-  for (const candidate of [...steps, ...times.gapsMs.map((gap) => gap * margin)]) {
+  for (let at = 0; at < steps.length + quantiles; at++) {
+    const candidate = steps[at] ?? times.quantileMs((at - steps.length + 1) / quantiles) * margin
     const ms = Math.ceil(Math.min(longestKeepAliveMs, candidate))
     const hit = 1 - times.survival(ms)
     const heldMs = times.expectedHoldMs(ms)
