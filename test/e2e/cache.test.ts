@@ -9,6 +9,7 @@ import type { InstanceReport, NodeExplanation } from '../../services/contracts/n
 import type { Explanation, StartType } from '../../services/contracts/placement.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import { decide } from '../../services/node-agent/node-scheduler/cache/decide.ts'
+import type { CacheInput } from '../../services/node-agent/node-scheduler/cache/input.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { cacheOf, leftoversOf, metricOf, seedsOf, serviceRequest, withAgentConfig } from './host.ts'
 import { installation } from './installation.ts'
@@ -75,8 +76,8 @@ describe('the cache', () => {
       const idle = levelOf(await explain(name), 'idle')
       expect(idle).toMatchObject({ held: 1, wanted: 1, reason: expect.stringMatching(/^5 idle times seen; .* odds/) })
       expect(idle?.keepAliveMs).toBeGreaterThan(300)
-      const { revisions } = (await explain(name)).nodes[0]?.input as Parameters<typeof decide>[0]
-      expect(revisions.map(({ key }) => key.split('/')[1])).toEqual([name])
+      const input = (await explain(name)).nodes[0]?.input as CacheInput | undefined
+      expect(input?.revisions.map(({ key }) => key.split('/')[1])).toEqual([name])
     }, patience)
     const after = await startsOf()
     for (const [startType, calls] of [
@@ -92,7 +93,7 @@ describe('the cache', () => {
 
   it('has a decision that anybody can make again from its input', async () => {
     const reply = await serviceRequest(target, 'node-agent', '/v1/cache')
-    const { input, decision } = (await reply.json()) as { input: Parameters<typeof decide>[0]; decision: unknown }
+    const { input, decision } = (await reply.json()) as { input: CacheInput; decision: unknown }
     expect(input.revisions.length).toBeGreaterThan(0)
     expect(JSON.parse(JSON.stringify(decide(input)))).toEqual(decision)
   })
