@@ -33,11 +33,11 @@ const digestsOf = async (directory: string): Promise<Record<string, string>> => 
   return Object.fromEntries(await Promise.all(entries))
 }
 
-const isWhole = async (directory: string): Promise<boolean> => {
+const isWhole = async (directory: string, key: string): Promise<boolean> => {
   const file = join(directory, 'manifest.json')
   if (!existsSync(file)) return false
   const manifest = Value.Parse(CheckpointManifest, JSON.parse(readFileSync(file, 'utf8')))
-  return JSON.stringify(await digestsOf(directory)) === JSON.stringify(manifest.files)
+  return manifest.key === key && JSON.stringify(await digestsOf(directory)) === JSON.stringify(manifest.files)
 }
 
 export const makeCheckpoint = async (
@@ -49,7 +49,7 @@ export const makeCheckpoint = async (
   const out = resolve(outDir)
   const key = await checkpointKey(runtime, image, runsc)
   const checkpointPath = join(out, `${runtime}-${key}`)
-  if (await isWhole(checkpointPath)) return { checkpointPath, key }
+  if (await isWhole(checkpointPath, key)) return { checkpointPath, key }
   process.umask(0o022)
   mkdirSync(out, { recursive: true })
   return withScratch(out, `.save-${runtime}-`, (scratch) =>
@@ -62,7 +62,7 @@ export const makeCheckpoint = async (
       await saveCheckpoint(host, files, directory)
       report('restoring twice')
       await checkClones(host, files, directory)
-      writeFileSync(join(directory, 'manifest.json'), `${JSON.stringify({ files: await digestsOf(directory) })}\n`)
+      writeFileSync(join(directory, 'manifest.json'), `${JSON.stringify({ key, files: await digestsOf(directory) })}\n`)
       for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o644)
       // What was there under this key is damaged, or somebody was faster with the same.
       rmSync(checkpointPath, { recursive: true, force: true })

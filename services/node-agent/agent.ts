@@ -10,6 +10,7 @@ import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import type { NodeAgentConfig } from './config.ts'
+import { FileDigests } from './file-digests.ts'
 import type { NodeGatewayEvents } from './instance.ts'
 import { LogPublisher } from './logs/log-publisher.ts'
 import { UsageJournal } from './metering/usage-journal.ts'
@@ -25,7 +26,7 @@ import { Reconciler } from './node-scheduler/reconciler.ts'
 import { Reporter } from './node-scheduler/reporter.ts'
 import { Revisions } from './node-scheduler/revisions.ts'
 import { SandboxStarter } from './node-scheduler/sandbox-starter.ts'
-import { checkRuntimes } from './runtime-files.ts'
+import { RuntimeChecks } from './runtime-checks.ts'
 import { CgroupTree } from './sandbox/cgroup.ts'
 import { loadHostCalls } from './sandbox/host-calls.ts'
 import type { SandboxHost } from './sandbox/sandbox.ts'
@@ -45,7 +46,9 @@ const answerGraceMs = 5_000
 
 /** Listens, and reports the node once everything of an earlier run is gone. */
 export const startAgent = async ({ config: given, logger, metrics, store }: AgentDeps): Promise<Service> => {
-  const config = { ...given, runtimes: await checkRuntimes(given, logger) }
+  const digests = new FileDigests()
+  const checks = new RuntimeChecks(digests)
+  const config = { ...given, runtimes: await checks.usable(given, logger) }
   const { nodeId, region, limits, runDir, stateDir, runscPath, capacity } = config
   mkdirSync(runDir, { recursive: true, mode: 0o711 })
   const host: SandboxHost = {
@@ -73,10 +76,11 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     willServe: (request) => scheduler.willServe(request),
     invocationArrived: (request) => plan.habits.arrived(request),
     invocationGone: (id) => plan.habits.gone(id),
+    refusal: (revision) => scheduler.refusal(revision),
     invocationEnded: (id) => reporter.invocationEnded(id),
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
-  const images = new CodeImages(join(stateDir, 'code'), store.code)
+  const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
   const revisions = new Revisions(store.functions)
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
@@ -90,6 +94,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     host,
     gateway,
     images,
+    checks,
     logger,
     revisions,
     metrics: schedulerMetrics,

@@ -94,4 +94,6 @@ export interface NodeGatewayEvents {
    * instance, present or starting, will take it; false fails it with NO_INSTANCE.
    */
   willServe(request: WaitingRequest): boolean
+  /** Why this node lately could not even try to start an instance of the revision: it may have said so before the request was here. */
+  refusal(revision: RevisionRef): PlatformError | undefined
 }

@@ -1,12 +1,6 @@
-/** Checks images and checkpoints against their digests before the node says that it is ready; what is damaged is never used. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** What a runtime consists of on a node. */
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
-import type { Logger } from '../chassis/log.ts'
 import type { RuntimeName } from '../contracts/function.ts'
-import type { NodeAgentConfig, RuntimeFiles } from './config.ts'
-import { fileDigest } from './node-scheduler/code-images.ts'
 
 /**
  * First process of a runtime's sandbox. Part of a checkpoint: another command needs another checkpoint. Whose memory it will be is
@@ -55,34 +49,12 @@ export const seedCommand = ([program = '', ...rest]: readonly string[], { flags 
   ...rest,
 ]
 
+const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
+
 /** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */
 export const CheckpointManifest = Type.Object({
-  /** SHA-256 (lower-case hex) by file name. */
-  files: Type.Record(Type.String(), Type.String()),
+  /** Of `images/checkpoint/key.ts`: what this is a checkpoint of, and what can restore it. */
+  key: Type.String(),
+  /** SHA-256 (lower-case hex) by file name: everything that a restore reads. */
+  files: Type.Object({ 'checkpoint.img': Digest, 'pages_meta.img': Digest, 'pages.img': Digest }),
 })
-
-const damagedFile = async (directory: string): Promise<string | undefined> => {
-  const manifest = Value.Parse(CheckpointManifest, JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8')))
-  for (const [name, digest] of Object.entries(manifest.files))
-    if ((await fileDigest(join(directory, name))) !== digest) return name
-  return undefined
-}
-
-/** The runtime without its checkpoint when that is damaged: starts are boots then. @throws when the image itself is damaged. */
-const checkRuntime = async (name: string, runtime: RuntimeFiles, logger: Logger): Promise<RuntimeFiles> => {
-  if ((await fileDigest(runtime.imagePath)) !== runtime.imageDigest)
-    throw new Error(`the image of runtime ${name} does not have its digest`)
-  const { checkpointPath, ...withoutCheckpoint } = runtime
-  if (!checkpointPath) return runtime
-  const damaged = await damagedFile(checkpointPath).catch((error: unknown) => String(error))
-  if (damaged === undefined) return runtime
-  logger.error({ runtime: name, file: damaged }, 'the checkpoint is damaged and will not be used')
-  return withoutCheckpoint
-}
-
-export const checkRuntimes = async (config: NodeAgentConfig, logger: Logger): Promise<NodeAgentConfig['runtimes']> => {
-  const entries = Object.entries(config.runtimes).map(
-    async ([name, runtime]) => [name, await checkRuntime(name, runtime, logger)] as const,
-  )
-  return Object.fromEntries(await Promise.all(entries)) as NodeAgentConfig['runtimes']
-}

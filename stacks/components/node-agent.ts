@@ -104,9 +104,11 @@ const given = <K extends keyof StackConfig>(config: StackConfig, keys: readonly 
   >
 
 const runtimeFiles = (name: string, { image, checkpoint }: NodeRuntime): pulumi.Output<RuntimeFiles> =>
-  pulumi.all([image.path, image.digest, checkpoint?.path]).apply(([imagePath, imageDigest, checkpointPath]) => ({
-    imagePath,
-    imageDigest,
-    command: [...runtimeCommands[name as RuntimeName]],
-    ...(checkpointPath === undefined ? {} : { checkpointPath }),
-  }))
+  pulumi
+    .all([image.path, image.digest, checkpoint?.path, checkpoint?.key])
+    .apply(([imagePath, imageDigest, checkpointPath, checkpointKey]) => ({
+      imagePath,
+      imageDigest,
+      command: [...runtimeCommands[name as RuntimeName]],
+      ...(checkpointPath === undefined || checkpointKey === undefined ? {} : { checkpointPath, checkpointKey }),
+    }))

@@ -47,6 +47,7 @@ let records: UsageRecord[]
 let killed: SandboxExit[]
 let endpoints: InstanceEndpoint[]
 let willServe: boolean
+let refusal: PlatformError | undefined
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'fy-'))
@@ -54,6 +55,7 @@ beforeEach(async () => {
   killed = []
   endpoints = []
   willServe = true
+  refusal = undefined
   const publish = async (subject: string, data: string) => {
     if (subject.startsWith('usage.')) records.push(JSON.parse(data) as UsageRecord)
     return { stream: '', seq: 1, duplicate: false, domain: '' }
@@ -70,6 +72,7 @@ beforeEach(async () => {
     invocationEnded: () => undefined,
     mustEnd: (_id: string, exit: SandboxExit) => void killed.push(exit),
     willServe: () => willServe,
+    refusal: () => refusal,
   }
   gateway = createNodeGateway({
     nodeId: 'n',
@@ -288,4 +291,14 @@ test('a full buffer refuses and names the limit', async () => {
   const { status, body } = await invoke('three')
   expect(status).toBe(429)
   expect(JSON.parse(body)).toMatchObject({ code: 'TOO_MANY_REQUESTS', details: { limit: 'bufferedRequests' } })
+})
+
+test('a request that nobody will take is told what the node said of its revision', async () => {
+  willServe = false
+  const plain = await invoke('one')
+  expect(JSON.parse(plain.body)).toMatchObject({ code: 'NO_INSTANCE' })
+  refusal = new PlatformError('NO_CAPACITY', 'the image is damaged')
+  const { status, body } = await invoke('two')
+  expect(status).toBe(503)
+  expect(JSON.parse(body)).toMatchObject({ code: 'NO_CAPACITY', message: 'the image is damaged' })
 })

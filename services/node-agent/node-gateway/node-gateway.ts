@@ -136,7 +136,12 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
   }
   const askWhoServes = (item: Waiting): void => {
     if (events.willServe(item.request)) timers.get(item)?.push(setTimeout(askWhoServes, askAfterMs, item))
-    else fail(item, new PlatformError('NO_INSTANCE', 'no instance of the revision is here or on its way'))
+    else
+      fail(
+        item,
+        events.refusal(item.request.revision) ??
+          new PlatformError('NO_INSTANCE', 'no instance of the revision is here or on its way'),
+      )
   }
 
   return {

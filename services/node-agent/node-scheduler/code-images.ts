@@ -1,6 +1,6 @@
 /** Code images on this node: fetched from the object store by digest, checked before use, kept until space is needed. */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { createWriteStream, mkdirSync, readdirSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import type { ObjectStore } from '@nats-io/obj'
 import { PlatformError } from '../../contracts/errors.ts'
 import { imageObject } from '../../contracts/subjects.ts'
+import type { FileDigests } from '../file-digests.ts'
 
 const hashing = (hash: Hash) =>
   new Transform({
@@ -17,31 +18,24 @@ const hashing = (hash: Hash) =>
     },
   })
 
-export const fileDigest = async (path: string): Promise<string> => {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash)
-  return hash.digest('hex')
-}
-
 export class CodeImages {
   readonly #dir: string
   readonly #store: ObjectStore
-  /** Digests whose file this process has checked. */
-  readonly #checked = new Set<string>()
+  readonly #digests: FileDigests
   readonly #pending = new Map<string, Promise<string>>()
 
-  constructor(dir: string, store: ObjectStore) {
+  constructor(dir: string, store: ObjectStore, digests: FileDigests) {
     this.#dir = dir
     this.#store = store
+    this.#digests = digests
     mkdirSync(dir, { recursive: true, mode: 0o700 })
   }
 
   /**
-   * Path of the image, fetched when it is not here. Single-flight per digest.
+   * Path of the image, fetched when it is not here or is not what it was. Single-flight per digest.
    * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; UNAVAILABLE when the store does not answer.
    */
   path(digest: string): Promise<string> {
-    if (this.#checked.has(digest)) return Promise.resolve(this.#file(digest))
     let pending = this.#pending.get(digest)
     if (!pending) {
       pending = this.#obtain(digest).finally(() => this.#pending.delete(digest))
@@ -62,10 +56,11 @@ export class CodeImages {
 
   async #obtain(digest: string): Promise<string> {
     const file = this.#file(digest)
-    // A file from an earlier run may have been cut short or flipped since.
-    if (existsSync(file) && (await fileDigest(file)) !== digest) await rm(file)
-    if (!existsSync(file)) await this.#fetch(digest, file)
-    this.#checked.add(digest)
+    const found = await this.#digests.of(file)
+    if (found === digest) return file
+    // Cut short or flipped since. Sandboxes that use it keep what they have open.
+    if (found !== undefined) await rm(file)
+    await this.#fetch(digest, file)
     return file
   }
 

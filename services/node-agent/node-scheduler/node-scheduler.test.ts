@@ -101,6 +101,22 @@ describe('NodeScheduler', () => {
     expect(scheduler.willServe({ revision, invocationId: 'i', forced: false })).toBe(false)
   })
 
+  it('remembers for a while why it cannot start a revision: its request may be still on its way', async () => {
+    vi.useFakeTimers()
+    try {
+      const { scheduler, start, gateway } = setUp()
+      start.mockRejectedValue(new PlatformError('NO_CAPACITY', 'damaged'))
+      scheduler.start(command('a'))
+      await vi.waitFor(() => expect(gateway.failWaiting).toHaveBeenCalled())
+      expect(scheduler.refusal(revision)).toMatchObject({ code: 'NO_CAPACITY', message: 'damaged' })
+      expect(scheduler.refusal({ ...revision, revisionId: 'other' })).toBe(undefined)
+      vi.advanceTimersByTime(60_000)
+      expect(scheduler.refusal(revision)).toBe(undefined)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('refuses more instances than it may have', () => {
     const { scheduler, start } = setUp()
     start.mockReturnValue(new Promise(() => {}))

@@ -2,7 +2,7 @@
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
-import { revisionKey } from '../../contracts/placement.ts'
+import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
 import type { NodeGateway, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import type { CachePlan } from './cache/cache-plan.ts'
@@ -35,6 +35,9 @@ const surplusAfterMs = 100
 
 const refillAfterMs = 50
 
+/** A request may come this much later than the refusal of the start that was made for it, and be asked about once a second. */
+const refusalKeptMs = 5_000
+
 export class NodeScheduler {
   readonly #deps: NodeSchedulerDeps
   /** By the instance id that the scheduler chose. */
@@ -42,6 +45,7 @@ export class NodeScheduler {
   /** By the sandbox's own id, which the node gateway uses. */
   readonly #bySandbox = new Map<string, Entry>()
   readonly #queue: Entry[] = []
+  readonly #refusals = new Map<string, PlatformError>()
   #starting = 0
   #bookedMiB = 0
   #refill: NodeJS.Timeout | undefined
@@ -105,6 +109,10 @@ export class NodeScheduler {
       ({ key: of, state, command }) =>
         of === key && state !== 'ending' && (!forced || command.forInvocation === invocationId),
     )
+  }
+
+  refusal(revision: RevisionRef): PlatformError | undefined {
+    return this.#refusals.get(revisionKey(revision))
   }
 
   reports(): InstanceReport[] {
@@ -212,8 +220,14 @@ export class NodeScheduler {
       else this.#remove(entry, 'start-failed')
       const known =
         error instanceof PlatformError ? error : new PlatformError('START_FAILED', 'the sandbox could not be started')
+      if (known.code === 'NO_CAPACITY') this.#refused(entry.key, known)
       this.#deps.gateway.failWaiting(revision, known)
     }
+  }
+
+  #refused(key: string, error: PlatformError): void {
+    this.#refusals.set(key, error)
+    setTimeout(() => this.#refusals.get(key) === error && this.#refusals.delete(key), refusalKeptMs).unref()
   }
 
   async #drainAndEnd(entry: Entry, reason: string): Promise<void> {

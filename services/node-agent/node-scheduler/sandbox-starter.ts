@@ -14,6 +14,7 @@ import type { StartType, StartWish } from '../../contracts/placement.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
+import type { RuntimeChecks } from '../runtime-checks.ts'
 import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
@@ -35,6 +36,7 @@ export interface StarterDeps {
   readonly host: SandboxHost
   readonly gateway: NodeGateway
   readonly images: CodeImages
+  readonly checks: RuntimeChecks
   readonly logger: Logger
   readonly revisions: Revisions
   readonly metrics: SchedulerMetrics
@@ -116,7 +118,7 @@ export class SandboxStarter {
    */
   async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<Started> {
     const watch = new Stopwatch()
-    const runtime = this.#runtime(config.runtime)
+    const runtime = await this.#runtime(config.runtime)
     const start: Start = { watch, runtime, config, forInvocation }
     this.seeds.replacedBy(config)
     if (wish === 'auto') this.#deps.plan.habits.uses(config)
@@ -166,9 +168,11 @@ export class SandboxStarter {
     return { parked: 0, hasSeed: false, refused: 'the function does not allow forks' }
   }
 
-  #runtime(name: RuntimeName): RuntimeFiles {
+  /** @throws PlatformError NO_CAPACITY when the node does not have it, or has it damaged. */
+  async #runtime(name: RuntimeName): Promise<RuntimeFiles> {
     const runtime = this.#deps.config.runtimes[name]
     if (!runtime) throw new PlatformError('NO_CAPACITY', `this node has no runtime ${name}`)
+    await this.#deps.checks.image(name, runtime)
     return runtime
   }
 
@@ -200,9 +204,9 @@ export class SandboxStarter {
   }
 
   async #prepare(name: RuntimeName, kind: PreparedKind): Promise<SandboxInstance> {
-    const runtime = this.#runtime(name)
+    const runtime = await this.#runtime(name)
     const instance = await this.#create(runtime, defaultTmpMiB, true)
-    if (kind === 'parked') await orEnd(instance, () => instance.sandbox.restore(checkpointOf(runtime)))
+    if (kind === 'parked') await orEnd(instance, () => this.#restoreInto(instance, runtime))
     return instance
   }
 
@@ -213,9 +217,13 @@ export class SandboxStarter {
     const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
-      if (use !== 'parked') await watch.time('restore', () => instance.sandbox.restore(checkpointOf(runtime)))
+      if (use !== 'parked') await watch.time('restore', () => this.#restoreInto(instance, runtime))
       return this.#assign(start, instance, code, 'restore')
     })
+  }
+
+  async #restoreInto({ sandbox }: SandboxInstance, runtime: RuntimeFiles): Promise<void> {
+    await sandbox.restore(await this.#deps.checks.checkpoint(runtime))
   }
 
   async #boot(start: Start): Promise<RunningInstance> {
@@ -243,7 +251,7 @@ export class SandboxStarter {
   async #makeSeed(config: VersionConfig): Promise<Seed> {
     const way = seedWays[config.runtime]
     if ('refused' in way) throw new UnfitError(way.refused)
-    const { checkpointPath } = this.#runtime(config.runtime)
+    const { checkpointPath } = await this.#runtime(config.runtime)
     // As for every instance, the size of /tmp is part of what was checkpointed.
     if (way.restorable && checkpointPath !== undefined && config.ephemeralStorageMiB === defaultTmpMiB) {
       try {
@@ -266,7 +274,7 @@ export class SandboxStarter {
    */
   async #startSeed(config: VersionConfig, way: SeedWay, restored: boolean): Promise<Seed> {
     const { host, gateway } = this.#deps
-    const files = this.#runtime(config.runtime)
+    const files = await this.#runtime(config.runtime)
     const runtime = { ...files, command: seedCommand(files.command, way) }
     const start: Start = { watch: new Stopwatch(), runtime, config, forInvocation: undefined }
     const code = this.#code(start)
@@ -284,7 +292,7 @@ export class SandboxStarter {
       const { sandbox, endpoint } = instance
       return await orEnd(instance, async () => {
         sandbox.setLimits(startLimits(this.#limitsOf(config)))
-        if (restored) await sandbox.restore(checkpointOf(files)).catch(asSeedRestoreError)
+        if (restored) await this.#restoreInto(instance, files).catch(asSeedRestoreError)
         else await sandbox.boot()
         await sandbox.mountCode(await code)
         const { sandboxOverheadMiB, pids } = this.#deps.config.limits
@@ -353,11 +361,6 @@ export class SandboxStarter {
     endpoint.assign(this.#assignment(start, startType, () => sandbox.peakMemoryMiB()))
     return instance
   }
-}
-
-const checkpointOf = ({ checkpointPath }: RuntimeFiles): string => {
-  if (!checkpointPath) throw new PlatformError('INTERNAL', 'the runtime has no checkpoint')
-  return checkpointPath
 }
 
 /** The checkpoint could not be restored; a boot may go well. */
