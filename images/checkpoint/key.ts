@@ -17,7 +17,7 @@ export const cpuFeatures = (cpuinfo: string): string => {
 
 export const checkpointKey = async (runtime: RuntimeName, imagePath: string, runscPath: string): Promise<string> => {
   const command = runtimeCommands[runtime]
-  const shape = ociSpec({ imagePath: '', command, socketDir: '', checkpointable: true }, '')
+  const shape = ociSpec({ imagePath: '', command, socketDir: '', hostname: '', checkpointable: true }, '')
   const parts = [
     runtime,
     await sha256OfFile(imagePath),

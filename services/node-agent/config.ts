@@ -10,6 +10,8 @@ export const RuntimeFiles = Type.Object(
     imageDigest: Type.String(),
     /** Directory of the bare runtime's checkpoint; absent: every start is a boot. */
     checkpointPath: Type.Optional(Type.String()),
+    /** Must be that of the checkpoint's manifest: another runtime's, image's or release's checkpoint is refused. */
+    checkpointKey: Type.Optional(Type.String()),
     /** Command of the sandbox's first process. */
     command: Type.Array(Type.String(), { minItems: 1 }),
   },
@@ -90,8 +92,8 @@ export const NodeAgentConfig = Type.Object(
         logBytesPerSecond: Type.Integer({ minimum: 1024, default: 1024 * 1024 }),
         /** Memory for the sandbox's kernel on top of the function's own. */
         sandboxOverheadMiB: Type.Integer({ minimum: 0, default: 96 }),
-        /** Processes and threads of a sandbox on the host. */
-        pids: Type.Integer({ minimum: 16, default: 1024 }),
+        /** Processes and threads of a sandbox on the host: about two for each process of the function, which has at most 1024. */
+        pids: Type.Integer({ minimum: 16, default: 4096 }),
       },
       { additionalProperties: false, default: {} },
     ),

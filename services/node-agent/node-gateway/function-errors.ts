@@ -36,7 +36,7 @@ export const ended = (id: string, exit: SandboxExit, memoryMiB: number): Functio
         'exit',
         'error',
         'Runtime.ExitError',
-        /exit status \d+|signal/.test(exit.detail)
+        /exit status \d+|signal|over the limit/.test(exit.detail)
           ? `RequestId: ${id} Error: Runtime exited with error: ${exit.detail}`
           : `RequestId: ${id} Error: Runtime exited without providing a reason`,
       )

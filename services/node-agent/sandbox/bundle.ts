@@ -11,12 +11,18 @@ export const sandboxUser = { uid: 993, gid: 990 }
 /** `/tmp` of a sandbox that is restored from a checkpoint; another size needs a boot. */
 export const defaultTmpMiB = 512
 
+/** Descriptors of a process; processes and threads of a sandbox, all together. Both are Lambda's own, and end in an errno inside. */
+const maxOpenFiles = 1024
+const maxProcesses = 1024
+
 export interface BundleInput {
   /** EROFS image of the root file system. Absolute. */
   readonly imagePath: string
   readonly command: readonly string[]
   /** Host directory with the instance's socket; seen as `/run/forkyard`, and the only thing of the host that is. */
   readonly socketDir: string
+  /** Each sandbox's own, also when it is restored: gVisor takes it from the bundle that restores. */
+  readonly hostname: string
   readonly tmpMiB?: number
   /** The first process waits at `/proc/gvisor/checkpoint` once it is initialised. */
   readonly checkpointable: boolean
@@ -34,6 +40,8 @@ export const runscFlags = [
   // The agent makes and owns the cgroups (sandbox/cgroup.ts); runsc starts inside them.
   '--ignore-cgroups',
 ] as const
+
+const rlimit = (type: string, limit: number) => ({ type, soft: limit, hard: limit })
 
 const mount = (destination: string, type: string, options: string[]) => ({ destination, type, source: type, options })
 
@@ -53,10 +61,10 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
     cwd: '/',
     noNewPrivileges: true,
     capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
-    rlimits: [{ type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }],
+    rlimits: [rlimit('RLIMIT_NOFILE', maxOpenFiles), rlimit('RLIMIT_NPROC', maxProcesses)],
   },
   root: { path: rootDir, readonly: true },
-  hostname: 'forkyard',
+  hostname: input.hostname,
   mounts: [
     mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),

@@ -18,6 +18,8 @@ export interface Limits {
 export interface CgroupEvidence {
   /** Times the kernel killed in this group for lack of memory. */
   readonly oomKills: number
+  /** Processes and threads that the kernel refused, for the group had as many as it may. */
+  readonly refusedPids: number
   readonly peakMiB: number
   readonly limitMiB: number
 }
@@ -45,6 +47,7 @@ const read = (file: string): string => {
 
 const mib = 1024 * 1024
 const cpuPeriodUs = 100_000
+const pidShare = 0.75
 
 export class CgroupTree {
   readonly parent: string
@@ -59,6 +62,9 @@ export class CgroupTree {
       mkdirSync(join(root, parent), { recursive: true })
       if (this.#layout.version === 2) this.#enableControllers(join(root, parent))
     }
+    // All sandboxes together leave some of the machine's process ids to everybody else.
+    const machinePids = Number(read('/proc/sys/kernel/pid_max')) || 32_768
+    writeFileSync(join(this.#layout.roots.pids, parent, 'pids.max'), String(Math.floor(machinePids * pidShare)))
   }
 
   /** Makes the group. `tasks` files take the pid of a process that joins. */
@@ -129,14 +135,15 @@ export class Cgroup {
   }
 
   evidence(): CgroupEvidence {
-    const { memory } = this.#dirs
+    const { memory, pids } = this.#dirs
     const [events, peak, limit] =
       this.#version === 2
         ? ['memory.events', 'memory.peak', 'memory.max']
         : ['memory.oom_control', 'memory.max_usage_in_bytes', 'memory.limit_in_bytes']
     const oomKills = Number(/^oom_kill (\d+)$/m.exec(read(join(memory, events)))?.[1] ?? 0)
     const inMiB = (file: string) => Math.ceil((Number(read(join(memory, file))) || 0) / mib)
-    return { oomKills, peakMiB: inMiB(peak), limitMiB: inMiB(limit) }
+    const refusedPids = Number(/^max (\d+)$/m.exec(read(join(pids, 'pids.events')))?.[1] ?? 0)
+    return { oomKills, refusedPids, peakMiB: inMiB(peak), limitMiB: inMiB(limit) }
   }
 
   /** What the group holds now, without what the page cache could give back at once. */

@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import type { RuntimeFiles } from '../config.ts'
 import type { InstanceBody, SandboxExit } from '../instance.ts'
 import { runscFlags, writeBundle } from './bundle.ts'
-import type { Cgroup, CgroupTree, Limits } from './cgroup.ts'
+import type { Cgroup, CgroupEvidence, CgroupTree, Limits } from './cgroup.ts'
 import { mountImage, restore, waitExit } from './control.ts'
 import type { HostCalls } from './host-calls.ts'
 
@@ -85,6 +85,7 @@ export class Sandbox implements InstanceBody {
       imagePath: spec.runtime.imagePath,
       command: spec.runtime.command,
       socketDir: socketDir(host.runDir, spec.id),
+      hostname: spec.id,
       tmpMiB: spec.tmpMiB,
       checkpointable: spec.forRestore,
       ...(spec.environment ? { environment: spec.environment } : {}),
@@ -142,15 +143,7 @@ export class Sandbox implements InstanceBody {
   }
 
   async #end(exit: SandboxExit): Promise<SandboxExit> {
-    const { oomKills, peakMiB, limitMiB } = this.#cgroup.evidence()
-    // Whoever ran out of memory may look as if it had merely exited; the control group knows better.
-    const found: SandboxExit =
-      oomKills > 0
-        ? {
-            reason: 'out-of-memory',
-            detail: `memory limit ${limitMiB} MiB, peak ${peakMiB} MiB, kernel kills ${oomKills}`,
-          }
-        : exit
+    const found = explainExit(exit, this.#cgroup.evidence())
     for (const pid of this.#cgroup.pids()) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -207,6 +200,20 @@ export class Sandbox implements InstanceBody {
       throw new SandboxError(`runsc create ended with ${describeWaitStatus(status)}: ${said}`)
     }
   }
+}
+
+/** Pure. Who ran out of memory or processes may look as if it had merely exited; the control group knows better. */
+export const explainExit = (
+  exit: SandboxExit,
+  { oomKills, peakMiB, limitMiB, refusedPids }: CgroupEvidence,
+): SandboxExit => {
+  if (oomKills > 0)
+    return {
+      reason: 'out-of-memory',
+      detail: `memory limit ${limitMiB} MiB, peak ${peakMiB} MiB, kernel kills ${oomKills}`,
+    }
+  if (exit.reason !== 'exit' || refusedPids === 0) return exit
+  return { ...exit, detail: `${exit.detail}: ${refusedPids} processes or threads over the limit were refused` }
 }
 
 const readEnd = (fd: number): Readable => new Socket({ fd, readable: true, writable: false })
