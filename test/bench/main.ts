@@ -4,13 +4,13 @@ import { parseArgs } from 'node:util'
 import { compareCaches } from './cache.ts'
 import { benchBurst } from './burst.ts'
 import type { Machine } from './machine.ts'
-import { benchSoak } from './soak.ts'
+import { benchSoak, soakTypes, type SoakType } from './soak.ts'
 import type { Waterfall } from './waterfall.ts'
 import { benchRuntimes, benchStart, coldStarts, type BenchRuntime } from './start.ts'
 
 const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|')}] [--only ROW,...] [--rounds N] [--json FILE]
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
-       npm run bench -- soak [--starts N] [--json FILE]
+       npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
 `
 const { positionals, values } = parseArgs({
@@ -20,6 +20,7 @@ const { positionals, values } = parseArgs({
     rounds: { type: 'string' },
     requests: { type: 'string' },
     starts: { type: 'string' },
+    'start-type': { type: 'string' },
     runtime: { type: 'string' },
     only: { type: 'string' },
   },
@@ -36,6 +37,9 @@ const count = (text: string | undefined, fallback: number): number => {
 const runtimeOf = (text: string | undefined): BenchRuntime =>
   benchRuntimes.find((name) => name === (text ?? 'nodejs24.x')) ?? fail()
 
+const soakTypeOf = (text: string | undefined): SoakType =>
+  soakTypes.find((name) => name === (text ?? 'restore')) ?? fail()
+
 const rowsOf = (runtime: BenchRuntime, text: string | undefined): string[] | undefined => {
   const rows = text?.split(',')
   const known: readonly string[] = [...coldStarts, 'warm']
@@ -47,6 +51,7 @@ const progress = (line: string): void => void process.stderr.write(`\r${line.pad
 interface Result {
   readonly machine: Machine
   readonly rows: readonly object[]
+  readonly leaks?: readonly string[]
   readonly waterfalls?: readonly Waterfall[]
 }
 
@@ -56,7 +61,8 @@ const run = (): Promise<Result> => {
     return benchStart({ runtime, rounds: count(values.rounds, 20), only: rowsOf(runtime, values.only) }, progress)
   }
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
-  if (positionals[0] === 'soak') return benchSoak(count(values.starts, 1000), progress)
+  if (positionals[0] === 'soak')
+    return benchSoak(soakTypeOf(values['start-type']), count(values.starts, 1000), progress)
   return fail()
 }
 
@@ -76,4 +82,6 @@ if (result.waterfalls) {
   )
 }
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)
-process.exit(0)
+const leaks = result.leaks ?? []
+for (const leak of leaks) process.stderr.write(`not flat: ${leak}\n`)
+process.exit(leaks.length === 0 ? 0 : 1)
