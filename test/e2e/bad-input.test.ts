@@ -4,7 +4,7 @@ import { CreateFunctionCommand, GetFunctionCommand, InvokeCommand, type Runtime 
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createFunction, invoke, lambdaClient, uniqueName, zipOf } from '../support/lambda.ts'
 import { installation } from './installation.ts'
-import { leftoversOf, serviceRequest } from './host.ts'
+import { leftoversOf } from './host.ts'
 
 const client = lambdaClient(installation())
 const bystander = uniqueName('bystander')
@@ -169,20 +169,6 @@ describe('functions', () => {
       functionError: 'Unhandled',
       json: { errorType: 'Runtime.OutOfMemory', errorMessage: expect.stringMatching(/128 MB.*kernel kills [1-9]/) },
     })
-  })
-
-  it('that print 100 MB answer all the same; what is dropped is counted', async () => {
-    const source = `export const handler = async () => {
-  const line = 'x'.repeat(1023) + '\\n'
-  for (let i = 0; i < 100 * 1024; i++) if (!process.stdout.write(line)) await new Promise((r) => process.stdout.once('drain', r))
-  return 'done'
-}`
-    const name = await failing(source, { Timeout: 60, MemorySize: 512 })
-    expect((await invoke(client, name)).json).toBe('done')
-    const metrics = await (await serviceRequest(installation(), 'node-agent', '/metrics')).text()
-    expect(Number(/^forkyard_node_log_bytes_dropped_total (\S+)$/m.exec(metrics)?.[1])).toBeGreaterThan(
-      50 * 1024 * 1024,
-    )
   })
 
   it('that answer too much fail with the limit', async () => {

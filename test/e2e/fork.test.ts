@@ -62,55 +62,6 @@ export const handler = async () => { console.log('out', n); process.stderr.write
     )
   })
 
-  it('differs from its siblings in everything that is drawn', async () => {
-    const name = uniqueName('drawing')
-    const source = `import crypto from 'node:crypto'
-import vm from 'node:vm'
-import { Worker } from 'node:worker_threads'
-// Everything that keeps something for later has been used before the fork.
-crypto.randomUUID(); crypto.randomBytes(8); crypto.randomInt(5); Math.random(); vm.runInNewContext('Math.random()')
-const before = vm.createContext({})
-const inWorker = () => new Promise((resolve, reject) => {
-  const worker = new Worker("require('node:worker_threads').parentPort.postMessage(Math.random())", { eval: true })
-  worker.once('message', resolve).once('error', reject)
-})
-export const handler = async () => ({
-  bytes: crypto.randomBytes(8).toString('hex'),
-  uuid: crypto.randomUUID(),
-  int: crypto.randomInt(2 ** 40),
-  random: Math.random(),
-  web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).toString('hex'),
-  webUuid: globalThis.crypto.randomUUID(),
-  key: Buffer.from(await globalThis.crypto.subtle.exportKey('raw', await globalThis.crypto.subtle.generateKey({ name: 'AES-GCM', length: 128 }, true, ['encrypt']))).toString('hex'),
-  pair: crypto.createECDH('prime256v1').generateKeys('hex'),
-  newContext: vm.runInNewContext('Math.random()'),
-  oldContext: vm.runInContext('Math.random()', before),
-  worker: await inWorker(),
-  id: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-  pid: process.pid,
-  origin: performance.timeOrigin + performance.now() - Date.now(),
-  now: Date.now(),
-})`
-    await createFunction(client, name, source, { Tags: once, MemorySize: 256 })
-    const draws: Record<string, unknown>[] = []
-    for (let batch = 0; batch < 5; batch++) {
-      const from = Date.now()
-      const four = await Promise.all(Array.from({ length: 4 }, () => invoke(client, name, {}, { start: 'fork' })))
-      for (const { startType, json, text } of four) {
-        expect(startType, text).toBe('fork')
-        const { now, origin, ...draw } = json as Record<string, unknown>
-        expect(now).toBeGreaterThanOrEqual(from - 1)
-        expect(now).toBeLessThanOrEqual(Date.now() + 1)
-        expect(Math.abs(Number(origin))).toBeLessThan(100)
-        draws.push(draw)
-      }
-    }
-    for (const kind of Object.keys(draws[0] ?? {})) {
-      const values = draws.map((draw) => draw[kind])
-      expect(new Set(values).size, `${kind}: ${values.join(' ')}`).toBe(20)
-    }
-  })
-
   it('that exits, throws, hangs or needs too much ends alone', async () => {
     const name = uniqueName('bad')
     const source = `import { spawn } from 'node:child_process'

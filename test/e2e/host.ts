@@ -5,7 +5,8 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { vi } from 'vitest'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
-import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
+import type { RuntimeName } from '../../services/contracts/function.ts'
+import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
 import type { CacheInput } from '../../services/node-agent/node-scheduler/cache/input.ts'
 import type { SeedReport } from '../../services/node-agent/node-scheduler/seeds.ts'
 import type { SchedulerConfig } from '../../services/scheduler/config.ts'
@@ -117,6 +118,24 @@ export const cacheOf = async (target: Premises): Promise<{ prepared: number; hel
     heldMiB: number
     input: CacheInput
   }
+
+/** The same with other files of one runtime, and perhaps other settings. */
+export const withRuntime = (
+  target: Premises,
+  name: RuntimeName,
+  change: Partial<RuntimeFiles>,
+  use: () => Promise<void>,
+  settings: Partial<NodeAgentConfig> = {},
+): Promise<void> =>
+  withAgentConfig(
+    target,
+    (config) => {
+      const runtime = config.runtimes[name]
+      if (!runtime) throw new Error(`the node has no ${name}`)
+      return { ...config, ...settings, runtimes: { ...config.runtimes, [name]: { ...runtime, ...change } } }
+    },
+    use,
+  )
 
 /** The seeds whose sandboxes run. */
 export const seedsOf = async (target: Premises): Promise<SeedReport[]> =>

@@ -1,19 +1,11 @@
-/** Runtime python3.11: every start type, what a caller sees of errors, logs, and that no two clones of a checkpoint are alike. */
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+/** Runtime python3.11: every start type, what a caller sees of errors, logs. */
 import type { CreateFunctionCommandInput } from '@aws-sdk/client-lambda'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createFunction, invoke, lambdaClient, uniqueName, type Files } from '../support/lambda.ts'
-import { configOf, withAgentConfig } from './host.ts'
 import { installation } from './installation.ts'
 
 const target = installation()
 const client = lambdaClient(target)
-const repoRoot = join(import.meta.dirname, '../..')
-const scratch = mkdtempSync(join(tmpdir(), 'forkyard-python-'))
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
 const create = async (code: string | Files, input: Partial<CreateFunctionCommandInput> = {}): Promise<string> => {
   const name = uniqueName('python')
@@ -123,71 +115,3 @@ def handler(event, context):
     expect(new Set(answers.map(({ json }) => json)).size).toBe(1)
   })
 })
-
-describe('clones', () => {
-  let checkpointPath = ''
-
-  beforeAll(() => {
-    const { runtimes, runscPath } = configOf(target, 'node-agent')
-    // Young: in an old one OpenSSL reseeds by time, and hides what is to be seen here.
-    const args = ['--runtime', 'python3.11', '--out', join(scratch, 'young')]
-    const out = execFileSync(process.execPath, [join(repoRoot, 'images/checkpoint.ts'), ...args], {
-      input: JSON.stringify({ image: runtimes['python3.11']?.imagePath, runsc: runscPath }),
-      encoding: 'utf8',
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
-    checkpointPath = (JSON.parse(out) as { checkpointPath: string }).checkpointPath
-  })
-
-  it('of a checkpoint younger than a minute draw different numbers, and know the time', async () => {
-    // What the checkpoint builder compares of two clones, here of twenty, given to functions by the agent.
-    const probe = readFileSync(join(repoRoot, 'images/python3.11/probe/clone-probe.py'))
-    const once = { 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' }
-    const name = await create(
-      {
-        'probe.py': probe,
-        'index.py': `import time, probe\ndef handler(e, c):\n    return {**probe.handler(e, c), "now": time.time() * 1000}\n`,
-      },
-      { Tags: once },
-    )
-    await withPythonCheckpoint(checkpointPath, async () => {
-      await vi.waitFor(
-        async () => {
-          const { startType, serverTiming } = await invoke(client, name, {}, { start: 'restore-parked' })
-          expect([startType, serverTiming]).toEqual(['restore', expect.not.stringContaining('restore;dur')])
-        },
-        { timeout: 10_000, interval: 200 },
-      )
-      const draws: Record<string, string | number>[] = []
-      for (let batch = 0; batch < 5; batch++) {
-        const from = Date.now()
-        for (const { startType, json, text } of await Promise.all([1, 2, 3, 4].map(() => invoke(client, name)))) {
-          expect(startType, text).toBe('restore')
-          const { now, timeOriginError, ...draw } = json as Record<string, string | number>
-          expect(now).toBeGreaterThanOrEqual(from - 1)
-          expect(now).toBeLessThanOrEqual(Date.now() + 1)
-          expect(timeOriginError).toBeLessThan(10_000)
-          draws.push(draw)
-        }
-      }
-      const kinds = Object.keys(draws[0] ?? {})
-      expect(kinds.length).toBeGreaterThan(10)
-      for (const kind of kinds) {
-        const values = draws.map((draw) => draw[kind])
-        expect(new Set(values).size, `${kind}: ${values.join(' ')}`).toBe(20)
-      }
-    })
-  })
-})
-
-const withPythonCheckpoint = (path: string, use: () => Promise<void>) =>
-  withAgentConfig(
-    target,
-    (config) => {
-      const runtime = config.runtimes['python3.11']
-      if (!runtime) throw new Error('the node has no python3.11')
-      const runtimes = { ...config.runtimes, 'python3.11': { ...runtime, checkpointPath: path } }
-      return { ...config, runtimes, parkedRestores: 1 }
-    },
-    use,
-  )
