@@ -141,7 +141,7 @@ describe('a decision', () => {
         expect(all).toBeLessThanOrEqual(Math.max(input.budgetMiB, decision.fixedMiB) + 1e-6)
         expect(ahead).toBeLessThanOrEqual(input.roomMiB + 1e-6)
       }),
-      { numRuns: 300 },
+      { numRuns: 1000 },
     )
   })
 

@@ -43,11 +43,14 @@ export const decide = (input: CacheInput): CacheDecision => {
   }
   const before = purse.budgetMiB
   const price = share(all, purse)
+  const idleMiB = () => revisions.reduce((sum, owner) => sum + owner.idleMiB, 0)
+  const idleBefore = idleMiB()
+  const decided = revisions.map((owner) => owner.decision(price))
   return {
-    plannedMiB: fixedMiB + before - purse.budgetMiB,
+    plannedMiB: fixedMiB + before - purse.budgetMiB - (idleBefore - idleMiB()),
     fixedMiB,
     price,
-    revisions: revisions.map((owner) => owner.decision(price)),
+    revisions: decided,
     runtimes: runtimes.map((owner) => owner.decision()),
   }
 }

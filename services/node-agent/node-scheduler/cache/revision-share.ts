@@ -74,12 +74,20 @@ export class RevisionShare {
     return offers
   }
 
+  /** MiB of the idle instances that are kept. Known once the decision is. */
+  get idleMiB(): number {
+    return this.#count.idle * this.#input.idleMiB
+  }
+
   /** @param price what a MiB is worth per second to others */
   decision(price: number): RevisionDecision {
     const { key, idleMiB } = this.#input
     const saved = this.#latency(1, { ...this.#count, idle: 0 })
     if (saved !== this.#coldMs || price !== floorPrice)
       this.#keepAlive = bestKeepAlive(this.#times, saved, idleMiB, price)
+    // At the price that others make, they may not be worth keeping at all.
+    if (this.#input.policy.keepAliveMs === undefined && this.#keepAlive.ms === 0)
+      this.#count = { ...this.#count, idle: 0 }
     return { key, idle: this.#describeIdle(), seed: this.#describeSeed(), parkedFork: this.#describeParked() }
   }
 
