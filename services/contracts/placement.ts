@@ -43,6 +43,11 @@ export const PlacementRequest = Type.Object(
     deadlineAt: Type.Integer(),
     /** Nodes that just refused this invocation. */
     excludeNodes: Type.Array(Type.String()),
+    /**
+     * Invocations that this gateway has the whole answer of: their slots are free. The nodes report that too, but a caller's next
+     * request may be faster than that.
+     */
+    ended: Type.Optional(Type.Array(Type.String(), { maxItems: 1000 })),
   },
   { additionalProperties: false },
 )

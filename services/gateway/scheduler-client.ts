@@ -18,6 +18,8 @@ export interface SchedulerClient {
    * @throws PlatformError what the scheduler answered; UNAVAILABLE when it could not be reached; DEADLINE_EXCEEDED.
    */
   place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
+  /** The invocation's answer is here in full: told with the next placement. */
+  ended(invocationId: string): void
   /** Gives the lease back. Never throws: a lease that is not given back ends at the deadline. */
   release(invocationId: string): Promise<void>
   /** What `place` would decide now. @throws PlatformError what the scheduler answered; UNAVAILABLE. */
@@ -27,6 +29,8 @@ export interface SchedulerClient {
 }
 
 const patienceMs = 10_000
+/** Told at once, and remembered at all: what is left out the nodes report. */
+const mostEnded = 1000
 const firstBackoffMs = 25
 const maxBackoffMs = 500
 
@@ -41,12 +45,20 @@ export const createSchedulerClient = (schedulerUrl: string, token: string): Sche
   const headers = { authorization: `Bearer ${token}` }
   const json = { ...headers, 'content-type': 'application/json' }
 
+  const ended = new Set<string>()
+  const takeEnded = (): { ended?: string[] } => {
+    if (ended.size === 0) return {}
+    const taken = [...ended]
+    ended.clear()
+    return { ended: taken }
+  }
+
   const tryPlace = async (request: PlacementRequest, signal: AbortSignal): Promise<Placement> => {
     const { statusCode, body } = await pool.request({
       method: 'POST',
       path: '/v1/placements',
       headers: json,
-      body: JSON.stringify(request),
+      body: JSON.stringify({ ...request, ...takeEnded() }),
       headersTimeout: Math.max(1, request.deadlineAt - Date.now()),
       signal,
     })
@@ -82,6 +94,9 @@ export const createSchedulerClient = (schedulerUrl: string, token: string): Sche
         }
         await delay(backoffMs, undefined, { signal })
       }
+    },
+    ended: (invocationId) => {
+      if (ended.size < mostEnded) ended.add(invocationId)
     },
     release: async (invocationId) => {
       try {

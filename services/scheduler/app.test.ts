@@ -153,6 +153,14 @@ describe('POST /v1/placements', () => {
     expect((await ask(asked('i2'))).json<Placement>().decision).toBe('idle')
   })
 
+  it('starts nothing for a caller whose request before has its answer, though the node did not report that yet', async () => {
+    report([idle('x')])
+    await ask(asked('i1'))
+    report([idle('x', { state: 'busy', inFlight: 1 })])
+    expect((await ask(asked('i2', { ended: ['i1', 'unknown'] }))).json<Placement>().decision).toBe('shared')
+    expect((await ask(asked('i3'))).json<Placement>().decision).toBe('start')
+  })
+
   it('refuses with NO_CAPACITY when nothing fits', async () => {
     report([])
     const reply = await ask(asked('i1', { memoryMiB: 1024 }))

@@ -55,6 +55,7 @@ export class Dispatcher {
       if (gone()) throw new PlatformError('DEADLINE_EXCEEDED', 'the caller did not wait for a node')
     }
     fleet.release(request.invocationId)
+    for (const invocationId of request.ended ?? []) fleet.release(invocationId)
     const decision = place(fleet, request, this.#now())
     metrics.placements.inc({ decision: decision.kind })
     if (decision.kind === 'none')

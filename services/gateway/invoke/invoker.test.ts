@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { PlatformError, type ErrorCode } from '../../contracts/errors.ts'
 import { newRecord } from '../function-record.ts'
@@ -27,6 +29,7 @@ const { latest } = newRecord(
 
 let placed: PlacementRequest[]
 let released: string[]
+let ended: string[]
 let sent: { url: string; request: NodeRequest }[]
 /** What the nodes answer, in turn; the last one for good. */
 let answers: (Error | 'ok')[]
@@ -37,6 +40,7 @@ const scheduler = {
     const nodeId = `n${request.excludeNodes.length}`
     return { invocationId: request.invocationId, nodeId, nodeUrl: `http://${nodeId}`, decision: 'start', reason: '' }
   },
+  ended: (id: string) => void ended.push(id),
   release: async (id: string) => void released.push(id),
 } as unknown as SchedulerClient
 const nodes = {
@@ -44,13 +48,14 @@ const nodes = {
     sent.push({ url, request })
     const answer = answers.length > 1 ? answers.shift() : answers[0]
     if (answer instanceof Error) throw answer
-    return {}
+    return { body: Readable.from([Buffer.from('answer')]) }
   },
 } as unknown as NodeClient
 
 beforeEach(() => {
   placed = []
   released = []
+  ended = []
   sent = []
   answers = ['ok']
   vi.useFakeTimers({ toFake: ['Date'] })
@@ -94,6 +99,13 @@ describe('an invocation', () => {
       traceparent: 't',
     })
     expect(released).toEqual([])
+  })
+
+  it('is told as ended when its answer was read to its end, and not before', async () => {
+    const { reply } = await invoke()
+    expect(ended).toEqual([])
+    await text(reply.body)
+    expect(ended).toEqual(['id'])
   })
 
   it.each<ErrorCode>(['NO_INSTANCE', 'TOO_MANY_REQUESTS', 'STORAGE_FULL', 'NO_CAPACITY'])(

@@ -89,6 +89,7 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
             signal,
           })
           if (!Buffer.isBuffer(body)) body.release()
+          reply.body.once('end', () => scheduler.ended(invocationId))
           return { reply, config, placeMs, sentAt }
         } catch (error) {
           if (!neverStarted(error)) throw error

@@ -47,6 +47,8 @@ export interface TestGateway {
   readonly problems: readonly string[]
   readonly placements: PlacementRequest[]
   readonly released: string[]
+  /** Invocations whose answer was read to its end. */
+  readonly ended: string[]
   readonly pushed: { event: AsyncEvent; payload: Buffer }[]
   /** Begins the drain, as SIGTERM does. */
   readonly closing: AbortController
@@ -96,6 +98,7 @@ export const startGateway = async ({
   registry.start()
   const placements: PlacementRequest[] = []
   const released: string[] = []
+  const ended: string[] = []
   const pushed: TestGateway['pushed'] = []
   const nodeSummary = {
     nodeId: 'n-1',
@@ -117,6 +120,7 @@ export const startGateway = async ({
       placements.push(request)
       return { invocationId: request.invocationId, nodeId: 'n-1', nodeUrl: node.url, decision: 'start', reason: 'test' }
     },
+    ended: (id) => void ended.push(id),
     release: async (id) => void released.push(id),
     explain: async () => ({ decision: 'start', nodeId: 'n-1', reason: 'test', held: [] }),
     nodes: async () => [nodeSummary],
@@ -177,6 +181,7 @@ export const startGateway = async ({
     problems,
     placements,
     released,
+    ended,
     pushed,
     closing,
     client: (as = account) => new LambdaClient({ endpoint: url, region, credentials: { ...as }, maxAttempts: 1 }),
