@@ -1,4 +1,4 @@
-/** How instances of a function are used is set through three tags. */
+/** How instances of a function are used, and which of its variables are secrets, is set through tags. */
 import { Value } from 'typebox/value'
 import { PlatformError } from '../contracts/errors.ts'
 import { InstancePolicy } from '../contracts/function.ts'
@@ -21,6 +21,19 @@ export const policyFromTags = (tags: Readonly<Record<string, string>>): Instance
     reuse: reuse !== 'false',
     keepAliveMs: keepAliveMs ?? 60_000,
   })
+}
+
+export const secretsTag = 'forkyard:secrets'
+
+/**
+ * Names of variables, separated by commas or spaces (AWS allows no commas in tag values, so both).
+ * @throws PlatformError INVALID_REQUEST
+ */
+export const secretNamesFromTags = (tags: Readonly<Record<string, string>>): string[] => {
+  const names = (tags[secretsTag] ?? '').split(/[\s,]+/).filter(Boolean)
+  const wrong = names.find((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+  if (wrong !== undefined) throw invalidTag(secretsTag, wrong, 'names of environment variables')
+  return [...new Set(names)].sort()
 }
 
 const integerTag = (
