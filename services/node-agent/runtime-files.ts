@@ -1,10 +1,7 @@
 /** Checks images and checkpoints against their digests before the node says that it is ready; what is damaged is never used. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import type { Logger } from '../chassis/log.ts'
 import type { RuntimeName } from '../contracts/function.ts'
+import { damagedFile } from './checkpoint/manifest.ts'
 import type { NodeAgentConfig, RuntimeFiles } from './config.ts'
 import { fileDigest } from './node-scheduler/code-images.ts'
 
@@ -39,26 +36,13 @@ export const seedCommand = ([node = '', ...rest]: readonly string[]): string[] =
   ...rest,
 ]
 
-/** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */
-export const CheckpointManifest = Type.Object({
-  /** SHA-256 (lower-case hex) by file name. */
-  files: Type.Record(Type.String(), Type.String()),
-})
-
-const damagedFile = async (directory: string): Promise<string | undefined> => {
-  const manifest = Value.Parse(CheckpointManifest, JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8')))
-  for (const [name, digest] of Object.entries(manifest.files))
-    if ((await fileDigest(join(directory, name))) !== digest) return name
-  return undefined
-}
-
 /** The runtime without its checkpoint when that is damaged: starts are boots then. @throws when the image itself is damaged. */
 const checkRuntime = async (name: string, runtime: RuntimeFiles, logger: Logger): Promise<RuntimeFiles> => {
   if ((await fileDigest(runtime.imagePath)) !== runtime.imageDigest)
     throw new Error(`the image of runtime ${name} does not have its digest`)
   const { checkpointPath, ...withoutCheckpoint } = runtime
   if (!checkpointPath) return runtime
-  const damaged = await damagedFile(checkpointPath).catch((error: unknown) => String(error))
+  const damaged = await damagedFile(checkpointPath)
   if (damaged === undefined) return runtime
   logger.error({ runtime: name, file: damaged }, 'the checkpoint is damaged and will not be used')
   return withoutCheckpoint

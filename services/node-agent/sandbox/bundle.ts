@@ -11,6 +11,8 @@ export const sandboxUser = { uid: 993, gid: 990 }
 /** `/tmp` of a sandbox that is restored from a checkpoint; another size needs a boot. */
 export const defaultTmpMiB = 512
 
+export type CheckpointOf = 'runtime' | 'version'
+
 export interface BundleInput {
   /** EROFS image of the root file system. Absolute. */
   readonly imagePath: string
@@ -18,8 +20,13 @@ export interface BundleInput {
   /** Host directory with the instance's socket; seen as `/run/forkyard`, and the only thing of the host that is. */
   readonly socketDir: string
   readonly tmpMiB?: number
-  /** The first process waits at `/proc/gvisor/checkpoint` once it is initialised. */
-  readonly checkpointable: boolean
+  /** The first process waits at `/proc/gvisor/checkpoint`: of the bare runtime, or of one version, whose function is initialised. */
+  readonly checkpoint?: CheckpointOf | undefined
+  /**
+   * Of a sandbox that is saved or restored: EROFS image on `/var/task`. A mount that is made later is not in a checkpoint, so it is
+   * one of the bundle's; the bare runtime's is empty, and its function's code is mounted over it.
+   */
+  readonly codePath?: string | undefined
   /** The first process only loads the function and is forked. */
   readonly seed?: boolean
 }
@@ -50,7 +57,7 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
       'HOME=/tmp',
       'LANG=C.UTF-8',
       'TZ=UTC',
-      ...(input.checkpointable ? ['FORKYARD_CHECKPOINT=1'] : []),
+      ...(input.checkpoint ? [`FORKYARD_CHECKPOINT=${input.checkpoint}`] : []),
       ...(input.seed ? ['FORKYARD_SEED=1', `LD_PRELOAD=${seedPreload}`] : []),
     ],
     cwd: '/',
@@ -66,6 +73,9 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
     mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', 'ro']),
     mount('/tmp', 'tmpfs', ['nosuid', 'nodev', 'mode=1777', `size=${input.tmpMiB ?? defaultTmpMiB}m`]),
     { destination: '/run/forkyard', type: 'bind', source: input.socketDir, options: ['rbind', 'ro'] },
+    ...(input.codePath === undefined
+      ? []
+      : [{ destination: '/var/task', type: 'erofs', source: input.codePath, options: ['ro'] }]),
   ],
   linux: {
     namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
@@ -73,7 +83,7 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
   annotations: {
     'dev.gvisor.spec.rootfs.source': input.imagePath,
     'dev.gvisor.spec.rootfs.type': 'erofs',
-    ...(input.checkpointable ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
+    ...(input.checkpoint ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
   },
 })
 
