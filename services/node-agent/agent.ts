@@ -36,6 +36,7 @@ export interface AgentDeps {
 
 const sweepEveryMs = 5_000
 const sweepSeedsEveryMs = 1_000
+const sweepCheckpointsEveryMs = 10_000
 const publishGraceMs = 5_000
 /** For the last bytes of answers, after every instance has ended. */
 const answerGraceMs = 5_000
@@ -73,7 +74,16 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
   const images = new CodeImages(join(stateDir, 'code'), store.code)
   const revisions = new Revisions(store.functions)
-  const starter = new SandboxStarter({ config, host, gateway, images, logger, revisions, metrics: schedulerMetrics })
+  const starter = new SandboxStarter({
+    config,
+    host,
+    gateway,
+    images,
+    logger,
+    logs,
+    revisions,
+    metrics: schedulerMetrics,
+  })
   const scheduler = new NodeScheduler({
     gateway,
     starter,
@@ -86,9 +96,10 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   })
 
   const reconciler = new Reconciler(host, logger)
-  await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial()])
+  await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial(), starter.removeUnfinished()])
   const sweeping = setInterval(() => void reconciler.sweep(starter.liveIds()), sweepEveryMs)
   const sweepingSeeds = setInterval(() => void starter.sweepSeeds(), sweepSeedsEveryMs)
+  const sweepingCheckpoints = setInterval(() => void starter.sweepCheckpoints(), sweepCheckpointsEveryMs)
 
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
@@ -113,6 +124,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       reporter.publishFull()
       clearInterval(sweeping)
       clearInterval(sweepingSeeds)
+      clearInterval(sweepingCheckpoints)
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()

@@ -15,7 +15,7 @@ export interface AppDeps {
   readonly internalToken: string
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
-  readonly starter: Pick<SandboxStarter, 'seeds'>
+  readonly starter: Pick<SandboxStarter, 'seeds' | 'checkpoints'>
   readonly notReady: () => string | undefined
 }
 

@@ -50,6 +50,11 @@ export class CodeImages {
     return pending
   }
 
+  /** Path of an image that is here and was checked. */
+  known(digest: string): string | undefined {
+    return this.#checked.has(digest) ? this.#file(digest) : undefined
+  }
+
   /** Removes what an interrupted fetch left. */
   async removePartial(): Promise<void> {
     const partial = readdirSync(this.#dir).filter((name) => name.endsWith('.partial'))

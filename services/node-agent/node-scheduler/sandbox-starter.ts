@@ -4,25 +4,32 @@
  * (prepared-sandboxes.ts) are left out.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { runtimeNames, type RuntimeName, type VersionConfig } from '../../contracts/function.ts'
 import type { StartInstance } from '../../contracts/node.ts'
 import type { StartType, StartWish } from '../../contracts/placement.ts'
+import { emptyCodeName } from '../checkpoint/manifest.ts'
+import type { VersionCheckpoints, VersionReport } from '../checkpoint/version-checkpoints.ts'
+import type { VersionStore } from '../checkpoint/version-store.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
+import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import { seedCommand } from '../runtime-files.ts'
-import { defaultTmpMiB } from '../sandbox/bundle.ts'
+import { defaultTmpMiB, type CheckpointOf } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
+import { Sandbox, socketDir, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
 import { chooseStart, type StartFacts } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
 import { ForkChannel } from './fork-channel.ts'
 import { instanceLimits, seedLimits, startLimits } from './limits.ts'
+import { createNodeCheckpoints } from './node-checkpoints.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
+import { Quiet } from './quiet.ts'
 import type { Revisions } from './revisions.ts'
 import { Seed } from './seed.ts'
 import { Seeds, UnfitError, type SeedReport } from './seeds.ts'
@@ -33,6 +40,7 @@ export interface StarterDeps {
   readonly gateway: NodeGateway
   readonly images: CodeImages
   readonly logger: Logger
+  readonly logs: Pick<LogPublisher, 'add'>
   readonly revisions: Revisions
   readonly metrics: SchedulerMetrics
 }
@@ -63,6 +71,9 @@ export class SandboxStarter {
   readonly #deps: StarterDeps
   readonly #prepared: PreparedSandboxes
   readonly #seeds: Seeds
+  readonly #checkpoints: VersionCheckpoints
+  readonly #store: VersionStore
+  readonly #quiet = new Quiet()
   readonly #live = new Set<string>()
 
   constructor(deps: StarterDeps) {
@@ -82,21 +93,33 @@ export class SandboxStarter {
       logger: deps.logger,
       metrics: deps.metrics,
     })
+    const made = createNodeCheckpoints({ ...deps, live: this.#live, quiet: this.#quiet })
+    this.#checkpoints = made.checkpoints
+    this.#store = made.store
   }
 
   /**
    * Resolves when the instance has its assignment; whether its code initialises well is `endpoint.ready`'s to tell.
    * @throws when no way of starting worked. Nothing is left then.
    */
-  async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<RunningInstance> {
+  async start(command: StartCommand, config: VersionConfig): Promise<RunningInstance> {
+    const over = this.#quiet.begin()
+    try {
+      const running = await this.#start(command, config)
+      running.endpoint.ready.then(over, over)
+      return running
+    } catch (error) {
+      over()
+      throw error
+    }
+  }
+
+  async #start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<RunningInstance> {
     const watch = new Stopwatch()
     const runtime = this.#runtime(config.runtime)
-    const { runtime: name, ephemeralStorageMiB } = config
-    const prepared = { created: this.#prepared.count('created', name), parked: this.#prepared.count('parked', name) }
-    const hasCheckpoint = runtime.checkpointPath !== undefined
     const start: Start = { watch, runtime, config, forInvocation }
     this.#seeds.replacedBy(config)
-    const facts: StartFacts = { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork: this.#seeds.facts(config) }
+    const facts = this.#facts(wish, config, runtime)
     let choice = chooseStart(facts)
     if (choice.way === 'fork') {
       try {
@@ -111,21 +134,71 @@ export class SandboxStarter {
     if (wish.startsWith('fork'))
       this.#deps.logger.warn({ name: config.name, reason: choice.reason }, 'asked to fork, but cannot')
     if (wish === 'auto') this.#seeds.want(config)
-    if (choice.way === 'restore') {
-      try {
-        return await this.#restore(start, choice.use)
-      } catch (error) {
-        this.#deps.metrics.restoreFailures.inc({ runtime: name })
-        this.#deps.logger.warn({ err: error, runtime: name }, 'restore failed, booting instead')
-      }
+    if (choice.way === 'restore' && choice.checkpoint === 'version') {
+      const restored = await this.#tryRestore(start, 'version', choice.use)
+      if (restored) return restored
+      this.#checkpoints.damaged(config)
+      choice = chooseStart({ ...facts, version: { ready: false, initMs: 0, bytes: 0 } })
     }
-    return this.#boot(start)
+    this.#checkpoints.want(config)
+    const restored = choice.way === 'restore' ? await this.#tryRestore(start, 'runtime', choice.use) : undefined
+    return restored ?? this.#boot(start)
+  }
+
+  #facts(wish: StartWish, config: VersionConfig, runtime: RuntimeFiles): StartFacts {
+    const { runtime: name, ephemeralStorageMiB, imageDigest } = config
+    const code = this.#deps.images.known(imageDigest)
+    return {
+      wish,
+      hasCheckpoint: runtime.checkpointPath !== undefined,
+      prepared: { created: this.#prepared.count('created', name), parked: this.#prepared.count('parked', name) },
+      ephemeralStorageMiB,
+      fork: this.#seeds.facts(config),
+      version: this.#checkpoints.facts(config),
+      copiesCode: code !== undefined && statSync(code).size <= copiedCodeBytes,
+    }
+  }
+
+  /** Undefined when it failed: nothing of it is left then. */
+  async #tryRestore(
+    start: Start,
+    of: CheckpointOf,
+    use: PreparedKind | undefined,
+  ): Promise<RunningInstance | undefined> {
+    const { runtime } = start.config
+    try {
+      const restored =
+        of === 'version'
+          ? await this.#checkpoints.use(start.config, (directory) => this.#restoreVersion(start, use, directory))
+          : await this.#restore(start, use)
+      this.#deps.metrics.restores.inc({ checkpoint: of })
+      return restored
+    } catch (error) {
+      this.#deps.metrics.restoreFailures.inc({ runtime, checkpoint: of })
+      this.#deps.logger.warn({ err: error, runtime, checkpoint: of }, 'restore failed, starting in another way')
+      return undefined
+    }
   }
 
   /** Makes sandboxes ahead, up to the configured numbers. Costs CPU: not while a start has the caller waiting. */
   fill(): void {
     this.#seeds.fill()
     this.#prepared.fill()
+    this.#checkpoints.fill()
+  }
+
+  /** Before the first start. */
+  async removeUnfinished(): Promise<void> {
+    await this.#store.removeUnfinished()
+  }
+
+  /** Removes the checkpoints of versions that are not kept. */
+  sweepCheckpoints(): Promise<void> {
+    return this.#checkpoints.sweep()
+  }
+
+  checkpoints(): VersionReport[] {
+    return this.#checkpoints.reports()
   }
 
   /** Ends the seeds that are not used or not current any more. */
@@ -143,7 +216,7 @@ export class SandboxStarter {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#prepared.close(), this.#seeds.close()])
+    await Promise.all([this.#prepared.close(), this.#seeds.close(), this.#checkpoints.close()])
   }
 
   #runtime(name: RuntimeName): RuntimeFiles {
@@ -155,7 +228,7 @@ export class SandboxStarter {
   async #create(
     runtime: RuntimeFiles,
     tmpMiB: number,
-    forRestore: boolean,
+    checkpoint: SandboxCheckpoint | undefined,
     seed?: { readonly id: string },
   ): Promise<SandboxInstance> {
     const { host, gateway } = this.#deps
@@ -166,7 +239,8 @@ export class SandboxStarter {
     try {
       // Until the function is known.
       const limits = startLimits(this.#limitsOf({ memoryMiB: 256 }))
-      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore, seed: seed !== undefined })
+      const spec = { id, runtime, limits, tmpMiB, seed: seed !== undefined }
+      const sandbox = await Sandbox.create(host, { ...spec, ...(checkpoint ? { checkpoint } : {}) })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
       void sandbox.removed.then(() => this.#live.delete(id))
@@ -180,7 +254,8 @@ export class SandboxStarter {
 
   async #prepare(name: RuntimeName, kind: PreparedKind): Promise<SandboxInstance> {
     const runtime = this.#runtime(name)
-    const instance = await this.#create(runtime, defaultTmpMiB, true)
+    // What is restored into one that is only created, and so what its code is, is known when it is taken.
+    const instance = await this.#create(runtime, defaultTmpMiB, { ...bare(runtime), copyCode: kind === 'created' })
     if (kind === 'parked') await orEnd(instance, () => instance.sandbox.restore(checkpointOf(runtime)))
     return instance
   }
@@ -188,8 +263,7 @@ export class SandboxStarter {
   async #restore(start: Start, use: PreparedKind | undefined): Promise<RunningInstance> {
     const { watch, runtime, config } = start
     const code = this.#code(start)
-    const ready = use && this.#prepared.take(use, config.runtime)
-    const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
+    const instance = await this.#sandboxFor(start, use, bare(runtime))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       if (use !== 'parked') await watch.time('restore', () => instance.sandbox.restore(checkpointOf(runtime)))
@@ -197,10 +271,36 @@ export class SandboxStarter {
     })
   }
 
+  /** The function is initialised in it, and its code mounted. */
+  async #restoreVersion(start: Start, use: PreparedKind | undefined, directory: string): Promise<RunningInstance> {
+    const { watch, config } = start
+    const code = await this.#code(start)
+    const instance = await this.#sandboxFor(start, use, { of: 'version', code })
+    return orEnd(instance, async () => {
+      const { sandbox, endpoint } = instance
+      this.#limit(instance, config)
+      if (use) await watch.time('mount', () => sandbox.giveCode(code))
+      await watch.time('restore-version', () => sandbox.restore(directory))
+      const input = this.#assignment(start, 'restore', () => sandbox.peakMemoryMiB())
+      endpoint.assign({ ...input, checkpoint: 'version' })
+      return instance
+    })
+  }
+
+  /** One that waits, or one made now. */
+  #sandboxFor(
+    { watch, runtime, config }: Start,
+    use: PreparedKind | undefined,
+    checkpoint: SandboxCheckpoint,
+  ): Promise<SandboxInstance> {
+    const ready = use && this.#prepared.take(use, config.runtime)
+    return watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, checkpoint))
+  }
+
   async #boot(start: Start): Promise<RunningInstance> {
     const { watch, runtime, config } = start
     const code = this.#code(start)
-    const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, false))
+    const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, undefined))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       await watch.time('boot', () => instance.sandbox.boot())
@@ -234,7 +334,7 @@ export class SandboxStarter {
       lost: (problem) => void made?.end({ reason: 'exit', detail: problem }),
     })
     try {
-      const instance = await this.#create(runtime, config.ephemeralStorageMiB, false, { id })
+      const instance = await this.#create(runtime, config.ephemeralStorageMiB, undefined, { id })
       const { sandbox, endpoint } = instance
       return await orEnd(instance, async () => {
         sandbox.setLimits(startLimits(this.#limitsOf(config)))
@@ -308,6 +408,14 @@ const checkpointOf = ({ checkpointPath }: RuntimeFiles): string => {
   if (!checkpointPath) throw new PlatformError('INTERNAL', 'the runtime has no checkpoint')
   return checkpointPath
 }
+
+const bare = (runtime: RuntimeFiles): SandboxCheckpoint => ({
+  of: 'runtime',
+  code: join(checkpointOf(runtime), emptyCodeName),
+})
+
+/** A copy takes memory as long as its sandbox lives. */
+const copiedCodeBytes = 4 * 1024 * 1024
 
 /** Rejects when the function cannot be initialised, or its sandbox ends. */
 const failure = async ({ sandbox, endpoint }: SandboxInstance): Promise<never> => {
