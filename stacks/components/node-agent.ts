@@ -56,7 +56,7 @@ const buildAddon = (site: Site, parent: pulumi.Resource): pulumi.Output<string> 
 }
 
 /** These stay at the defaults of `services/node-agent/config.ts`. */
-type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs'
+type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
 
 const nodeAgentConfig = (
   site: Site,
@@ -90,6 +90,8 @@ const nodeAgentConfig = (
       parkedRestores: config.parkedRestores,
       seeds: config.seeds,
       parkedForks: config.parkedForks,
+      versionCheckpoints: config.checkpoints && config.versionCheckpoints,
+      versionCheckpointsMiB: config.versionCheckpointsMiB,
       logLevel: config.logLevel,
     }))
 }
