@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { UpdateFunctionCodeCommand } from '@aws-sdk/client-lambda'
 import { describe, expect, it, vi } from 'vitest'
 import type { LogRecord, UsageRecord } from '../../services/contracts/usage.ts'
+import { allDraws, drawInWorker } from '../support/drawing.ts'
 import { createFunction, invoke, lambdaClient, uniqueName, zipOf, type Invoked } from '../support/lambda.ts'
 import { leftoversOf, metricOf, pidOf, restartService, seedsOf, storedMessages, withAgentConfig } from './host.ts'
 import { installation } from './installation.ts'
@@ -82,19 +83,9 @@ import { Worker } from 'node:worker_threads'
 // Everything that keeps something for later has been used before the fork.
 crypto.randomUUID(); crypto.randomBytes(8); crypto.randomInt(5); Math.random(); vm.runInNewContext('Math.random()')
 const before = vm.createContext({})
-const inWorker = () => new Promise((resolve, reject) => {
-  const worker = new Worker("require('node:worker_threads').parentPort.postMessage(Math.random())", { eval: true })
-  worker.once('message', resolve).once('error', reject)
-})
+${drawInWorker}
 export const handler = async () => ({
-  bytes: crypto.randomBytes(8).toString('hex'),
-  uuid: crypto.randomUUID(),
-  int: crypto.randomInt(2 ** 40),
-  random: Math.random(),
-  web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).toString('hex'),
-  webUuid: globalThis.crypto.randomUUID(),
-  key: Buffer.from(await globalThis.crypto.subtle.exportKey('raw', await globalThis.crypto.subtle.generateKey({ name: 'AES-GCM', length: 128 }, true, ['encrypt']))).toString('hex'),
-  pair: crypto.createECDH('prime256v1').generateKeys('hex'),
+${allDraws}
   newContext: vm.runInNewContext('Math.random()'),
   oldContext: vm.runInContext('Math.random()', before),
   worker: await inWorker(),

@@ -187,7 +187,7 @@ const withPythonCheckpoint = (path: string, use: () => Promise<void>) =>
       const runtime = config.runtimes['python3.11']
       if (!runtime) throw new Error('the node has no python3.11')
       const runtimes = { ...config.runtimes, 'python3.11': { ...runtime, checkpointPath: path } }
-      return { ...config, runtimes, parkedRestores: 1 }
+      return { ...config, runtimes, parkedRestores: 1, versionCheckpoints: false }
     },
     use,
   )

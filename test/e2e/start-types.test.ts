@@ -88,7 +88,9 @@ const withCheckpoint = (path: string, use: () => Promise<void>) =>
     (config) => {
       const runtime = config.runtimes['nodejs24.x']
       if (!runtime) throw new Error('the node has no nodejs24.x')
-      return { ...config, runtimes: { ...config.runtimes, 'nodejs24.x': { ...runtime, checkpointPath: path } } }
+      const runtimes = { ...config.runtimes, 'nodejs24.x': { ...runtime, checkpointPath: path } }
+      // This is about the runtime's.
+      return { ...config, runtimes, versionCheckpoints: false }
     },
     use,
   )
