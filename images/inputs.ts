@@ -50,7 +50,11 @@ export const runtimeInputsDigest = (runtime: RuntimeName): string => {
 
 const checkpointBuilders = [
   'images/checkpoint.ts',
-  ...['builder-host.ts', 'gate.ts', 'key.ts', 'save.ts'].map((name) => `images/checkpoint/${name}`),
+  'images/erofs.ts',
+  ...['builder-host.ts', 'key.ts', 'save.ts'].map((name) => `images/checkpoint/${name}`),
+  ...['gate.ts', 'key.ts', 'maker-socket.ts', 'manifest.ts', 'save.ts'].map(
+    (name) => `services/node-agent/checkpoint/${name}`,
+  ),
   'services/node-agent/sandbox/bundle.ts',
   'services/node-agent/sandbox/control.ts',
   'services/node-agent/sandbox/sandbox.ts',

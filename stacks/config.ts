@@ -54,6 +54,15 @@ export const StackConfig = Type.Object(
       description: 'Runtimes that the node offers (JSON array)',
     }),
     checkpoints: Type.Boolean({ default: true, description: 'false: every start is a boot' }),
+    versionCheckpoints: Type.Boolean({
+      default: true,
+      description: 'Functions are saved once they are initialised, and started from that; needs checkpoints',
+    }),
+    versionCheckpointsMiB: Type.Integer({
+      minimum: 0,
+      default: 4096,
+      description: 'Disk for the checkpoints of functions, per node, MiB; each takes 20 to 100',
+    }),
     nodeMemoryMiB: Type.Integer({
       minimum: 128,
       description: 'Sum of the memory of all instances, MiB. Default 60 % of the machine',

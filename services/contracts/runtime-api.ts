@@ -3,7 +3,9 @@
  *
  * 1. `GET /forkyard/v1/assignment` (long poll): answered once the instance is given to a revision and its code is mounted on
  *    `/var/task`. With `?format=environ`: only the environment, NUL-separated, for runtimes that parse no JSON.
- * 2. AWS Lambda Runtime API, `/2018-06-01/runtime/...`: `invocation/next`, `invocation/:id/response`, `invocation/:id/error`,
+ * 2. `POST /forkyard/v1/checkpoint`, only from a sandbox that is to be saved: `{"refused"?, "warnings"}`; then it waits to be saved.
+ *
+ * 3. AWS Lambda Runtime API, `/2018-06-01/runtime/...`: `invocation/next`, `invocation/:id/response`, `invocation/:id/error`,
  *    `init/error`. `next` may carry `Forkyard-Handler-Kind: lambda | fetch | cloudevent` (default lambda).
  *
  * To `fetch` and `cloudevent` instances, function URL requests come as `Content-Type: application/vnd.forkyard.http-request`:
@@ -39,5 +41,14 @@ export const Assignment = Type.Object({
   entropy: Type.String(),
   /** Load the function and serve nothing: be forked. */
   seed: Type.Optional(ForkLimits),
+  /** Of a sandbox that is to be saved once the function is initialised: it pulls nothing. */
+  checkpoint: Type.Optional(
+    Type.Object({
+      /** Variables of the function that are not in `environment`. Whoever reads one before it is saved is not saved. */
+      withheld: Type.Array(Type.String()),
+    }),
+  ),
+  /** Of a clone that is only tested: it serves the runtime's own probe, and nothing of the function's runs. */
+  probe: Type.Optional(Type.Boolean()),
 })
 export type Assignment = Static<typeof Assignment>

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { PlatformError } from '../contracts/errors.ts'
 import { latest, type FunctionRecord, type RuntimeName, type VersionConfig } from '../contracts/function.ts'
-import { policyFromTags } from './policy-tags.ts'
+import { policyFromTags, secretNamesFromTags } from './policy-tags.ts'
 
 export interface Code {
   readonly codeSha256: string
@@ -39,6 +39,7 @@ export const newRecord = (
     revisionId: '',
     lastModified: '',
     policy: policyFromTags(tags),
+    secretNames: secretNamesFromTags(tags),
     ...settings,
     environment: { ...settings.environment },
     ...code,
@@ -62,12 +63,15 @@ export const stamp = (config: VersionConfig): VersionConfig => ({
 
 export const lambdaTime = (at: Date): string => at.toISOString().replace('Z', '+0000')
 
-/** Tags that set the instance policy make a new revision of `$LATEST`; others do not touch it. */
+/** Tags that set the instance policy or name secrets make a new revision of `$LATEST`; others do not touch it. */
 export const withTags = (record: FunctionRecord, tags: Readonly<Record<string, string>>): FunctionRecord => {
   if (Object.keys(tags).length > 50) throw new PlatformError('INVALID_REQUEST', 'a function has at most 50 tags')
   const policy = policyFromTags(tags)
-  const same = canonical(policy) === canonical(record.latest.policy)
-  return { ...record, tags: { ...tags }, latest: same ? record.latest : stamp({ ...record.latest, policy }) }
+  const secretNames = secretNamesFromTags(tags)
+  const { latest: before } = record
+  const same =
+    canonical(policy) === canonical(before.policy) && secretNames.join() === (before.secretNames ?? []).join()
+  return { ...record, tags: { ...tags }, latest: same ? before : stamp({ ...before, policy, secretNames }) }
 }
 
 /** @throws PlatformError REVISION_MISMATCH */

@@ -1,4 +1,4 @@
-/** How instances of a function are used, and what is held for it, is set through tags. */
+/** How instances of a function are used, what is held for it, and which of its variables are secrets, is set through tags. */
 import { Value } from 'typebox/value'
 import { PlatformError } from '../contracts/errors.ts'
 import { cachePolicies, InstancePolicy } from '../contracts/function.ts'
@@ -33,6 +33,19 @@ const booleanTag = (tags: Readonly<Record<string, string>>, name: string): boole
   const text = tags[name]
   if (text !== undefined && text !== 'true' && text !== 'false') throw invalidTag(name, text, 'true or false')
   return text === undefined ? undefined : text === 'true'
+}
+
+export const secretsTag = 'forkyard:secrets'
+
+/**
+ * Names of variables, separated by commas or spaces (AWS allows no commas in tag values, so both).
+ * @throws PlatformError INVALID_REQUEST
+ */
+export const secretNamesFromTags = (tags: Readonly<Record<string, string>>): string[] => {
+  const names = (tags[secretsTag] ?? '').split(/[\s,]+/).filter(Boolean)
+  const wrong = names.find((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+  if (wrong !== undefined) throw invalidTag(secretsTag, wrong, 'names of environment variables')
+  return [...new Set(names)].sort()
 }
 
 const integerTag = (

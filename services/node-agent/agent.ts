@@ -40,6 +40,7 @@ export interface AgentDeps {
 
 const sweepEveryMs = 5_000
 const decideEveryMs = 1_000
+const sweepCheckpointsEveryMs = 10_000
 const publishGraceMs = 5_000
 /** For the last bytes of answers, after every instance has ended. */
 const answerGraceMs = 5_000
@@ -96,6 +97,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     images,
     checks,
     logger,
+    logs,
     revisions,
     metrics: schedulerMetrics,
     plan,
@@ -123,12 +125,13 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   })
 
   const reconciler = new Reconciler(host, logger)
-  await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial()])
+  await Promise.all([reconciler.sweep(starter.liveIds()), images.removePartial(), starter.store.removeUnfinished()])
   const sweeping = setInterval(() => void reconciler.sweep(starter.liveIds()), sweepEveryMs)
   const deciding = setInterval(() => {
     void cache.tick()
     scheduler.fill()
   }, decideEveryMs)
+  const sweepingCheckpoints = setInterval(() => void starter.checkpoints.sweep(), sweepCheckpointsEveryMs)
 
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
@@ -156,6 +159,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       reporter.publishFull()
       clearInterval(sweeping)
       clearInterval(deciding)
+      clearInterval(sweepingCheckpoints)
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()

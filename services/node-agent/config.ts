@@ -76,6 +76,12 @@ export const NodeAgentConfig = Type.Object(
     renewSeedAfterForks: Type.Integer({ minimum: 1, default: 2000 }),
     /** A seed that somebody asked for, or that `seeds` keeps, ends when it was not used for so long and none of its forks serves. */
     seedIdleMs: Type.Integer({ minimum: 100, default: 60_000 }),
+    /** After its first start on this node a version is saved once it is initialised, and started from that. */
+    versionCheckpoints: Type.Boolean({ default: true }),
+    /** Disk that the checkpoints of versions may take together. */
+    versionCheckpointsMiB: Type.Integer({ minimum: 0, default: 4096 }),
+    /** One from which nothing was started for so long is removed. */
+    versionCheckpointUnusedMs: Type.Integer({ minimum: 1000, default: 7 * 24 * 3600 * 1000 }),
     limits: Type.Object(
       {
         /** Answer of a buffered invocation. */

@@ -28,6 +28,12 @@ interface Known {
 export class FileDigests {
   readonly #known = new Map<string, Known>()
 
+  /** What was hashed before, if the file has not changed since. */
+  known(path: string): string | undefined {
+    const known = this.#known.get(path)
+    return known?.fingerprint === fingerprint(path) ? known?.digest : undefined
+  }
+
   /** Undefined when there is no such file. */
   async of(path: string): Promise<string | undefined> {
     const now = fingerprint(path)

@@ -28,6 +28,8 @@ export interface InstanceBody {
 export interface AssignmentInput {
   readonly config: VersionConfig
   readonly startType: StartType
+  /** Of a restore: the function was initialised before it was saved. */
+  readonly checkpoint?: 'version'
   /** The invocation that this instance was forced for: its first one. */
   readonly forInvocation?: string | undefined
   /** Waterfall of the start so far; offsets from the moment the node began it. */

@@ -53,8 +53,8 @@ export const createSchedulerMetrics = (registry: Registry) => {
     }),
     restoreFailures: new Counter({
       name: 'forkyard_node_restore_failures_total',
-      help: 'Restores that failed and fell back to a boot',
-      labelNames: ['runtime'] as const,
+      help: 'Restores that failed and fell back: from the version to the runtime, from the runtime to a boot',
+      labelNames: ['runtime', 'checkpoint'] as const,
       registers,
     }),
     seeds: new Gauge({ name: 'forkyard_node_seeds', help: 'Seeds that can be forked', registers }),
@@ -69,6 +69,28 @@ export const createSchedulerMetrics = (registry: Registry) => {
       name: 'forkyard_node_unfit_revisions_total',
       help: 'Revisions that cannot be forked, by what their initialisation left open',
       labelNames: ['reason'] as const,
+      registers,
+    }),
+    restores: new Counter({
+      name: 'forkyard_node_restores_total',
+      help: 'Restores, by whose checkpoint it was: of the bare runtime or of the version',
+      labelNames: ['checkpoint'] as const,
+      registers,
+    }),
+    versionCheckpoints: new Gauge({
+      name: 'forkyard_node_version_checkpoints',
+      help: 'Checkpoints of versions that are checked and ready',
+      registers,
+    }),
+    versionCheckpointBytes: new Gauge({
+      name: 'forkyard_node_version_checkpoint_bytes',
+      help: 'Disk that they take',
+      registers,
+    }),
+    versionCheckpointEnds: new Counter({
+      name: 'forkyard_node_version_checkpoint_events_total',
+      help: 'Checkpoints of versions: made, failed, refused, damaged, or removed and why',
+      labelNames: ['outcome'] as const,
       registers,
     }),
     forkFailures: new Counter({

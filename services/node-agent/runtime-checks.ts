@@ -1,13 +1,10 @@
 /** Whether a runtime's files are still what was built. Looked at before each use; what is damaged is never used. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { Value } from 'typebox/value'
 import type { Logger } from '../chassis/log.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { RuntimeName } from '../contracts/function.ts'
+import { damagedFile } from './checkpoint/manifest.ts'
 import type { NodeAgentConfig, RuntimeFiles } from './config.ts'
 import type { FileDigests } from './file-digests.ts'
-import { CheckpointManifest } from './runtime-files.ts'
 
 export class RuntimeChecks {
   readonly #digests: FileDigests
@@ -27,12 +24,8 @@ export class RuntimeChecks {
   /** Directory of the checkpoint. @throws Error naming what is not as it was made. */
   async checkpoint({ checkpointPath, checkpointKey }: RuntimeFiles): Promise<string> {
     if (!checkpointPath) throw new Error('the runtime has no checkpoint')
-    const text = readFileSync(join(checkpointPath, 'manifest.json'), 'utf8')
-    const { key, files } = Value.Parse(CheckpointManifest, JSON.parse(text))
-    if (key !== checkpointKey) throw new Error(`the checkpoint is that of another key: ${key}`)
-    for (const [name, digest] of Object.entries(files))
-      if ((await this.#digests.of(join(checkpointPath, name))) !== digest)
-        throw new Error(`the checkpoint is damaged: ${name}`)
+    const problem = await damagedFile(checkpointPath, checkpointKey ?? '', (path) => this.#digests.of(path))
+    if (problem !== undefined) throw new Error(`the checkpoint is damaged: ${problem}`)
     return checkpointPath
   }
 

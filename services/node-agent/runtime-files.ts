@@ -1,5 +1,4 @@
 /** What a runtime consists of on a node. */
-import { Type } from 'typebox'
 import type { RuntimeName } from '../contracts/function.ts'
 
 /**
@@ -48,13 +47,3 @@ export const seedCommand = ([program = '', ...rest]: readonly string[], { flags 
   ...flags,
   ...rest,
 ]
-
-const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
-
-/** `manifest.json` in a checkpoint's directory, written by `images/checkpoint.ts`. */
-export const CheckpointManifest = Type.Object({
-  /** Of `images/checkpoint/key.ts`: what this is a checkpoint of, and what can restore it. */
-  key: Type.String(),
-  /** SHA-256 (lower-case hex) by file name: everything that a restore reads. */
-  files: Type.Object({ 'checkpoint.img': Digest, 'pages_meta.img': Digest, 'pages.img': Digest }),
-})

@@ -57,7 +57,7 @@ const buildAddon = (site: Site, parent: pulumi.Resource): pulumi.Output<string> 
 }
 
 /** These stay at the defaults of `services/node-agent/config.ts`. */
-type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs'
+type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
 
 const nodeAgentConfig = (
   site: Site,
@@ -93,6 +93,8 @@ const nodeAgentConfig = (
         forks: config.forks,
       },
       ...given(config, ['precreatedSandboxes', 'parkedRestores', 'seeds', 'parkedForks']),
+      versionCheckpoints: config.checkpoints && config.versionCheckpoints,
+      versionCheckpointsMiB: config.versionCheckpointsMiB,
       logLevel: config.logLevel,
     }))
 }

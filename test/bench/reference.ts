@@ -75,7 +75,7 @@ export const measureReference = async (input: ReferenceInput): Promise<number> =
   await once(server, 'listening')
   const bundle = join(dir, 'b')
   const { imagePath, command } = input.runtime
-  writeBundle(bundle, { imagePath, command, socketDir, hostname: 'reference', checkpointable: false })
+  writeBundle(bundle, { imagePath, command, socketDir, hostname: 'reference' })
   bindCode(bundle, input.codeDir)
   const runsc = ['--root', join(input.workDir, 'runsc'), ...runscFlags]
   const from = performance.now()

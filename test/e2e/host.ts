@@ -6,6 +6,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { vi } from 'vitest'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
+import type { VersionReport } from '../../services/node-agent/checkpoint/version-checkpoints.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
 import type { CacheInput } from '../../services/node-agent/node-scheduler/cache/input.ts'
 import type { SeedReport } from '../../services/node-agent/node-scheduler/seeds.ts'
@@ -141,6 +142,10 @@ export const withRuntime = (
 export const seedsOf = async (target: Premises): Promise<SeedReport[]> =>
   (await (await serviceRequest(target, 'node-agent', '/v1/seeds')).json()) as SeedReport[]
 
+/** The checkpoints of versions: those that are ready, in the making, or refused. */
+export const versionCheckpointsOf = async (target: Premises): Promise<VersionReport[]> =>
+  (await (await serviceRequest(target, 'node-agent', '/v1/checkpoints')).json()) as VersionReport[]
+
 const namesIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [])
 
 /** What is on the machine and belongs to no instance that the agent reports, and to no sandbox that was created ahead. */
@@ -159,7 +164,9 @@ export const leftoversOf = async (target: Premises): Promise<string[]> => {
   const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
   // Forks have no sandbox of their own, but their seed's.
   const seeds = await seedsOf(target)
-  const sandboxes = instances.length - seeds.reduce((sum, { serving }) => sum + serving, 0) + ahead + seeds.length
+  const making = (await versionCheckpointsOf(target)).filter(({ state }) => state === 'making').length
+  const serving = seeds.reduce((sum, seed) => sum + seed.serving, 0)
+  const sandboxes = instances.length - serving + ahead + seeds.length + making
   return [
     ...partial,
     ...(all.size > sandboxes

@@ -8,6 +8,7 @@ import { makeErofs } from '../../images/erofs.ts'
 import type { Premises } from '../../scripts/place.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { RuntimeFiles } from '../../services/node-agent/config.ts'
+import { writeManifest } from '../../services/node-agent/checkpoint/manifest.ts'
 import { fileDigest } from '../../services/node-agent/file-digests.ts'
 import { configOf } from './host.ts'
 
@@ -46,22 +47,20 @@ export const makeRuntimeWithoutReseeding = async (
   const { runtimes, runscPath } = configOf(target, 'node-agent')
   const original = runtimes[runtime]
   if (!original) throw new Error(`the node has no ${runtime}`)
-  const [root, imagePath, checkpointPath] = ['root', 'image.erofs', 'checkpoint'].map((name) => join(dir, name)) as [
+  const [root, imagePath, scratch] = ['root', 'image.erofs', 'save'].map((name) => join(dir, name)) as [
     string,
     string,
     string,
   ]
-  mkdirSync(checkpointPath, { recursive: true })
+  mkdirSync(scratch, { recursive: true })
   execFileSync('fsck.erofs', [`--extract=${root}`, original.imagePath], { stdio: ['ignore', 'ignore', 'inherit'] })
   patch(root, runtime)
   await makeErofs(root, imagePath)
   const imageDigest = await fileDigest(imagePath)
-  await withBuilderHost(runscPath, (host) =>
-    saveCheckpoint(host, { ...original, imagePath, imageDigest }, checkpointPath),
+  const { directory } = await withBuilderHost(runscPath, (host) =>
+    saveCheckpoint(host, { ...original, imagePath, imageDigest }, scratch),
   )
-  const files: Record<string, string> = {}
-  for (const name of readdirSync(checkpointPath)) files[name] = await fileDigest(join(checkpointPath, name))
   const checkpointKey = 'without-reseeding'
-  writeFileSync(join(checkpointPath, 'manifest.json'), JSON.stringify({ key: checkpointKey, files }))
-  return { imagePath, imageDigest, checkpointPath, checkpointKey }
+  await writeManifest(directory, { key: checkpointKey })
+  return { imagePath, imageDigest, checkpointPath: directory, checkpointKey }
 }

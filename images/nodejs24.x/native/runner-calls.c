@@ -6,6 +6,9 @@
  * fresh randomness from the kernel, and `bytes` (from the host; may be empty) mixed in. The primary generator is reseeded at
  * once; those of each thread notice that and follow before their next output. Throws when the kernel gave none.
  *
+ * watchDraws(on): counts what is drawn from OpenSSL's generators by this process, and passes it on unchanged. draws(): how often that was
+ * so since it was last turned on.
+ *
  * limitHeap(bytes, all), once: how far V8 lets the old generation grow before it collects as hard as it can. The command line sets
  * it before it is known whose memory this will be; V8 lowers it in a running isolate only when a callback for nearly full heaps
  * is taken away. `all` is the function's memory: a forked child whose heap alone would need more ends by itself.
@@ -60,6 +63,52 @@ static napi_value reseed(napi_env env, napi_callback_info info) {
   }
   if (length > 0) RAND_seed(bytes, (int)length);
   return NULL;
+}
+
+/* Deprecated in OpenSSL 3, and still asked before its own generators. */
+struct rand_method {
+  int (*seed)(const void *bytes, int length);
+  int (*bytes)(unsigned char *bytes, int length);
+  void (*cleanup)(void);
+  int (*add)(const void *bytes, int length, double entropy);
+  int (*pseudorand)(unsigned char *bytes, int length);
+  int (*status)(void);
+};
+extern struct rand_method *RAND_OpenSSL(void);
+extern int RAND_set_rand_method(const struct rand_method *method);
+
+static struct rand_method counting_method;
+/* Threads of libuv's pool draw too. */
+static _Atomic uint32_t draw_count;
+
+static int counted_bytes(unsigned char *bytes, int length) {
+  draw_count++;
+  return RAND_OpenSSL()->bytes(bytes, length);
+}
+
+static napi_value watch_draws(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value argument;
+  bool on = false;
+  napi_get_cb_info(env, info, &argc, &argument, NULL, NULL);
+  if (argc != 1 || napi_get_value_bool(env, argument, &on) != napi_ok) {
+    napi_throw_type_error(env, NULL, "watchDraws takes a boolean");
+    return NULL;
+  }
+  counting_method = *RAND_OpenSSL();
+  counting_method.bytes = counted_bytes;
+  counting_method.pseudorand = counted_bytes;
+  if (on) draw_count = 0;
+  if (RAND_set_rand_method(on ? &counting_method : NULL) != 1)
+    napi_throw_error(env, NULL, "OpenSSL's generators cannot be watched");
+  return NULL;
+}
+
+static napi_value get_draws(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value result;
+  napi_create_uint32(env, draw_count, &result);
+  return result;
 }
 
 /* Of a forked child: where it leaves word, in memory shared with its seed, that it ended for lack of memory. */
@@ -349,6 +398,10 @@ NAPI_MODULE_INIT() {
   napi_value function;
   napi_create_function(env, "reseed", NAPI_AUTO_LENGTH, reseed, NULL, &function);
   napi_set_named_property(env, exports, "reseed", function);
+  napi_create_function(env, "watchDraws", NAPI_AUTO_LENGTH, watch_draws, NULL, &function);
+  napi_set_named_property(env, exports, "watchDraws", function);
+  napi_create_function(env, "draws", NAPI_AUTO_LENGTH, get_draws, NULL, &function);
+  napi_set_named_property(env, exports, "draws", function);
   napi_create_function(env, "limitHeap", NAPI_AUTO_LENGTH, limit_heap, NULL, &function);
   napi_set_named_property(env, exports, "limitHeap", function);
   napi_create_function(env, "wakeWatch", NAPI_AUTO_LENGTH, wake, NULL, &function);

@@ -1,7 +1,7 @@
 /** Where a runtime that is to be saved waits; each clone goes on from here. */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 
-/** `images/checkpoint.ts` waits for this line. The checkpoint to wait for is fixed by opening the file, so before it. */
+/** `services/node-agent/checkpoint/save.ts` waits for this line. The checkpoint to wait for is fixed by opening the file, so before it. */
 export const readyMark = 'forkyard: ready to be saved\n'
 
 export const waitForRestore = (path = '/proc/gvisor/checkpoint'): void => {

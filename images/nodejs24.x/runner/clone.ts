@@ -1,10 +1,13 @@
 /**
  * What must differ between the clones of one checkpoint, and between two starts in general. docs/decisions/0024 lists where each
- * piece of state sits. Everything here happens before any code of a function is loaded.
+ * piece of state sits. `makeUnique` comes before any code of a function runs in the clone; `emptyCaches` before the process is copied.
  */
-import { randomInt, randomUUID } from 'node:crypto'
+import crypto from 'node:crypto'
 import { reseedMathRandom } from './math-random.ts'
-import { reseed } from './native.ts'
+import { draws, reseed, watchDraws } from './native.ts'
+
+/** Node.js's own, whatever a function puts in their place. */
+const { randomInt, randomUUID } = crypto
 
 /** Node.js generates this many UUIDs ahead, and this many numbers for `randomInt`. */
 const cachedUuids = 128
@@ -12,11 +15,33 @@ const cachedInts = 1024
 
 export const makeUnique = (entropy: Buffer): void => {
   reseed(entropy)
-  // Used up, a cache is filled from the reseeded generator.
-  for (let index = 0; index < cachedUuids; index++) randomUUID()
-  for (let index = 0; index < cachedInts; index++) randomInt(2)
   reseedMathRandom()
   resetTimeOrigin()
+}
+
+/**
+ * Leaves nothing in Node.js's caches of what was generated ahead: they are filled anew by whoever asks next, which is a clone, from its
+ * reseeded generator.
+ */
+export const emptyCaches = (): void => {
+  watchDraws(true)
+  try {
+    useUp(() => randomUUID(), cachedUuids)
+    useUp(() => randomInt(2), cachedInts)
+  } finally {
+    watchDraws(false)
+  }
+}
+
+/** The draw that fills the cache is seen at the generator; the rest of that filling is used up. */
+const useUp = (draw: () => void, size: number): void => {
+  const before = draws()
+  for (let left = size; draws() === before; left--) {
+    if (left < 0) throw new Error(`this Node.js generates more than ${size} ahead`)
+    draw()
+  }
+  for (let left = size - 1; left > 0; left--) draw()
+  if (draws() !== before + 1) throw new Error(`this Node.js generates less than ${size} ahead`)
 }
 
 /** The process began when it was cloned, not when its checkpoint was made: `timeOrigin + now()` is the time of day. */

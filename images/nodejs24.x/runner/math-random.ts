@@ -8,7 +8,8 @@ import { randomFillSync } from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import vm from 'node:vm'
 
-type Seed = (a: number, b: number, c: number, d: number) => void
+/** @returns how many numbers were drawn since it was seeded last. */
+type Seed = (a: number, b: number, c: number, d: number) => number
 
 /**
  * Runs inside the context it serves and is given numbers only, so that no object of this context leaks into it.
@@ -16,9 +17,10 @@ type Seed = (a: number, b: number, c: number, d: number) => void
  */
 const install = `(() => {
   'use strict'
-  let a = 1, b = 0, c = 0, d = 0
+  let a = 1, b = 0, c = 0, d = 0, drawn = 0
   const next = () => {
     const m = Math.imul(b, 5)
+    drawn++
     const result = Math.imul((m << 7) | (m >>> 25), 9) >>> 0
     const t = b << 9
     c ^= a; d ^= b; b ^= c; a ^= d; c ^= t
@@ -27,14 +29,18 @@ const install = `(() => {
   }
   const { random } = { random() { return ((next() >>> 5) * 67108864 + (next() >>> 6)) / 9007199254740992 } }
   Object.defineProperty(Math, 'random', { value: random, writable: true, enumerable: false, configurable: true })
-  return (s0, s1, s2, s3) => { a = s0 | 0; b = s1 | 0; c = s2 | 0; d = s3 | 1 }
+  return (s0, s1, s2, s3) => {
+    const before = drawn >>> 1
+    a = s0 | 0; b = s1 | 0; c = s2 | 0; d = s3 | 1; drawn = 0
+    return before
+  }
 })()`
 
 const script = new vm.Script(install, { filename: 'forkyard:math-random' })
 
-const seedFromCrypto = (seed: Seed): void => {
+const seedFromCrypto = (seed: Seed): number => {
   const [a, b, c, d] = randomFillSync(new Uint32Array(4)) as unknown as [number, number, number, number]
-  seed(a, b, c, d)
+  return seed(a, b, c, d)
 }
 
 const seedMain = script.runInThisContext() as Seed
@@ -43,15 +49,19 @@ const seedMain = script.runInThisContext() as Seed
 const contexts = new Set<WeakRef<vm.Context>>()
 const seeds = new WeakMap<vm.Context, Seed>()
 
-/** Call in every clone, after OpenSSL was reseeded. A fork may have contexts that its seed made. */
-export const reseedMathRandom = (): void => {
-  seedFromCrypto(seedMain)
+/**
+ * Call in every clone, after OpenSSL was reseeded. A fork may have contexts that its seed made.
+ * @returns how many numbers were drawn in this context since it was seeded last.
+ */
+export const reseedMathRandom = (): number => {
+  const drawn = seedFromCrypto(seedMain)
   for (const reference of contexts) {
     const context = reference.deref()
     const seed = context && seeds.get(context)
     if (seed) seedFromCrypto(seed)
     else contexts.delete(reference)
   }
+  return drawn
 }
 
 const cover = (context: vm.Context): void => {
@@ -64,7 +74,7 @@ const cover = (context: vm.Context): void => {
 
 let keepContexts = false
 
-/** In a seed, until it is forked: what is made from here on is seeded anew by `reseedMathRandom`. */
+/** In a process that will be copied, until it is: what is made from here on is seeded anew by `reseedMathRandom`. */
 export const rememberContexts = (remember: boolean): void => {
   keepContexts = remember
 }

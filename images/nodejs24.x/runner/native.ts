@@ -5,6 +5,10 @@ import { join } from 'node:path'
 interface RunnerCalls {
   /** Reseeds OpenSSL from the kernel and mixes `bytes` in. @throws when the kernel gives no randomness. */
   reseed: (bytes: Buffer) => void
+  /** Turns the counting of draws from OpenSSL's generators on, from 0, or off. */
+  watchDraws: (on: boolean) => void
+  /** How often was drawn since the counting was turned on. */
+  draws: () => number
   /**
    * Call once: how far the old generation grows before V8 collects as hard as it can. Beyond it, the control group decides; a forked
    * child ends when its heap reaches `all`.
@@ -24,6 +28,6 @@ interface RunnerCalls {
   exitNow: (status: number) => never
 }
 
-export const { reseed, limitHeap, serveForks, wakeWatch, exitNow } = createRequire(import.meta.url)(
+export const { reseed, watchDraws, draws, limitHeap, serveForks, wakeWatch, exitNow } = createRequire(import.meta.url)(
   join(import.meta.dirname, 'runner-calls.node'),
 ) as RunnerCalls

@@ -12,6 +12,13 @@ export const httpResponseType = 'application/vnd.awslambda.http-integration-resp
 const base = '/2018-06-01/runtime'
 const host = 'Host: node\r\n'
 
+/** What the node is told before the process waits to be saved (services/node-agent/checkpoint/maker-socket.ts). */
+export interface SaveReport {
+  readonly refused?: string
+  readonly warnings: readonly string[]
+  readonly initMs: number
+}
+
 /** HTTP requests stream in; events come whole. */
 const acceptNext: Accept = ({ headers }) => (headers.get('content-type') === httpRequestType ? 'stream' : 'whole')
 
@@ -59,15 +66,19 @@ export class RuntimeApi {
   }
 
   async respond(id: string, contentType: string, body: string | Buffer): Promise<void> {
-    await this.#post(`/invocation/${id}/response`, contentType, '', body)
+    await this.#post(`${base}/invocation/${id}/response`, contentType, '', body)
   }
 
   async fail(id: string, error: ErrorBody): Promise<void> {
-    await this.#post(`/invocation/${id}/error`, 'application/json', errorHeader(error), JSON.stringify(error))
+    await this.#post(`${base}/invocation/${id}/error`, 'application/json', errorHeader(error), JSON.stringify(error))
+  }
+
+  async saving(report: SaveReport): Promise<void> {
+    await this.#post('/forkyard/v1/checkpoint', 'application/json', '', JSON.stringify(report))
   }
 
   async initFailed(error: ErrorBody): Promise<void> {
-    await this.#post('/init/error', 'application/json', errorHeader(error), JSON.stringify(error))
+    await this.#post(`${base}/init/error`, 'application/json', errorHeader(error), JSON.stringify(error))
   }
 
   /** The request to the node begins with the first bytes that are written. */
@@ -87,7 +98,7 @@ export class RuntimeApi {
     const connection = this.#answerConnection()
     connection.setRef(true)
     const head =
-      `POST ${base}${path} HTTP/1.1\r\n${host}Content-Type: ${contentType}\r\n${extra}` +
+      `POST ${path} HTTP/1.1\r\n${host}Content-Type: ${contentType}\r\n${extra}` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n`
     const reply = await connection.request(head, body)
     connection.setRef(false)

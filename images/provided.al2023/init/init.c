@@ -125,7 +125,7 @@ int main(void) {
   /* Both are set only where this program is tested outside of a sandbox. */
   const char *socket_path = strdup(getenv("FORKYARD_API_SOCKET") ? getenv("FORKYARD_API_SOCKET") : "/run/forkyard/api.sock");
   int wanted_port = getenv("FORKYARD_API_PORT") ? atoi(getenv("FORKYARD_API_PORT")) : 9001;
-  if (getenv("FORKYARD_CHECKPOINT") && strcmp(getenv("FORKYARD_CHECKPOINT"), "1") == 0) wait_for_restore();
+  if (getenv("FORKYARD_CHECKPOINT") && strcmp(getenv("FORKYARD_CHECKPOINT"), "runtime") == 0) wait_for_restore();
 
   signal(SIGPIPE, SIG_IGN);
   sigset_t child;

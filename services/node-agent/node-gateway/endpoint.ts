@@ -15,10 +15,10 @@ import { InstanceLog } from '../logs/instance-log.ts'
 import { endLine, reportLine, startLine } from '../logs/platform-lines.ts'
 import type { UsageJournal, UsageStart } from '../metering/usage-journal.ts'
 import type { UsagePublisher } from '../metering/usage-publisher.ts'
-import { ended, timedOut, type FunctionFailure } from './function-errors.ts'
+import { ended, restoreTimedOut, timedOut, type FunctionFailure } from './function-errors.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import { maxEventBytes, readBody, type AnswerSink, type InvocationRequest } from './invocation.ts'
-import { instanceEnvironment } from './environment.ts'
+import { initialisationType, instanceEnvironment } from './environment.ts'
 import { toPayloadV2 } from './payload-v2.ts'
 import { waterfall } from './report.ts'
 
@@ -158,7 +158,8 @@ export class Endpoint implements InstanceEndpoint {
     this.#allowConnections()
     for (const resolve of this.#assignmentWaiters.splice(0)) resolve(input)
     this.#initTimer = setTimeout(() => {
-      this.initFailed(timedOut(this.instanceId, this.#deps.limits.initMs).body)
+      const late = input.checkpoint === 'version' ? restoreTimedOut : timedOut
+      this.initFailed(late(this.instanceId, this.#deps.limits.initMs).body)
     }, this.#deps.limits.initMs)
     if (this.#polls.length > 0) this.#canServe()
   }
@@ -175,7 +176,10 @@ export class Endpoint implements InstanceEndpoint {
     const input = this.input ?? (await new Promise<AssignmentInput>((resolve) => this.#assignmentWaiters.push(resolve)))
     return {
       instanceId: this.instanceId,
-      environment: instanceEnvironment(input.config, this.instanceId, this.#deps.region),
+      environment: {
+        ...instanceEnvironment(input.config, this.instanceId, this.#deps.region),
+        ...(input.checkpoint === 'version' ? initialisationType : {}),
+      },
       handler: input.config.handler,
       concurrency: this.concurrency,
       startType: input.startType,

@@ -23,3 +23,6 @@ export const instanceEnvironment = (
   AWS_LAMBDA_LOG_GROUP_NAME: `/aws/lambda/${config.name}`,
   AWS_LAMBDA_LOG_STREAM_NAME: instanceId,
 })
+
+/** Lambda's word for instances that start from a snapshot; the same in the process that is saved and in its clones. */
+export const initialisationType = { AWS_LAMBDA_INITIALIZATION_TYPE: 'snap-start' }

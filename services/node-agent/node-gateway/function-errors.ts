@@ -24,6 +24,15 @@ export const timedOut = (id: string, timeoutMs: number): FunctionFailure =>
     `RequestId: ${id} Error: Task timed out after ${(timeoutMs / 1000).toFixed(2)} seconds`,
   )
 
+/** What ran was not the initialisation, which was over when the version was saved. */
+export const restoreTimedOut = (id: string, timeoutMs: number): FunctionFailure =>
+  failure(
+    'timeout',
+    'timeout',
+    'SnapStartTimeoutException',
+    `RequestId: ${id} Error: the hooks after the restore did not end within ${(timeoutMs / 1000).toFixed(2)} seconds`,
+  )
+
 export const ended = (id: string, exit: SandboxExit, memoryMiB: number): FunctionFailure =>
   exit.reason === 'out-of-memory'
     ? failure(

@@ -10,11 +10,17 @@ const facts: StartFacts = {
   hasCheckpoint: true,
   prepared: none,
   ephemeralStorageMiB: 512,
+  version: { ready: false, initMs: 0, bytes: 0 },
+  copiesCode: true,
 }
 
 describe('chooseStart', () => {
   it('restores when a checkpoint is here', () => {
-    expect(chooseStart(facts)).toEqual({ way: 'restore', reason: expect.stringContaining('checkpoint') })
+    expect(chooseStart(facts)).toEqual({
+      way: 'restore',
+      checkpoint: 'runtime',
+      reason: expect.stringContaining('checkpoint'),
+    })
   })
 
   it.each<[StartWish, number, number, 'parked' | 'created' | undefined]>([
@@ -50,6 +56,36 @@ describe('chooseStart', () => {
     ['boot', { parked: 1, hasSeed: true }, { way: 'boot' }],
   ])('for %s with %o chooses %o', (wish, fork, choice) => {
     expect(chooseStart({ ...facts, wish, fork })).toMatchObject(choice as object)
+  })
+
+  it.each<[StartWish, number, number, number, unknown]>([
+    ['auto', 0, 0, 100, { checkpoint: 'version' }],
+    ['auto', 1, 0, 5, { checkpoint: 'version', use: 'created' }],
+    ['auto', 1, 1, 5, { checkpoint: 'runtime', use: 'parked' }],
+    ['auto', 1, 1, 100, { checkpoint: 'version', use: 'created' }],
+    ['restore', 1, 1, 5, { checkpoint: 'version' }],
+    ['restore-precreated', 1, 1, 5, { checkpoint: 'version', use: 'created' }],
+    ['restore-parked', 1, 1, 100, { checkpoint: 'runtime', use: 'parked' }],
+    ['restore-parked', 1, 0, 100, { checkpoint: 'version', use: 'created' }],
+  ])(
+    'for %s with %i created, %i parked and an init of %i ms saved takes %o',
+    (wish, created, parked, initMs, choice) => {
+      const version = { ready: true, initMs, bytes: 1 }
+      const made = chooseStart({ ...facts, wish, prepared: { created, parked }, version })
+      expect({ use: undefined, ...made }).toMatchObject({ way: 'restore', use: undefined, ...(choice as object) })
+    },
+  )
+
+  it('creates a sandbox for a version whose code or /tmp is another than what waits has', () => {
+    const ready = { ...facts, prepared: { created: 1, parked: 1 }, version: { ready: true, initMs: 100, bytes: 1 } }
+    for (const one of [
+      { ...ready, copiesCode: false },
+      { ...ready, ephemeralStorageMiB: 1024 },
+    ]) {
+      const choice = chooseStart(one)
+      expect(choice).toMatchObject({ way: 'restore', checkpoint: 'version' })
+      expect(choice).not.toHaveProperty('use')
+    }
   })
 
   it('boots without a checkpoint, whatever is asked for', () => {

@@ -44,6 +44,12 @@ export class CodeImages {
     return pending
   }
 
+  /** Path of an image that is here and was checked. */
+  known(digest: string): string | undefined {
+    const file = this.#file(digest)
+    return this.#digests.known(file) === digest ? file : undefined
+  }
+
   /** Removes what an interrupted fetch left. */
   async removePartial(): Promise<void> {
     const partial = readdirSync(this.#dir).filter((name) => name.endsWith('.partial'))

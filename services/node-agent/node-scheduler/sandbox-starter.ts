@@ -4,29 +4,36 @@
  * (prepared-sandboxes.ts) are left out.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { RuntimeName, VersionConfig } from '../../contracts/function.ts'
 import type { ForkLimits } from '../../contracts/runtime-api.ts'
 import type { StartInstance } from '../../contracts/node.ts'
 import type { StartType, StartWish } from '../../contracts/placement.ts'
+import { emptyCodeName } from '../checkpoint/manifest.ts'
+import type { VersionCheckpoints } from '../checkpoint/version-checkpoints.ts'
+import type { VersionStore } from '../checkpoint/version-store.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
+import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import type { RuntimeChecks } from '../runtime-checks.ts'
 import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
-import { defaultTmpMiB } from '../sandbox/bundle.ts'
+import { defaultTmpMiB, type CheckpointOf } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { Sandbox, socketDir, type SandboxHost } from '../sandbox/sandbox.ts'
+import { Sandbox, socketDir, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
 import type { CachePlan } from './cache/cache-plan.ts'
 import type { StartWay } from './cache/input.ts'
 import { chooseStart, type ForkFacts, type StartChoice, type StartFacts } from './choose-start.ts'
 import type { CodeImages } from './code-images.ts'
 import { ForkChannel } from './fork-channel.ts'
 import { forkProcesses, instanceLimits, seedLimits, startLimits } from './limits.ts'
+import { createNodeCheckpoints } from './node-checkpoints.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
+import { Quiet } from './quiet.ts'
 import type { Revisions } from './revisions.ts'
 import { Seed } from './seed.ts'
 import { Seeds, UnfitError } from './seeds.ts'
@@ -38,6 +45,7 @@ export interface StarterDeps {
   readonly images: CodeImages
   readonly checks: RuntimeChecks
   readonly logger: Logger
+  readonly logs: Pick<LogPublisher, 'add'>
   readonly revisions: Revisions
   readonly metrics: SchedulerMetrics
   readonly plan: CachePlan
@@ -73,6 +81,9 @@ export class SandboxStarter {
   readonly #deps: StarterDeps
   readonly prepared: PreparedSandboxes
   readonly seeds: Seeds
+  readonly checkpoints: VersionCheckpoints
+  readonly store: VersionStore
+  readonly #quiet = new Quiet()
   readonly #live = new Set<string>()
 
   constructor(deps: StarterDeps) {
@@ -95,28 +106,51 @@ export class SandboxStarter {
       logger: deps.logger,
       metrics,
     })
+    const made = createNodeCheckpoints({ ...deps, live: this.#live, quiet: this.#quiet })
+    this.checkpoints = made.checkpoints
+    this.store = made.store
   }
 
   /** What a start of the revision would be chosen from now. */
   facts(wish: StartWish, config: VersionConfig): StartFacts {
     const { runtime, ephemeralStorageMiB, policy } = config
-    const hasCheckpoint = this.#deps.config.runtimes[runtime]?.checkpointPath !== undefined
+    const code = this.#deps.images.known(config.imageDigest)
+    const known = {
+      wish,
+      hasCheckpoint: this.#deps.config.runtimes[runtime]?.checkpointPath !== undefined,
+      ephemeralStorageMiB,
+      // Files cost neither CPU nor memory: strict-cold has them too.
+      version: this.checkpoints.facts(config),
+      copiesCode: code !== undefined && statSync(code).size <= copiedCodeBytes,
+    }
     if (this.#deps.plan.isStrictCold(policy)) {
       const fork = { parked: 0, hasSeed: false, refused: 'strict-cold' }
-      return { wish, hasCheckpoint, prepared: { created: 0, parked: 0 }, ephemeralStorageMiB, fork }
+      return { ...known, prepared: { created: 0, parked: 0 }, fork }
     }
     const prepared = {
       created: this.prepared.count('created', runtime),
       parked: this.prepared.count('parked', runtime),
     }
-    return { wish, hasCheckpoint, prepared, ephemeralStorageMiB, fork: this.#forkFacts(config) }
+    return { ...known, prepared, fork: this.#forkFacts(config) }
   }
 
   /**
    * Resolves when the instance has its assignment; whether its code initialises well is `endpoint.ready`'s to tell.
    * @throws when no way of starting worked. Nothing is left then.
    */
-  async start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<Started> {
+  async start(command: StartCommand, config: VersionConfig): Promise<Started> {
+    const over = this.#quiet.begin()
+    try {
+      const running = await this.#start(command, config)
+      running.endpoint.ready.then(over, over)
+      return running
+    } catch (error) {
+      over()
+      throw error
+    }
+  }
+
+  async #start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<Started> {
     const watch = new Stopwatch()
     const runtime = await this.#runtime(config.runtime)
     const start: Start = { watch, runtime, config, forInvocation }
@@ -136,15 +170,36 @@ export class SandboxStarter {
     }
     if (wish.startsWith('fork'))
       this.#deps.logger.warn({ name: config.name, reason: choice.reason }, 'asked to fork, but cannot')
-    if (choice.way === 'restore') {
-      try {
-        return { ...(await this.#restore(start, choice.use)), way: wayOf(choice) }
-      } catch (error) {
-        this.#deps.metrics.restoreFailures.inc({ runtime: config.runtime })
-        this.#deps.logger.warn({ err: error, runtime: config.runtime }, 'restore failed, booting instead')
-      }
+    if (choice.way === 'restore' && choice.checkpoint === 'version') {
+      const restored = await this.#tryRestore(start, 'version', choice.use)
+      if (restored) return { ...restored, way: wayOf(choice) }
+      this.checkpoints.damaged(config)
+      choice = chooseStart({ ...facts, version: { ready: false, initMs: 0, bytes: 0 } })
     }
-    return { ...(await this.#boot(start)), way: 'boot' }
+    this.checkpoints.want(config)
+    const restored = choice.way === 'restore' ? await this.#tryRestore(start, 'runtime', choice.use) : undefined
+    return restored ? { ...restored, way: wayOf(choice) } : { ...(await this.#boot(start)), way: 'boot' }
+  }
+
+  /** Undefined when it failed: nothing of it is left then. */
+  async #tryRestore(
+    start: Start,
+    of: CheckpointOf,
+    use: PreparedKind | undefined,
+  ): Promise<RunningInstance | undefined> {
+    const { runtime } = start.config
+    try {
+      const restored =
+        of === 'version'
+          ? await this.checkpoints.use(start.config, (directory) => this.#restoreVersion(start, use, directory))
+          : await this.#restore(start, use)
+      this.#deps.metrics.restores.inc({ checkpoint: of })
+      return restored
+    } catch (error) {
+      this.#deps.metrics.restoreFailures.inc({ runtime, checkpoint: of })
+      this.#deps.logger.warn({ err: error, runtime, checkpoint: of }, 'restore failed, starting in another way')
+      return undefined
+    }
   }
 
   /** Makes ahead what is planned. Costs CPU: not while a start has the caller waiting. */
@@ -152,6 +207,7 @@ export class SandboxStarter {
     for (const config of this.#deps.plan.seeded) if (!this.facts('auto', config).fork.hasSeed) this.seeds.want(config)
     this.seeds.fill()
     this.prepared.fill()
+    this.checkpoints.fill()
   }
 
   /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
@@ -160,7 +216,7 @@ export class SandboxStarter {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.prepared.close(), this.seeds.close()])
+    await Promise.all([this.prepared.close(), this.seeds.close(), this.checkpoints.close()])
   }
 
   #forkFacts(config: VersionConfig): ForkFacts {
@@ -179,7 +235,7 @@ export class SandboxStarter {
   async #create(
     runtime: RuntimeFiles,
     tmpMiB: number,
-    forRestore: boolean,
+    checkpoint: SandboxCheckpoint | undefined,
     seed?: { readonly id: string; readonly environment: readonly string[] },
   ): Promise<SandboxInstance> {
     const { host, gateway } = this.#deps
@@ -191,7 +247,7 @@ export class SandboxStarter {
       // Until the function is known.
       const limits = startLimits(this.#limitsOf({ memoryMiB: 256 }))
       const environment = seed?.environment ?? []
-      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, forRestore, environment })
+      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, checkpoint, environment })
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
       void sandbox.removed.then(() => this.#live.delete(id))
@@ -205,7 +261,8 @@ export class SandboxStarter {
 
   async #prepare(name: RuntimeName, kind: PreparedKind): Promise<SandboxInstance> {
     const runtime = await this.#runtime(name)
-    const instance = await this.#create(runtime, defaultTmpMiB, true)
+    // What is restored into one that is only created, and so what its code is, is known when it is taken.
+    const instance = await this.#create(runtime, defaultTmpMiB, { ...bare(runtime), copyCode: kind === 'created' })
     if (kind === 'parked') await orEnd(instance, () => this.#restoreInto(instance, runtime))
     return instance
   }
@@ -213,8 +270,7 @@ export class SandboxStarter {
   async #restore(start: Start, use: PreparedKind | undefined): Promise<RunningInstance> {
     const { watch, runtime, config } = start
     const code = this.#code(start)
-    const ready = use && this.prepared.take(use, config.runtime)
-    const instance = await watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, true))
+    const instance = await this.#sandboxFor(start, use, bare(runtime))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       if (use !== 'parked') await watch.time('restore', () => this.#restoreInto(instance, runtime))
@@ -226,10 +282,36 @@ export class SandboxStarter {
     await sandbox.restore(await this.#deps.checks.checkpoint(runtime))
   }
 
+  /** The function is initialised in it, and its code mounted. */
+  async #restoreVersion(start: Start, use: PreparedKind | undefined, directory: string): Promise<RunningInstance> {
+    const { watch, config } = start
+    const code = await this.#code(start)
+    const instance = await this.#sandboxFor(start, use, { of: 'version', code })
+    return orEnd(instance, async () => {
+      const { sandbox, endpoint } = instance
+      this.#limit(instance, config)
+      if (use) await watch.time('mount', () => sandbox.giveCode(code))
+      await watch.time('restore-version', () => sandbox.restore(directory))
+      const input = this.#assignment(start, 'restore', () => sandbox.peakMemoryMiB())
+      endpoint.assign({ ...input, checkpoint: 'version' })
+      return instance
+    })
+  }
+
+  /** One that waits, or one made now. */
+  #sandboxFor(
+    { watch, runtime, config }: Start,
+    use: PreparedKind | undefined,
+    checkpoint: SandboxCheckpoint,
+  ): Promise<SandboxInstance> {
+    const ready = use && this.prepared.take(use, config.runtime)
+    return watch.time('sandbox', () => ready ?? this.#create(runtime, config.ephemeralStorageMiB, checkpoint))
+  }
+
   async #boot(start: Start): Promise<RunningInstance> {
     const { watch, runtime, config } = start
     const code = this.#code(start)
-    const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, false))
+    const instance = await watch.time('sandbox', () => this.#create(runtime, config.ephemeralStorageMiB, undefined))
     return orEnd(instance, async () => {
       this.#limit(instance, config)
       await watch.time('boot', () => instance.sandbox.boot())
@@ -258,7 +340,7 @@ export class SandboxStarter {
         return await this.#startSeed(config, way, true)
       } catch (error) {
         if (!(error instanceof SeedRestoreError)) throw error
-        this.#deps.metrics.restoreFailures.inc({ runtime: config.runtime })
+        this.#deps.metrics.restoreFailures.inc({ runtime: config.runtime, checkpoint: 'runtime' })
         this.#deps.logger.warn(
           { err: error.cause, runtime: config.runtime },
           'restore of a seed failed, booting instead',
@@ -288,7 +370,8 @@ export class SandboxStarter {
     })
     try {
       const seed = { id, environment: way.environment }
-      const instance = await this.#create(runtime, config.ephemeralStorageMiB, restored, seed)
+      const checkpoint = restored ? bare(files) : undefined
+      const instance = await this.#create(runtime, config.ephemeralStorageMiB, checkpoint, seed)
       const { sandbox, endpoint } = instance
       return await orEnd(instance, async () => {
         sandbox.setLimits(startLimits(this.#limitsOf(config)))
@@ -377,6 +460,14 @@ const wayOf = (choice: StartChoice): StartWay => {
   if (choice.way === 'boot' || choice.use === undefined) return choice.way
   return choice.use === 'parked' ? 'restore-parked' : 'restore-precreated'
 }
+
+const bare = (runtime: RuntimeFiles): SandboxCheckpoint => ({
+  of: 'runtime',
+  code: join(runtime.checkpointPath ?? '', emptyCodeName),
+})
+
+/** A copy takes memory as long as its sandbox lives. */
+const copiedCodeBytes = 4 * 1024 * 1024
 
 /** Rejects when the function cannot be initialised, or its sandbox ends. */
 const failure = async ({ sandbox, endpoint }: SandboxInstance): Promise<never> => {

@@ -10,7 +10,7 @@ const Params = Type.Object({ instanceId: Type.String() })
 export const registerInstanceRoutes = (
   app: FastifyInstance,
   scheduler: NodeScheduler,
-  starter: Pick<SandboxStarter, 'seeds'>,
+  starter: Pick<SandboxStarter, 'seeds' | 'checkpoints'>,
 ): void => {
   app.post<{ Body: StartInstance }>('/v1/instances', { schema: { body: StartInstance } }, async (request, reply) => {
     scheduler.start(request.body)
@@ -26,4 +26,5 @@ export const registerInstanceRoutes = (
   )
   app.get('/v1/instances', async () => scheduler.reports())
   app.get('/v1/seeds', async () => starter.seeds.reports())
+  app.get('/v1/checkpoints', async () => starter.checkpoints.reports())
 }

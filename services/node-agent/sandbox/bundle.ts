@@ -14,6 +14,7 @@ export const defaultTmpMiB = 512
 /** Descriptors of a process; processes and threads of a sandbox, all together. Both are Lambda's own, and end in an errno inside. */
 const maxOpenFiles = 1024
 const maxProcesses = 1024
+export type CheckpointOf = 'runtime' | 'version'
 
 export interface BundleInput {
   /** EROFS image of the root file system. Absolute. */
@@ -24,8 +25,13 @@ export interface BundleInput {
   /** Each sandbox's own, also when it is restored: gVisor takes it from the bundle that restores. */
   readonly hostname: string
   readonly tmpMiB?: number
-  /** The first process waits at `/proc/gvisor/checkpoint` once it is initialised. */
-  readonly checkpointable: boolean
+  /** The first process waits at `/proc/gvisor/checkpoint`: of the bare runtime, or of one version, whose function is initialised. */
+  readonly checkpoint?: CheckpointOf | undefined
+  /**
+   * Of a sandbox that is saved or restored: EROFS image on `/var/task`. A mount that is made later is not in a checkpoint, so it is
+   * one of the bundle's; the bare runtime's is empty, and its function's code is mounted over it.
+   */
+  readonly codePath?: string | undefined
   /** `NAME=value` of the first process, beyond what every one has. */
   readonly environment?: readonly string[]
 }
@@ -55,7 +61,7 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
       'HOME=/tmp',
       'LANG=C.UTF-8',
       'TZ=UTC',
-      ...(input.checkpointable ? ['FORKYARD_CHECKPOINT=1'] : []),
+      ...(input.checkpoint ? [`FORKYARD_CHECKPOINT=${input.checkpoint}`] : []),
       ...(input.environment ?? []),
     ],
     cwd: '/',
@@ -71,6 +77,9 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
     mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', 'ro']),
     mount('/tmp', 'tmpfs', ['nosuid', 'nodev', 'mode=1777', `size=${input.tmpMiB ?? defaultTmpMiB}m`]),
     { destination: '/run/forkyard', type: 'bind', source: input.socketDir, options: ['rbind', 'ro'] },
+    ...(input.codePath === undefined
+      ? []
+      : [{ destination: '/var/task', type: 'erofs', source: input.codePath, options: ['ro'] }]),
   ],
   linux: {
     namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
@@ -78,7 +87,7 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
   annotations: {
     'dev.gvisor.spec.rootfs.source': input.imagePath,
     'dev.gvisor.spec.rootfs.type': 'erofs',
-    ...(input.checkpointable ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
+    ...(input.checkpoint ? { 'dev.gvisor.internal.checkpoint.enable': 'true' } : {}),
   },
 })
 

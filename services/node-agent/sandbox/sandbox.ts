@@ -3,15 +3,15 @@
  * Everything it owns lies under `<runDir>/i/<id>` and in the control group `<id>`; `end` removes all of it.
  */
 import { execFile } from 'node:child_process'
-import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { closeSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFile, rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import type { RuntimeFiles } from '../config.ts'
 import type { InstanceBody, SandboxExit } from '../instance.ts'
-import { runscFlags, writeBundle } from './bundle.ts'
+import { runscFlags, writeBundle, type CheckpointOf } from './bundle.ts'
 import type { Cgroup, CgroupEvidence, CgroupTree, Limits } from './cgroup.ts'
 import { mountImage, restore, waitExit } from './control.ts'
 import type { HostCalls } from './host-calls.ts'
@@ -26,13 +26,21 @@ export interface SandboxHost {
   readonly runDir: string
 }
 
+export interface SandboxCheckpoint {
+  readonly of: CheckpointOf
+  /** EROFS image that the checkpoint has on `/var/task`. */
+  readonly code: string
+  /** The sandbox gets a copy, which `giveCode` replaces once it is known what is restored. */
+  readonly copyCode?: boolean
+}
+
 export interface SandboxSpec {
   readonly id: string
   readonly runtime: RuntimeFiles
   readonly limits: Limits
   readonly tmpMiB: number
-  /** Made to be restored into; otherwise it is booted. */
-  readonly forRestore: boolean
+  /** Made to be saved, or to be restored into; otherwise it is only booted. */
+  readonly checkpoint?: SandboxCheckpoint | undefined
   /** `NAME=value` of the first process, beyond what every one has. Not for a restore: the checkpoint's are in it. */
   readonly environment?: readonly string[]
 }
@@ -47,6 +55,8 @@ export const runscRoot = (runDir: string): string => join(runDir, 'runsc')
 
 /** Directory that the sandbox sees as `/run/forkyard`; the node gateway listens on `api.sock` in it. */
 export const socketDir = (runDir: string, id: string): string => join(instanceDir(runDir, id), 's')
+
+const ownCode = (runDir: string, id: string): string => join(instanceDir(runDir, id), 'code.erofs')
 
 export class Sandbox implements InstanceBody {
   readonly id: string
@@ -81,13 +91,16 @@ export class Sandbox implements InstanceBody {
     const dir = instanceDir(host.runDir, spec.id)
     const bundle = join(dir, 'b')
     mkdirSync(socketDir(host.runDir, spec.id), { recursive: true })
+    const { checkpoint } = spec
+    if (checkpoint?.copyCode) copyFileSync(checkpoint.code, ownCode(host.runDir, spec.id))
     writeBundle(bundle, {
       imagePath: spec.runtime.imagePath,
       command: spec.runtime.command,
       socketDir: socketDir(host.runDir, spec.id),
       hostname: spec.id,
       tmpMiB: spec.tmpMiB,
-      checkpointable: spec.forRestore,
+      checkpoint: checkpoint?.of,
+      codePath: checkpoint?.copyCode ? ownCode(host.runDir, spec.id) : checkpoint?.code,
       ...(spec.environment ? { environment: spec.environment } : {}),
     })
     const cgroup = host.cgroups.create(spec.id)
@@ -119,6 +132,17 @@ export class Sandbox implements InstanceBody {
     this.#watch()
   }
 
+  /** Another image in its own copy, which is open already and read by `restore`. Call before that. */
+  async giveCode(imagePath: string): Promise<void> {
+    await copyFile(imagePath, ownCode(this.#host.runDir, this.id))
+  }
+
+  /** Saves it into the directory, which exists and is empty. Whatever it was, it ends with that. */
+  async save(directory: string): Promise<void> {
+    await this.#runsc('checkpoint', '--image-path', directory, this.id)
+  }
+
+  /** Over whatever is on `/var/task`. */
   async mountCode(imagePath: string): Promise<void> {
     await mountImage(this.#host.host, this.#controlSocket, this.id, imagePath, '/var/task')
   }

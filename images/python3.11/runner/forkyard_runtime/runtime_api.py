@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from .connection import Connection, Reply
 from .errors import ErrorBody
@@ -15,6 +15,11 @@ _HOST = "Host: node\r\n"
 _NEXT = f"GET {_BASE}/invocation/next HTTP/1.1\r\n{_HOST}Forkyard-Handler-Kind: lambda\r\n\r\n"
 
 
+class Checkpoint(TypedDict):
+    #: Variables of the function that are not in `environment`.
+    withheld: list[str]
+
+
 class Assignment(TypedDict):
     environment: dict[str, str]
     handler: str
@@ -23,6 +28,10 @@ class Assignment(TypedDict):
     entropy: str
     #: Load the function, serve nothing, be forked.
     seed: NotRequired[ForkLimits]
+    #: Of a process that is to be saved once the function is initialised.
+    checkpoint: NotRequired[Checkpoint]
+    #: Of a clone that is only tested: it serves the runtime's own probe.
+    probe: NotRequired[bool]
 
 
 class RuntimeApiError(ConnectionError):
@@ -56,18 +65,22 @@ class RuntimeApi:
         return _expect(self._connection.request(_NEXT), 200, "next")
 
     def respond(self, request_id: str, body: bytes) -> None:
-        self._post(f"/invocation/{request_id}/response", "", body)
+        self._post(f"{_BASE}/invocation/{request_id}/response", "", body)
 
     def fail(self, request_id: str, error: ErrorBody) -> None:
-        self._post(f"/invocation/{request_id}/error", _error_header(error), json.dumps(error).encode())
+        self._post(f"{_BASE}/invocation/{request_id}/error", _error_header(error), json.dumps(error).encode())
+
+    def saving(self, report: dict[str, Any]) -> None:
+        """What the node is told before the process waits to be saved."""
+        self._post("/forkyard/v1/checkpoint", "", json.dumps(report).encode())
 
     def init_failed(self, error: ErrorBody) -> None:
-        self._post("/init/error", _error_header(error), json.dumps(error).encode())
+        self._post(f"{_BASE}/init/error", _error_header(error), json.dumps(error).encode())
 
     def _post(self, path: str, extra: str, body: bytes) -> None:
         """What the node does not want any more (a request that timed out) is no error of this instance."""
         head = (
-            f"POST {_BASE}{path} HTTP/1.1\r\n{_HOST}Content-Type: application/json\r\n{extra}"
+            f"POST {path} HTTP/1.1\r\n{_HOST}Content-Type: application/json\r\n{extra}"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         try:
