@@ -25,7 +25,7 @@ const config = (name: string, revisionId = 'r1'): VersionConfig =>
 
 const report = { warnings: ['careful'], initMs: 7 }
 const writePages = async (_: VersionConfig, directory: string) => {
-  writeFileSync(join(directory, 'pages.img'), 'pages')
+  for (const name of ['checkpoint', 'pages_meta', 'pages']) writeFileSync(join(directory, `${name}.img`), name)
   return report
 }
 
