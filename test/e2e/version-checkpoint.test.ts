@@ -7,7 +7,14 @@ import type { LogRecord } from '../../services/contracts/usage.ts'
 import type { VersionReport } from '../../services/node-agent/checkpoint/version-checkpoints.ts'
 import { fileDigest } from '../../services/node-agent/file-digests.ts'
 import { allDraws, drawInWorker } from '../support/drawing.ts'
-import { createFunction, invoke, lambdaClient, uniqueName, zipOf, type Invoked } from '../support/lambda.ts'
+import {
+  createFunction,
+  invoke as invokeAny,
+  lambdaClient,
+  uniqueName,
+  zipOf,
+  type Invoked,
+} from '../support/lambda.ts'
 import { configOf, leftoversOf, metricOf, restartService, storedMessages, versionCheckpointsOf } from './host.ts'
 import { installation } from './installation.ts'
 
@@ -26,6 +33,10 @@ const directoryOf = (name: string): string | undefined =>
       const manifest = join(dir, 'manifest.json')
       return existsSync(manifest) && readFileSync(manifest, 'utf8').includes(`"${name}"`)
     })
+
+/** Not by a runtime that waits at its socket, which is taken before a checkpoint of a function that initialises quickly. */
+const invoke: typeof invokeAny = (client, name, event = {}, input = {}) =>
+  invokeAny(client, name, event, { start: 'restore', ...input })
 
 const reportOf = async (name: string): Promise<VersionReport | undefined> =>
   (await versionCheckpointsOf(target)).find(({ revision }) => revision.includes(`/${name}/`))

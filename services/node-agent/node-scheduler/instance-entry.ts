@@ -3,7 +3,7 @@ import type { InstancePolicy } from '../../contracts/function.ts'
 import type { InstanceReport, StartInstance } from '../../contracts/node.ts'
 import type { StartType } from '../../contracts/placement.ts'
 import type { StartWay } from './cache/input.ts'
-import type { RunningInstance } from './sandbox-starter.ts'
+import type { RunningInstance } from './sandbox-maker.ts'
 
 export interface Entry {
   readonly command: StartInstance

@@ -9,7 +9,8 @@ import type { CachePlan } from './cache/cache-plan.ts'
 import { reportOf, startTypeOf, type Entry } from './instance-entry.ts'
 import type { Revisions } from './revisions.ts'
 import { Sandbox } from '../sandbox/sandbox.ts'
-import { endInstance, type SandboxStarter } from './sandbox-starter.ts'
+import { endInstance } from './sandbox-maker.ts'
+import type { SandboxStarter } from './sandbox-starter.ts'
 
 export interface NodeSchedulerDeps {
   readonly gateway: NodeGateway

@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import type { SandboxExit } from '../instance.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
-import type { SandboxInstance } from './sandbox-starter.ts'
+import type { SandboxInstance } from './sandbox-maker.ts'
 
 const setUp = (given: Record<PreparedKind, number>) => {
   const sizes = { ...given }

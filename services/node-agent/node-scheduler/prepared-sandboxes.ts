@@ -8,7 +8,7 @@
  */
 import type { Logger } from '../../chassis/log.ts'
 import type { RuntimeName } from '../../contracts/function.ts'
-import type { SandboxInstance } from './sandbox-starter.ts'
+import type { SandboxInstance } from './sandbox-maker.ts'
 
 export type PreparedKind = 'created' | 'parked'
 
