@@ -202,10 +202,14 @@ export const handler = async () => readdirSync('/proc').filter((entry) => /^\\d+
         before = descriptors()
       }
     }
-    await vi.waitFor(async () => expect(await seedOf(name)).toMatchObject({ children: 0, forks: 200 }), {
+    await vi.waitFor(async () => expect(await seedOf(name)).toMatchObject({ children: 0 }), {
       timeout: 10_000,
       interval: 50,
     })
+    const { forks = 0 } = (await seedOf(name)) ?? {}
+    expect(forks).toBeGreaterThanOrEqual(200)
+    // A start that a busy machine did not hear of in time is placed again.
+    expect(forks).toBeLessThanOrEqual(204)
     await delay(500)
     expect(descriptors()).toBeLessThanOrEqual(before + 4)
     await nothingLeft()
