@@ -156,7 +156,8 @@ describe.each([
       expect(repeated).toEqual(expect.arrayContaining([...reseeded]))
       if (runtime !== 'nodejs24.x') return
       const repeatedByForks = collisions(await drawMany(name, fewClones, 'fork', { start: 'fork' }))
-      expect(repeatedByForks).toEqual(expect.arrayContaining(['uuid', 'int', 'random', 'webUuid', 'oldContext']))
+      // OpenSSL notices a fork by itself, and Node.js's caches are empty in a seed.
+      expect(repeatedByForks).toEqual(expect.arrayContaining(['random', 'oldContext']))
     })
   })
 })
