@@ -6,7 +6,7 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { parseStackConfig } from './config.ts'
 import { LocalHost } from './host.ts'
 import { createInstallation } from './installation.ts'
-import { createSite } from './site.ts'
+import { createSite, localPrograms, loopback } from './site.ts'
 
 interface Registered {
   readonly type: string
@@ -72,7 +72,13 @@ const runProgram = async ({ preview = false, runtimeDigest = 'r', raw = {} }: Pr
   const dirs = { 'forkyard:stateDir': join(base, 'state'), 'forkyard:runDir': '/run/forkyard/unit' }
   const around = { stack: 'local', cacheDir: join(base, 'cache'), memoryMiB: 8192 }
   const config = parseStackConfig({ ...dirs, ...raw }, around)
-  const site = createSite(new RecordingHost(config.installation), config, repoRoot)
+  const site = createSite({
+    host: new RecordingHost(config.installation, repoRoot),
+    config,
+    repoRoot,
+    programs: localPrograms(config),
+    exposure: loopback,
+  })
   const installation = createInstallation(site, { runtime: () => runtimeDigest, checkpoint: () => 'c' })
   await pulumi.runtime.disconnect()
   return { seen: new Map(seen.map((entry) => [entry.name + '|' + entry.type, entry])), installation }
@@ -101,6 +107,7 @@ describe('the program', () => {
       new Set(
         ['HostDirectories', 'Credentials', 'RuntimeImage', 'CheckpointImage', 'NatsServer', 'Scheduler'].concat([
           'NodeAgent',
+          'NodeAddon',
           'Gateway',
           'ServiceBundle',
           'SupervisedService',
