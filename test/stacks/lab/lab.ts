@@ -1,0 +1,73 @@
+/**
+ * Real hosts for the targets that have hosts: Debian systems on a network of their own, on this machine. A lab belongs to one process; what a
+ * killed one left, the next one removes.
+ */
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { run } from '../../../scripts/setup/run.ts'
+import { provideBaseSystem } from './base-system.ts'
+import { endGroups, groupsBeginning } from './control-groups.ts'
+import { LabHost } from './lab-host.ts'
+import { makeNetwork, networkOf, removeNetwork } from './network.ts'
+
+const parent = '/var/tmp'
+const prefix = 'forkyard-lab-'
+const groupPrefix = (id: string): string => `fylab-${id}-`
+
+/** May use sudo on every host of a lab. */
+export const labUser = 'operator'
+
+export interface Lab {
+  readonly dir: string
+  readonly hosts: readonly LabHost[]
+  /** PEM. */
+  readonly privateKey: string
+  readonly remove: () => Promise<void>
+}
+
+/** @param names of the hosts, all of them up when this resolves @param memoryMiB of each */
+export const createLab = async (names: readonly string[], memoryMiB: number): Promise<Lab> => {
+  await removeAbandonedLabs()
+  const base = await provideBaseSystem()
+  const id = randomBytes(2).toString('hex')
+  const dir = join(parent, `${prefix}${id}`)
+  mkdirSync(dir, { mode: 0o700 })
+  writeFileSync(join(dir, 'owner'), processIdentity(process.pid) ?? '')
+  try {
+    const keyFile = join(dir, 'key')
+    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile])
+    const network = networkOf(id)
+    await makeNetwork(network)
+    const hosts = names.map((name, index) => {
+      const address = `${network.prefix}.${index + 11}`
+      return new LabHost({ name, dir, group: `${groupPrefix(id)}${name}`, network, address, keyFile, memoryMiB })
+    })
+    await Promise.all(
+      hosts.map(async (host) => {
+        await host.install(base, labUser)
+        await host.start()
+      }),
+    )
+    return { dir, hosts, privateKey: readFileSync(keyFile, 'utf8'), remove: () => removeLab(id) }
+  } catch (error) {
+    await removeLab(id)
+    throw error
+  }
+}
+
+const removeLab = async (id: string): Promise<void> => {
+  await Promise.all(groupsBeginning(groupPrefix(id)).map((name) => endGroups(name, true)))
+  await removeNetwork(networkOf(id))
+  rmSync(join(parent, `${prefix}${id}`), { recursive: true, force: true })
+}
+
+export const removeAbandonedLabs = async (): Promise<void> => {
+  for (const name of readdirSync(parent).filter((entry) => entry.startsWith(prefix))) {
+    const owner = join(parent, name, 'owner')
+    const text = existsSync(owner) ? readFileSync(owner, 'utf8') : ''
+    if (text !== '' && processIdentity(Number.parseInt(text)) === text) continue
+    await removeLab(name.slice(prefix.length))
+  }
+}
