@@ -17,7 +17,7 @@ const prefix = 'forkyard-lab-'
 const groupPrefix = (id: string): string => `fylab-${id}-`
 
 /** May use sudo on every host of a lab. */
-export const labUser = 'operator'
+export const labUser = 'deployer'
 
 export interface Lab {
   readonly dir: string
