@@ -70,7 +70,7 @@ export class LabHost {
     await run('chroot', [this.#root, 'useradd', '--create-home', '--shell', '/bin/sh', user])
     writeFileSync(file('etc/sudoers.d/lab'), `${user} ALL=(ALL) NOPASSWD: ALL\n`, { mode: 0o440 })
     for (const home of ['root', `home/${user}`]) {
-      mkdirSync(file(`${home}/.ssh`), { mode: 0o700 })
+      mkdirSync(file(`${home}/.ssh`), { recursive: true, mode: 0o700 })
       copyFileSync(`${keyFile}.pub`, file(`${home}/.ssh/authorized_keys`))
     }
     await run('chroot', [this.#root, 'chown', '-R', `${user}:`, `/home/${user}/.ssh`])
