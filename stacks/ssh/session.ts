@@ -114,8 +114,10 @@ const openWithPatience = async (connection: Connection, files: SessionFiles): Pr
       return master
     } catch (error) {
       const reason = (error as Error).message
-      const final = /host key|Permission denied/i.test(reason)
-      if (final || attempt === attempts) throw new UnreachableError(describe(connection, reason), { cause: error })
+      const otherKey = /Host key verification failed/i.test(reason)
+      const final = otherKey || /no matching host key|Permission denied/i.test(reason)
+      const told = otherKey ? 'it has another host key than the configuration says' : reason
+      if (final || attempt === attempts) throw new UnreachableError(describe(connection, told), { cause: error })
       await delay(betweenMs)
     }
   }
