@@ -29,6 +29,12 @@ const runScript = ({ connection, installation, stateDir, lock, input }: Static<t
   withSession(connection, ({ exec }) =>
     exec(
       [
+        // A reboot has taken the directory away.
+        'sh',
+        '-c',
+        'mkdir -p "$1" && shift && exec "$@"',
+        'sh',
+        lockDir(installation),
         'env',
         `${ownerVariable}=${installation}`,
         'flock',

@@ -59,6 +59,7 @@ export class LabHost {
     await run('cp', ['-a', '--reflink=auto', base, this.#root])
     const file = (path: string) => join(this.#root, path)
     writeFileSync(file('etc/hostname'), `${name}\n`)
+    writeFileSync(file('etc/hosts'), `127.0.0.1 localhost\n127.0.1.1 ${name}\n`)
     writeFileSync(
       file('etc/systemd/network/10-host0.network'),
       `[Match]\nName=host0\n[Network]\nAddress=${address}/24\nGateway=${network.prefix}.1\n`,

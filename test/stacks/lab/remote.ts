@@ -49,3 +49,34 @@ export const left = async (host: LabHost, { stateDir, runDir }: Installation): P
   const text = await host.ssh(`ps -eo args | grep -E '${stateDir}|${runDir}|runsc' | grep -v grep || true`)
   return text.split('\n').filter(Boolean)
 }
+
+export interface StreamView {
+  readonly config: { readonly name: string; readonly num_replicas: number }
+  readonly cluster: { readonly replicas: readonly { readonly name: string; readonly current: boolean }[] }
+}
+
+/** Every stream, asked of NATS as the gateway on `host` would; this machine is not let in. */
+export const streamsOf = async (host: LabHost, stack: Installation): Promise<StreamView[]> => {
+  const script = `
+const { readFileSync } = require('fs')
+const { nats } = JSON.parse(readFileSync('${stack.stateDir}/services/gateway/config.json'))
+const [server] = nats.servers
+const { hostname, port } = new URL(server)
+const plain = require('net').connect(port, hostname, () => plain.once('data', () => {
+  const socket = require('tls').connect({ socket: plain, ca: nats.tls.ca, servername: nats.tls.name }, () => {
+    socket.write('CONNECT ' + JSON.stringify({ verbose: false, pedantic: false, user: nats.user, pass: nats.password, tls_required: true }) + '\\r\\n')
+    socket.write('SUB answer 1\\r\\nPUB $JS.API.STREAM.LIST answer 0\\r\\n\\r\\n')
+  })
+  let text = ''
+  socket.on('data', (part) => {
+    text += part
+    const message = /^MSG answer \\d+ (\\d+)\\r\\n/m.exec(text)
+    const body = message && text.slice(message.index + message[0].length)
+    if (!body || Buffer.byteLength(body) < Number(message[1]) + 2) return
+    console.log(JSON.stringify(JSON.parse(body.slice(0, body.lastIndexOf('\\r\\n'))).streams))
+    process.exit(0)
+  })
+}))
+setTimeout(() => process.exit(1), 10000)`
+  return JSON.parse(await host.ssh(`${stack.stateDir}/bin/node <<'EOF'\n${script}\nEOF`)) as StreamView[]
+}
