@@ -44,6 +44,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   endAgent?.()
+  stack?.forget()
   await lab?.remove()
 }, 120_000)
 

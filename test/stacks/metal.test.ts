@@ -46,6 +46,7 @@ beforeAll(async () => {
 }, 600_000)
 
 afterAll(async () => {
+  stack?.forget()
   await lab?.remove()
 }, 120_000)
 

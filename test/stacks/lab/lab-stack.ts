@@ -1,7 +1,7 @@
 /** A stack of the target `metal` on the hosts of a lab, by the code of `./scripts/up` and with a configuration file as people write it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { findConnection, type Connection } from '../../../services/cli/connection.ts'
 import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/engine.ts'
@@ -85,6 +85,11 @@ export class LabStack {
     })
     await once(engine, 'exit')
     if (!seen) throw new Error(`the engine ended before it said ${String(line)}`)
+  }
+
+  /** What is of it on this machine, should it not have been taken down. */
+  forget(): void {
+    rmSync(this.stateDir, { recursive: true, force: true })
   }
 
   get connection(): Connection {
