@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
-import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
+import { removeIfEmpty, removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
 import { changesOf, explained, type Changes } from './engine-output.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
@@ -97,7 +97,8 @@ export const takeDown = (place: Place, report: Report): Promise<void> =>
     if (premises.target === 'metal') {
       // Only the state knows what is on other machines: a failure must not lose it.
       if (existsSync(stateFile(place))) await destroyElsewhere(place, report)
-      return removeEngineFiles(place)
+      removeEngineFiles(place)
+      return removeIfEmpty(dirname(premises.stateDir))
     }
     if (existsSync(stateFile(place)) && existsSync(enginePath())) await destroyWithEngine(place, report)
     await removeUnits(premises.installation)

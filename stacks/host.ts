@@ -34,6 +34,8 @@ export interface HostCommand {
   readonly input?: pulumi.Input<unknown>
   /** A change replaces the thing. */
   readonly triggers?: pulumi.Input<string>[]
+  /** Of things with the same turn on different hosts, one at a time is updated; whether it succeeds is its own affair. */
+  readonly turn?: string
 }
 
 export interface ServiceCode {

@@ -35,6 +35,8 @@ export class SupervisedService extends pulumi.ComponentResource {
         delete: ['remove'],
         input: { name, installation, stateDir, readyTimeoutMs, ...given, ...identity },
         triggers: moves.triggers,
+        // While one is restarted, the others serve.
+        turn: name,
       },
       moves.options,
     )

@@ -96,7 +96,7 @@ export const removeLeftovers = async ({ installation, stateDir, runDir }: Instal
 }
 
 /** The directory that the installations of a machine share, after its last one. */
-const removeIfEmpty = (dir: string): void => {
+export const removeIfEmpty = (dir: string): void => {
   if (basename(dir) !== 'forkyard') return
   try {
     rmdirSync(dir)

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
+import { withLock } from '../../scripts/lock.ts'
 import { ownerVariable } from '../host-scripts/processes.ts'
 import { runCommand } from './command.ts'
 import { Connection } from './connection.ts'
@@ -17,6 +18,8 @@ const Input = Type.Object({
   stateDir: Type.String(),
   /** Name of the thing. */
   lock: Type.String({ pattern: '^[A-Za-z0-9._-]+$' }),
+  /** Things of one name are updated one after another, on whatever host. */
+  turn: Type.Optional(Type.String()),
   /** SHA-256 of the bundle of all scripts. */
   scripts: Type.String(),
   input: Type.Unknown(),
@@ -25,7 +28,7 @@ const Input = Type.Object({
 /** A command waits so long for another one, seconds. */
 const lockSeconds = '900'
 
-const runScript = ({ connection, installation, stateDir, lock, input }: Static<typeof Input>): Promise<string> =>
+const overSsh = ({ connection, installation, stateDir, lock, input }: Static<typeof Input>): Promise<string> =>
   withSession(connection, ({ exec }) =>
     exec(
       [
@@ -48,5 +51,16 @@ const runScript = ({ connection, installation, stateDir, lock, input }: Static<t
       JSON.stringify(input),
     ),
   )
+
+/** The provider says so: what is made for the first time waits for nobody, since what it needs may be made at the same time. */
+const isUpdate = (verb: string): boolean => verb === 'ensure' && process.env['PULUMI_COMMAND_STDOUT'] !== undefined
+
+const runScript = (input: Static<typeof Input>): Promise<string> => {
+  const { turn, installation } = input
+  // The next update knows by this output that it is one.
+  const run = async () => (await overSsh(input)) || '{}\n'
+  if (!turn || !isUpdate(process.argv[2] ?? '')) return run()
+  return withLock(`${installation}-${turn}`, run)
+}
 
 await runCommand(Input, { ensure: runScript, remove: runScript }, ({ connection }) => connection)

@@ -55,14 +55,14 @@ export class SshHost implements Host {
   }
 
   run(name: string, command: HostCommand, options: pulumi.CustomResourceOptions): local.Command {
-    const { script, create, delete: remove, input, triggers } = command
+    const { script, create, delete: remove, input, triggers, turn } = command
     return this.runFile(
       name,
       {
         file: 'script.ts',
         create: ['ensure', script, ...create],
         ...(remove ? { delete: ['remove', script, ...remove] } : {}),
-        input: { lock: name, scripts: this.#scriptsDigest, input },
+        input: { lock: name, scripts: this.#scriptsDigest, ...(turn ? { turn } : {}), input },
         ...(triggers ? { triggers } : {}),
       },
       options,

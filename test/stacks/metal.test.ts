@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import type { UpResult } from '../../scripts/stack.ts'
+import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { createLab, labUser, type Lab } from './lab/lab.ts'
 import type { LabHost } from './lab/lab-host.ts'
@@ -207,6 +208,31 @@ describe('one more host', () => {
   })
 })
 
+/** From the beginning of its last stop to the end of its last start; the hosts' clocks are one. */
+const lastRestart = async (host: LabHost, service: string): Promise<{ from: number; to: number }> => {
+  const text = await host.ssh(
+    `systemctl show -p ActiveExitTimestampMonotonic -p ActiveEnterTimestampMonotonic ${unit(stack, service)}`,
+  )
+  const at = (name: string) => Number(new RegExp(`^${name}=(\\d+)$`, 'm').exec(text)?.[1])
+  return { from: at('ActiveExitTimestampMonotonic'), to: at('ActiveEnterTimestampMonotonic') }
+}
+
+describe('a change of every service, under load', () => {
+  it('fails no request of a client that tries again; nodes are restarted one after another', async () => {
+    const patient = clientOf(stack.connection, 10)
+    const calls: Promise<unknown>[] = []
+    const load = setInterval(() => calls.push(invoke(patient, 'echo', { word: 'metal' })), 300)
+    stack.configure({ logLevel: 'warn' })
+    const { changes } = await stack.up().finally(() => clearInterval(load))
+    expect(changes['updated']).toBe(4)
+    const failed = (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected')
+    expect(failed).toEqual([])
+    expect(calls.length).toBeGreaterThan(10)
+    const [first, second] = [await lastRestart(h2, 'node-agent'), await lastRestart(h3, 'node-agent')]
+    expect(first.to < second.from || second.to < first.from).toBe(true)
+  })
+})
+
 describe('a host that is down', () => {
   it('keeps no other from being changed, and catches up', async () => {
     await h3.cutPower()
@@ -227,7 +253,7 @@ describe('a host that is down', () => {
 
 describe('after an engine that was killed midway', () => {
   it.each(['h1-gateway-process', 'h2-node-agent-process'])('(%s) the next up converges', async (resource) => {
-    stack.configure({ logLevel: resource.startsWith('h1') ? 'warn' : 'info' })
+    stack.configure({ logLevel: resource.startsWith('h1') ? 'error' : 'info' })
     await stack.upKilledAt(new RegExp(`${resource}\\s+updating`))
     await stack.up()
     await expectAnswer('echo')
