@@ -3,18 +3,14 @@
  * killed one left, the next one removes.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { processIdentity } from '../../../scripts/scratch-stack.ts'
 import { run } from '../../../scripts/setup/run.ts'
+import { groupPrefix, labDir, removeAbandonedLabs, removeLab } from './abandoned.ts'
 import { provideBaseSystem } from './base-system.ts'
-import { endGroups, groupsBeginning } from './control-groups.ts'
 import { LabHost } from './lab-host.ts'
-import { makeNetwork, networkOf, removeNetwork } from './network.ts'
-
-const parent = '/var/tmp'
-const prefix = 'forkyard-lab-'
-const groupPrefix = (id: string): string => `fylab-${id}-`
+import { makeNetwork, networkOf } from './network.ts'
 
 /** May use sudo on every host of a lab. */
 export const labUser = 'deployer'
@@ -32,7 +28,7 @@ export const createLab = async (names: readonly string[], memoryMiB: number): Pr
   await removeAbandonedLabs()
   const base = await provideBaseSystem()
   const id = randomBytes(2).toString('hex')
-  const dir = join(parent, `${prefix}${id}`)
+  const dir = labDir(id)
   mkdirSync(dir, { mode: 0o700 })
   writeFileSync(join(dir, 'owner'), processIdentity(process.pid) ?? '')
   try {
@@ -54,20 +50,5 @@ export const createLab = async (names: readonly string[], memoryMiB: number): Pr
   } catch (error) {
     await removeLab(id)
     throw error
-  }
-}
-
-const removeLab = async (id: string): Promise<void> => {
-  await Promise.all(groupsBeginning(groupPrefix(id)).map((name) => endGroups(name, true)))
-  await removeNetwork(networkOf(id))
-  rmSync(join(parent, `${prefix}${id}`), { recursive: true, force: true })
-}
-
-export const removeAbandonedLabs = async (): Promise<void> => {
-  for (const name of readdirSync(parent).filter((entry) => entry.startsWith(prefix))) {
-    const owner = join(parent, name, 'owner')
-    const text = existsSync(owner) ? readFileSync(owner, 'utf8') : ''
-    if (text !== '' && processIdentity(Number.parseInt(text)) === text) continue
-    await removeLab(name.slice(prefix.length))
   }
 }

@@ -14,6 +14,10 @@ export const pidOf = async (host: LabHost, stack: Installation, service: string)
   return pid
 }
 
+/** Runs a program on the Node.js of the installation. @returns its stdout */
+export const runNode = (host: LabHost, { stateDir }: Installation, program: string): Promise<string> =>
+  host.ssh(`${stateDir}/bin/node <<'EOF'\n${program}\nEOF`)
+
 /** What the scheduler, which runs on `host`, knows of the nodes; by id. */
 export const nodesOf = async (host: LabHost, stack: Installation): Promise<NodeView[]> => {
   const script = `
@@ -22,7 +26,7 @@ const { listen, internalToken, tls } = JSON.parse(readFileSync('${stack.stateDir
 const headers = { authorization: 'Bearer ' + internalToken }
 const options = { host: listen.host, port: listen.port, path: '/v1/nodes', headers, ca: tls.ca, servername: 'scheduler' }
 require('https').get(options, (reply) => reply.pipe(process.stdout))`
-  const text = await host.ssh(`${stack.stateDir}/bin/node <<'EOF'\n${script}\nEOF`)
+  const text = await runNode(host, stack, script)
   const { nodes } = JSON.parse(text) as { nodes: NodeView[] }
   return nodes.toSorted((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
 }
@@ -78,5 +82,5 @@ const plain = require('net').connect(port, hostname, () => plain.once('data', ()
   })
 }))
 setTimeout(() => process.exit(1), 10000)`
-  return JSON.parse(await host.ssh(`${stack.stateDir}/bin/node <<'EOF'\n${script}\nEOF`)) as StreamView[]
+  return JSON.parse(await runNode(host, stack, script)) as StreamView[]
 }
