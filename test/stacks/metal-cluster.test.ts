@@ -48,6 +48,21 @@ afterAll(async () => {
   await lab?.remove()
 }, 120_000)
 
+/** What a server of NATS says first to a peer with these options of TLS. */
+const greeting = (options: string) =>
+  runNode(
+    control,
+    stack,
+    `
+const { readFileSync } = require('fs')
+const pem = (name) => readFileSync('${stack.stateDir}/services/nats/' + name + '.pem')
+const end = (text) => { console.log(text); process.exit() }
+const socket = require('tls').connect({ host: '${control.address}', port: 9004, rejectUnauthorized: false, ...${options} })
+socket.on('data', (text) => end(String(text).slice(0, 4)))
+socket.on('error', () => end('refused'))
+socket.on('close', () => end('closed'))`,
+  )
+
 describe('on three hosts, with the key in an agent', () => {
   it('up makes an installation that keeps everything three times', async () => {
     await stack.up()
@@ -65,19 +80,6 @@ describe('on three hosts, with the key in an agent', () => {
   })
 
   it('a server of NATS takes a route from whoever has a certificate of the installation, and from nobody else', async () => {
-    const greeting = (options: string) =>
-      runNode(
-        control,
-        stack,
-        `
-const { readFileSync } = require('fs')
-const pem = (name) => readFileSync('${stack.stateDir}/services/nats/' + name + '.pem')
-const end = (text) => { console.log(text); process.exit() }
-const socket = require('tls').connect({ host: '${control.address}', port: 9004, rejectUnauthorized: false, ...${options} })
-socket.on('data', (text) => end(String(text).slice(0, 4)))
-socket.on('error', () => end('refused'))
-socket.on('close', () => end('closed'))`,
-      )
     expect(await greeting(`{ cert: pem('cert'), key: pem('key') }`)).toBe('INFO\n')
     expect(await greeting('{}')).toMatch(/^(refused|closed)\n$/)
   })

@@ -288,11 +288,17 @@ describe('a host that is taken out of the configuration', () => {
 })
 
 describe('destroy', () => {
-  it('leaves every host as it was found', async () => {
-    await stack.down()
-    for (const host of [h1, h2]) {
-      expect(await left(host, stack)).toEqual([])
-      expect(await traces(host)).toEqual(bare)
-    }
+  it('keeps the state while a host cannot be reached', async () => {
+    await h2.cutPower()
+    await expect(stack.down()).rejects.toThrow(/host h2 .*FORKYARD_ABANDON_HOSTS=h2/s)
+    expect(stack.state).toContain('h2-node-agent-process')
+  })
+
+  it('goes on without it when it is given up, and leaves the others as they were found', async () => {
+    process.env['FORKYARD_ABANDON_HOSTS'] = 'h2'
+    await stack.down().finally(() => delete process.env['FORKYARD_ABANDON_HOSTS'])
+    expect(stack.exists).toBe(false)
+    expect(await left(h1, stack)).toEqual([])
+    expect(await traces(h1)).toEqual(bare)
   })
 })

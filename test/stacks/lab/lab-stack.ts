@@ -1,7 +1,7 @@
 /** A stack of the target `metal` on the hosts of a lab, by the code of `./scripts/up` and with a configuration file as people write it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { findConnection, type Connection } from '../../../services/cli/connection.ts'
 import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/engine.ts'
@@ -94,6 +94,10 @@ export class LabStack {
 
   get connection(): Connection {
     return findConnection({ FORKYARD_STATE_DIR: this.stateDir })
+  }
+
+  get exists(): boolean {
+    return existsSync(stateFile(this.place))
   }
 
   get state(): string {
