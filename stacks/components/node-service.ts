@@ -43,7 +43,7 @@ export const runNodeService = <Config>(
       files: [{ path: configFile, content: pulumi.jsonStringify(args.config) }],
       ownedPaths: [configFile, ...(args.ownedPaths ?? [])],
       writablePaths: [...(args.writablePaths ?? [])],
-      ready: args.internal ? readyInside(name, site, args.port) : { url: `http://127.0.0.1:${args.port}/readyz` },
+      ready: args.internal ? readyInside(name, site, args.port) : readyOutside(site, args.port),
       graceMs: args.graceMs,
       privileges: args.privileges,
       notify: true,
@@ -55,6 +55,12 @@ export const runNodeService = <Config>(
 /** As the other services reach it. The certificate's name is the service's. */
 export const internalUrl = (site: Site, port: number): string =>
   `${site.exposure.tls ? 'https' : 'http'}://${urlHost(site.exposure.address)}:${port}`
+
+/** Where clients reach it, seen from its own host. */
+const readyOutside = ({ config: { listenHost } }: Site, port: number): ServiceSpec['ready'] => {
+  const host = ['0.0.0.0', '::'].includes(listenHost) ? '127.0.0.1' : urlHost(listenHost)
+  return { url: `http://${host}:${port}/readyz` }
+}
 
 const readyInside = (name: NodeServiceName, site: Site, port: number): pulumi.Input<ServiceSpec['ready']> => {
   const url = `${internalUrl(site, port)}/readyz`

@@ -57,6 +57,9 @@ RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 `
 }
 
+/** The agent's sandboxes have limits of their own. */
+const privileged = 'TasksMax=infinity\n'
+
 /** A service that says nothing for so long, although it promised to, is killed and started anew; seconds. */
 const watchdogSeconds = 30
 
@@ -78,7 +81,7 @@ RestartSec=1
 KillMode=mixed
 TimeoutStopSec=${Math.ceil(spec.graceMs / 1000)}
 OOMPolicy=continue
-${common}${spec.privileges === 'none' ? unprivileged(spec) : ''}
+${common}${spec.privileges === 'none' ? unprivileged(spec) : privileged}
 [Install]
 WantedBy=multi-user.target
 `
