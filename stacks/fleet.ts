@@ -38,7 +38,6 @@ interface PreparedHost {
   readonly ssh: SshHost
   readonly machine: Machine
   readonly site: Site
-  readonly directories: HostDirectories
 }
 
 /**
@@ -65,7 +64,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     const directories = new HostDirectories(site)
     if (config.firewall) ssh.waitFor(new HostFirewall(site, host, { dependsOn: directories }))
     ssh.waitFor(directories)
-    return { host, ssh, machine, site, directories }
+    return { host, ssh, machine, site }
   }
   const prepared = new Map(hosts.map((host) => [host.name, prepare(host)]))
   const on = (role: Role) => having(hosts, role).flatMap(({ name }) => prepared.get(name) ?? [])
@@ -88,28 +87,18 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
 
   const images = config.runtimes.map((name) => [name, new RuntimeImage(workshop, name, digests.runtime(name))] as const)
   const { path: source } = new NodeAddon(workshop)
-  const nodeAgents = on('node').map(({ host, ssh, machine, site }) => {
-    const addon = new PlacedFile(site, ssh, {
-      name: 'addon',
-      source,
-      sha256: source.apply(sha256Of),
-      directory: 'native',
-    })
+  const checkpointDigest = digests.checkpoint()
+  const nodeAgents = on('node').map((place) => {
+    const addon = placeAddon(place, source)
     const runtimes = Object.fromEntries(
-      images.map(([name, image]) => [
-        name,
-        placeRuntime({ site, ssh, name, image, addon, digest: digests.checkpoint() }),
-      ]),
+      images.map(([name, image]) => [name, placeRuntime(place, { name, image, addon, digest: checkpointDigest })]),
     )
-    const capacity = pulumi.output({
-      memoryMiB:
-        host.memoryMiB ?? config.nodeMemoryMiB ?? machine.facts.apply(({ memoryMiB }) => shareOfMemory(memoryMiB)),
-      instances: host.instances ?? config.nodeInstances,
-    })
-    const nodeId = `${config.installation}-${host.name}`
-    const files = Object.values(runtimes).flatMap(({ image, checkpoint }) => [image, checkpoint])
-    const dependsOn = [addon, ...files.filter((file) => file !== undefined)]
-    return new NodeAgent(site, { credentials, nats, runtimes, addon: addon.path, nodeId, capacity }, { dependsOn })
+    const files = Object.values(runtimes).flatMap(({ image, checkpoint }) =>
+      checkpoint ? [image, checkpoint] : [image],
+    )
+    const nodeId = `${config.installation}-${place.host.name}`
+    const agent = { credentials, nats, runtimes, addon: addon.path, nodeId, capacity: capacityOf(place) }
+    return new NodeAgent(place.site, agent, { dependsOn: [addon, ...files] })
   })
 
   const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrl }))
@@ -117,9 +106,18 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
   return { credentials, nodeAgents, client, runtimes: {} }
 }
 
-interface RuntimePlace {
-  readonly site: Site
-  readonly ssh: SshHost
+/** What the host's configuration says, else that of all hosts, else what the machine has. */
+const capacityOf = ({ host, machine, site: { config } }: PreparedHost) =>
+  pulumi.output({
+    memoryMiB:
+      host.memoryMiB ?? config.nodeMemoryMiB ?? machine.facts.apply(({ memoryMiB }) => shareOfMemory(memoryMiB)),
+    instances: host.instances ?? config.nodeInstances,
+  })
+
+const placeAddon = ({ site, ssh }: PreparedHost, source: pulumi.Output<string>): PlacedFile =>
+  new PlacedFile(site, ssh, { name: 'addon', source, sha256: source.apply(sha256Of), directory: 'native' })
+
+interface RuntimeArgs {
   readonly name: RuntimeName
   readonly image: RuntimeImage
   readonly addon: PlacedFile
@@ -127,7 +125,7 @@ interface RuntimePlace {
 }
 
 /** The image is sent; its checkpoint is made on the host itself, because it is bound to the CPU's features. */
-const placeRuntime = ({ site, ssh, name, image, addon, digest }: RuntimePlace) => {
+const placeRuntime = ({ site, ssh }: PreparedHost, { name, image, addon, digest }: RuntimeArgs) => {
   const file = { name: `${name}-image`, source: image.path, sha256: image.digest, directory: 'images' }
   const placed = new PlacedFile(site, ssh, file)
   if (!site.config.checkpoints) return { image: placed, checkpoint: undefined }
