@@ -23,6 +23,17 @@ export default defineConfig({
           hookTimeout: 300_000,
         },
       },
+      {
+        // Whole systems as hosts. Minutes each, so apart from the others (`npm run test:stacks`).
+        test: {
+          name: 'stacks',
+          include: ['test/stacks/**/*.test.ts'],
+          fileParallelism: false,
+          bail: 1,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
     ],
   },
 })

@@ -1,5 +1,5 @@
 /**
- * `node images/checkpoint.ts --runtime R --out DIR`, on stdin `{"image","runsc"}`, prints `{"checkpointPath","key"}`: the runtime, booted
+ * `node images/checkpoint.ts --runtime R --out DIR`, on stdin `{"image","runsc"[,"prebuilt"]}`, prints `{"checkpointPath","key"}`: the runtime, booted
  * once in real gVisor and saved after its own initialisation. Reused while its key and its files' digests hold; never published
  * before clones of it were compared (services/node-agent/checkpoint/gate.ts).
  */
@@ -7,7 +7,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } fro
 import { join, resolve } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import type { RuntimeName } from '../services/contracts/function.ts'
 import { checkClones } from '../services/node-agent/checkpoint/gate.ts'
@@ -18,6 +18,7 @@ import { withBuilderHost } from './checkpoint/builder-host.ts'
 import { checkpointKey } from './checkpoint/key.ts'
 import { saveCheckpoint } from './checkpoint/save.ts'
 import { sha256OfFile } from './erofs.ts'
+import { checkpointInputsDigest } from './inputs.ts'
 import { withScratch } from './scratch.ts'
 
 export interface CheckpointFiles {
@@ -26,7 +27,13 @@ export interface CheckpointFiles {
   readonly key: string
 }
 
-const Input = Type.Object({ image: Type.String(), runsc: Type.String() })
+const Input = Type.Object({
+  image: Type.String(),
+  runsc: Type.String(),
+  /** Where neither compiler nor sources are: the agent's addon, and the digest of the builder itself. */
+  prebuilt: Type.Optional(Type.Object({ addon: Type.String(), inputsDigest: Type.String() })),
+})
+type Input = Static<typeof Input>
 
 const isWhole = async (directory: string, key: string): Promise<boolean> =>
   existsSync(join(directory, manifestName)) && (await damagedFile(directory, key)) === undefined
@@ -34,17 +41,18 @@ const isWhole = async (directory: string, key: string): Promise<boolean> =>
 export const makeCheckpoint = async (
   runtime: RuntimeName,
   outDir: string,
-  { image, runsc }: { readonly image: string; readonly runsc: string },
+  { image, runsc, prebuilt }: Input,
   report: (line: string) => void,
 ): Promise<CheckpointFiles> => {
   const out = resolve(outDir)
-  const key = await checkpointKey(runtime, image, runsc)
+  const inputsDigest = prebuilt?.inputsDigest ?? checkpointInputsDigest()
+  const key = await checkpointKey(runtime, { image, runsc, inputsDigest })
   const checkpointPath = join(out, `${runtime}-${key}`)
   if (await isWhole(checkpointPath, key)) return { checkpointPath, key }
   process.umask(0o022)
   mkdirSync(out, { recursive: true })
   return withScratch(out, `.save-${runtime}-`, (scratch) =>
-    withBuilderHost(runsc, async (host) => {
+    withBuilderHost({ runscPath: runsc, addonPath: prebuilt?.addon }, async (host) => {
       const imageDigest = await sha256OfFile(image)
       const files = { imagePath: resolve(image), imageDigest, command: [...runtimeCommands[runtime]] }
       report('booting and saving')
@@ -62,11 +70,13 @@ export const makeCheckpoint = async (
   )
 }
 
-if (import.meta.main) {
-  const { values } = parseArgs({ options: { runtime: { type: 'string' }, out: { type: 'string' } } })
+export const checkpointCommand = async (args: string[]): Promise<void> => {
+  const { values } = parseArgs({ args, options: { runtime: { type: 'string' }, out: { type: 'string' } } })
   if (!values.out) throw new Error('the option --out DIR is required')
   const runtime = runtimeArgument(values.runtime)
   const input = Value.Parse(Input, await json(process.stdin))
   const made = await makeCheckpoint(runtime, values.out, input, (line) => process.stderr.write(`${runtime}: ${line}\n`))
   process.stdout.write(`${JSON.stringify(made)}\n`)
 }
+
+if (import.meta.main) await checkpointCommand(process.argv.slice(2))

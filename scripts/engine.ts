@@ -49,11 +49,16 @@ export const runEngine = (place: Place, args: readonly string[], options: RunOpt
   })
 }
 
-/** Makes passphrase, stack and configuration file where they are missing, and the configuration what the tree says. */
-export const openStack = async (place: Place): Promise<void> => {
+/** Makes backend and passphrase where they are missing. */
+export const makeBackend = (place: Place): void => {
   mkdirSync(place.engineDir, { recursive: true, mode: 0o700 })
   if (!existsSync(passphraseFile(place)))
     writeFileIfChanged(passphraseFile(place), `${randomBytes(32).toString('hex')}\n`)
+}
+
+/** Makes backend, stack and configuration file where they are missing, and the configuration what the tree says. */
+export const openStack = async (place: Place): Promise<void> => {
+  makeBackend(place)
   const salt = saltOf(configFile(place)) ?? saltOf(stateFile(place))
   if (salt && existsSync(stateFile(place))) return writeConfig(place, salt)
   writeConfig(place, await initStack(place))

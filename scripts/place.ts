@@ -6,8 +6,14 @@ import { Value } from 'typebox/value'
 import { writeFileIfChanged } from '../stacks/host-scripts/write-file.ts'
 import { repoRoot } from './setup/paths.ts'
 
-export const Premises = Type.Object({ installation: Type.String(), stateDir: Type.String(), runDir: Type.String() })
-/** What has to be known to take an installation away without the engine. */
+export const Premises = Type.Object({
+  installation: Type.String(),
+  stateDir: Type.String(),
+  runDir: Type.String(),
+  /** Absent: local. */
+  target: Type.Optional(Type.Enum(['local', 'metal'] as const)),
+})
+/** What has to be known to take an installation away without the engine, which is possible on this machine alone. */
 export type Premises = Static<typeof Premises>
 
 export interface Place {
@@ -33,9 +39,9 @@ export const stateFile = ({ engineDir, stack }: Place): string =>
 export const configFile = ({ engineDir, stack }: Place): string => join(engineDir, `Pulumi.${stack}.yaml`)
 export const recordFile = ({ engineDir, stack }: Place): string => join(engineDir, `${stack}.json`)
 
-export const recordPremises = (place: Place, { installation, stateDir, runDir }: Premises): void => {
+export const recordPremises = (place: Place, { installation, stateDir, runDir, target }: Premises): void => {
   mkdirSync(place.engineDir, { recursive: true, mode: 0o700 })
-  writeFileIfChanged(recordFile(place), JSON.stringify({ installation, stateDir, runDir }))
+  writeFileIfChanged(recordFile(place), JSON.stringify({ installation, stateDir, runDir, target }))
 }
 
 /** What the last `up` recorded; without that, what an installation of this name has by default. */

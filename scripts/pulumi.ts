@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
-import { enginePath, engineEnv, openStack } from './engine.ts'
+import { enginePath, engineEnv, makeBackend, openStack } from './engine.ts'
 import { configFile, localPlace } from './place.ts'
 import { locked } from './stack.ts'
 
@@ -31,9 +31,11 @@ const passOn = async (extra: readonly string[]): Promise<number> => {
 
 const report = (line: string): void => void process.stderr.write(`${line}\n`)
 
-process.exitCode = await (onStack.has(positionals[0] ?? '') && values['config-file'] === undefined
-  ? locked(place, report, async () => {
-      await openStack(place)
-      return await passOn(['--config-file', configFile(place)])
-    })
-  : passOn([]))
+const withConfiguration = async (): Promise<number> => {
+  await openStack(place)
+  return await passOn(['--config-file', configFile(place)])
+}
+
+makeBackend(place)
+const needsConfiguration = onStack.has(positionals[0] ?? '') && values['config-file'] === undefined
+process.exitCode = await (needsConfiguration ? locked(place, report, withConfiguration) : passOn([]))

@@ -71,7 +71,7 @@ const isOwned = (dir: string): boolean => {
 }
 
 /** Pid and start time: pids come again. */
-const processIdentity = (pid: number): string | undefined => {
+export const processIdentity = (pid: number): string | undefined => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`

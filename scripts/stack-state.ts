@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 interface State {
   readonly checkpoint?: {
     readonly latest?: {
-      readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown } }[]
+      readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown; create?: unknown } }[]
       readonly pending_operations?: readonly unknown[]
     }
   }
@@ -20,8 +20,14 @@ export const wasInterrupted = (stateText: string): boolean =>
  */
 export const missingFiles = (stateText: string, exists: (path: string) => boolean = existsSync): string[] => {
   const resources = (JSON.parse(stateText) as State).checkpoint?.latest?.resources ?? []
-  return resources.filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path))).map(({ urn }) => urn)
+  return resources
+    .filter(({ outputs }) => !isElsewhere(outputs?.create))
+    .filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path)))
+    .map(({ urn }) => urn)
 }
+
+/** Paths of other machines say nothing about this one. */
+const isElsewhere = (create: unknown): boolean => typeof create === 'string' && create.includes('/stacks/ssh/')
 
 const pathsIn = (stdout: unknown): string[] => {
   if (typeof stdout !== 'string' || !stdout.startsWith('{')) return []

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
-import { removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
+import { removeIfEmpty, removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
 import { changesOf, explained, type Changes } from './engine-output.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
@@ -43,6 +43,7 @@ export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
     await openStack(place)
     const config = await readConfig(place)
     recordPremises(place, config)
+    if (config.target === 'metal') return { config, changes: await deploy(place, report, onManyHosts) }
     // What is down is started before the engine looks, which knows only what it did itself. A service that cannot start may
     // be what this very run mends.
     const broken = await repair(config.stateDir).catch((error: Error) => error)
@@ -52,6 +53,9 @@ export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
   })
 
 const unattended = ['--yes', '--skip-preview', '--suppress-progress', '--suppress-outputs']
+
+/** A host that is down keeps nobody but itself from being changed. */
+const onManyHosts = ['--continue-on-error']
 
 const stackArgs = (place: Place): string[] => ['--stack', place.stack, '--config-file', configFile(place)]
 
@@ -68,12 +72,12 @@ const repair = async (stateDir: string): Promise<void> => {
   await run(process.execPath, [script, 'repair', stateDir])
 }
 
-const deploy = async (place: Place, report: Report): Promise<Changes> => {
+const deploy = async (place: Place, report: Report, extra: readonly string[] = []): Promise<Changes> => {
   const state = readFileSync(stateFile(place), 'utf8')
   if (wasInterrupted(state)) await forgetInterruption(place)
   const lost = missingFiles(state)
   const replaced = lost.flatMap((urn) => ['--replace', urn])
-  const args = ['up', ...unattended, ...stackArgs(place), ...replaced]
+  const args = ['up', ...unattended, ...stackArgs(place), ...replaced, ...extra]
   return changesOf(await explained(runEngine(place, args, { onLine: report })))
 }
 
@@ -82,22 +86,42 @@ const forgetInterruption = async (place: Place): Promise<void> => {
   await runEngine(place, ['refresh', '--clear-pending-creates', ...unattended, ...stackArgs(place)])
 }
 
-/** Ends with nothing left, also without engine, state or running services. Idempotent. */
+/**
+ * Ends with nothing left, on this machine also without engine, state or running services. Idempotent.
+ * @throws CommandError when the engine could not do it on other machines
+ */
 export const takeDown = (place: Place, report: Report): Promise<void> =>
   locked(place, report, async () => {
     await endEarlierRun(place)
-    if (existsSync(stateFile(place)) && existsSync(enginePath())) await destroyWithEngine(place, report)
     const premises = findPremises(place)
+    if (premises.target === 'metal') {
+      // Only the state knows what is on other machines: a failure must not lose it.
+      if (existsSync(stateFile(place))) await destroyElsewhere(place, report)
+      removeEngineFiles(place)
+      return removeIfEmpty(dirname(premises.stateDir))
+    }
+    if (existsSync(stateFile(place)) && existsSync(enginePath())) await destroyWithEngine(place, report)
     await removeUnits(premises.installation)
     await removeLeftovers(premises)
     removeEngineFiles(place)
   })
 
+const destroy = async (place: Place, report: Report, extra: readonly string[] = []): Promise<void> => {
+  await openStack(place)
+  const args = ['destroy', ...unattended, ...stackArgs(place), ...extra]
+  await explained(runEngine(place, args, { onLine: report }))
+}
+
+const destroyElsewhere = async (place: Place, report: Report): Promise<void> => {
+  await openStack(place)
+  if (wasInterrupted(readFileSync(stateFile(place), 'utf8'))) await forgetInterruption(place)
+  await destroy(place, report, onManyHosts)
+}
+
 /** In peace: services drain. What this leaves, for whatever reason, is removed by force afterwards. */
 const destroyWithEngine = async (place: Place, report: Report): Promise<void> => {
   try {
-    await openStack(place)
-    await runEngine(place, ['destroy', ...unattended, ...stackArgs(place)], { onLine: report })
+    await destroy(place, report)
   } catch (error) {
     report(`the engine could not take it down, removing it directly: ${(error as Error).message}`)
   }

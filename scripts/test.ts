@@ -1,17 +1,22 @@
 /**
  * `./scripts/test`: format, lint, types and unit tests side by side with the set-up, then the end-to-end tests on a scratch
- * stack. Everything is run even when something failed before. The last line is `N passed, N failed[, N skipped]`.
+ * stack. `--stacks` (what `npm run test:stacks` runs, too, if a change may concern it) is for CI. Everything is run even when something failed before. The last line is `N passed, N failed[, N skipped]`.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { ownerVariable } from '../stacks/host-scripts/processes.ts'
+import { stacksChanged } from './changed-paths.ts'
 import { describeFailure, runLanes, type Step } from './progress.ts'
 import { removeAbandonedStacks } from './scratch-stack.ts'
 import { repoRoot } from './setup/paths.ts'
 import { prepareMachine } from './setup/prepare.ts'
 import { CommandError, run } from './setup/run.ts'
+import { removeAbandonedLabs } from '../test/stacks/lab/abandoned.ts'
 import { addTotals, readTotals, summaryLine, type Totals } from './test-report.ts'
+
+const { values } = parseArgs({ options: { stacks: { type: 'boolean' } } })
 
 /** What this run starts is found by this, should the run be killed. */
 process.env[ownerVariable] = `test-${process.pid}`
@@ -71,10 +76,16 @@ const checks: Step[] = [
 /** What even a killed run must not leave. */
 const sweep: Step = { title: 'Leftovers of runs that were killed', run: (report) => removeAbandonedStacks(report) }
 
+const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => removeAbandonedLabs() }
+
 try {
   await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }])
   const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
   await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
+  if (values.stacks && (await stacksChanged())) {
+    const onHosts = [tests('Tests of stacks', 'stacks', 30 * minutes), sweepLabs]
+    await runLanes([{ title: 'Hosts', steps: onHosts, goOn: true }])
+  }
 } catch (error) {
   fail('Set-up', describeFailure(error))
 }

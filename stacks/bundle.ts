@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto'
 import { build } from 'esbuild'
 
 export interface Bundle {
-  /** First 16 hex digits of the SHA-256. */
+  /** Lower-case hex. */
+  readonly sha256: string
+  /** Its first 16 digits. */
   readonly digest: string
   readonly code: string
 }
@@ -34,5 +36,6 @@ export const bundleService = async (entryPoint: string, root: string): Promise<B
   })
   const code = outputFiles[0]?.text
   if (code === undefined) throw new Error(`${entryPoint}: the bundler made no file`)
-  return { digest: createHash('sha256').update(code).digest('hex').slice(0, 16), code }
+  const sha256 = createHash('sha256').update(code).digest('hex')
+  return { sha256, digest: sha256.slice(0, 16), code }
 }

@@ -9,6 +9,7 @@ import { Value } from 'typebox/value'
 import { cacheModes } from '../services/node-agent/node-scheduler/cache/input.ts'
 import { runtimeNames } from '../services/contracts/function.ts'
 import { describeProblem } from './config-problem.ts'
+import { fleetProblems, HostConfig, hostProblems, internalAddress } from './host-config.ts'
 
 const port = (value: number, description: string) =>
   Type.Integer({ minimum: 1, maximum: 65_535, default: value, description })
@@ -18,6 +19,32 @@ const path = (description: string, maxLength = 4096) =>
 
 export const StackConfig = Type.Object(
   {
+    target: Type.Enum(['local', 'metal'] as const, {
+      default: 'local',
+      description: 'Where the installation is: this machine, or the machines of forkyard:hosts, over SSH',
+    }),
+    hosts: Type.Array(HostConfig, {
+      default: [],
+      description: 'Machines of the target metal (JSON array; stacks/host-config.ts has the keys of one)',
+    }),
+    sshPrivateKey: Type.Optional(
+      Type.String({
+        pattern: '^-----BEGIN [A-Z ]*PRIVATE KEY-----',
+        description:
+          'Key for every host that has none of its own (PEM, a secret). Default: the agent at $SSH_AUTH_SOCK',
+      }),
+    ),
+    firewall: Type.Boolean({
+      default: true,
+      description:
+        'metal: the ports of NATS, schedulers and nodes are open to the hosts that need them alone (nftables)',
+    }),
+    certificateDays: Type.Integer({
+      minimum: 2,
+      maximum: 3650,
+      default: 365,
+      description: 'metal: validity of the certificates, days; an up in the last third makes new ones',
+    }),
     installation: Type.String({
       pattern: '^[a-z][a-z0-9-]{0,23}$',
       description: 'Name of the installation, unique on the machine; control groups and units are named by it',
@@ -28,14 +55,18 @@ export const StackConfig = Type.Object(
     cacheDir: path(
       'Tools and images. Default $FORKYARD_CACHE, else $XDG_CACHE_HOME/forkyard, else $HOME/.cache/forkyard',
     ),
-    listenHost: Type.String({ default: '127.0.0.1', description: 'Address on which the gateway listens' }),
+    listenHost: Type.String({
+      description: 'Address on which the gateway listens. Default 127.0.0.1; metal: all addresses of its host',
+    }),
     gatewayPort: port(9000, 'Port of the Lambda API and of function URLs'),
-    schedulerPort: port(9001, 'Loopback port of the scheduler'),
-    nodeAgentPort: port(9002, 'Loopback port of the node agent'),
-    natsPort: port(9003, 'Loopback port of NATS'),
+    schedulerPort: port(9001, 'Port of the scheduler; local: on loopback alone'),
+    nodeAgentPort: port(9002, 'Port of the node agent; local: on loopback alone'),
+    natsPort: port(9003, 'Port of NATS; local: on loopback alone'),
+    natsClusterPort: port(9004, 'metal: port between the servers of NATS'),
     publicUrl: Type.String({
       pattern: '^https?://',
-      description: 'As clients reach the gateway. Default http://<listenHost>:<gatewayPort>',
+      description:
+        'As clients reach the gateway. Default http://<listenHost, or address of the first gateway>:<gatewayPort>',
     }),
     region: Type.String({
       pattern: '^[a-z0-9-]{1,32}$',
@@ -63,10 +94,12 @@ export const StackConfig = Type.Object(
       default: 4096,
       description: 'Disk for the checkpoints of functions, per node, MiB; each takes 20 to 100',
     }),
-    nodeMemoryMiB: Type.Integer({
-      minimum: 128,
-      description: 'Sum of the memory of all instances, MiB. Default 60 % of the machine',
-    }),
+    nodeMemoryMiB: Type.Optional(
+      Type.Integer({
+        minimum: 128,
+        description: 'Sum of the memory of all instances of a node, MiB. Default 60 % of its machine',
+      }),
+    ),
     nodeInstances: Type.Integer({ minimum: 1, default: 256, description: 'Instances at the same time' }),
     startParallelism: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Starts at the same time' }),
     cache: Type.Enum(cacheModes, {
@@ -114,8 +147,7 @@ export const StackConfig = Type.Object(
     ),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,
-      default: 60_000,
-      description: 'How long a service may take to become ready, ms',
+      description: 'How long a service may take to become ready, ms. Default 60000; metal: 180000',
     }),
     logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'] as const, {
       default: 'info',
@@ -159,9 +191,11 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
   const value = withDefaults(given, around)
   for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
     if (value[key] === undefined && Type.IsOptional(schema)) continue
-    if (!Value.Check(schema, value[key])) problems.push(describeProblem(`${namespace}${key}`, schema, value[key]))
+    if (key === 'hosts' && Array.isArray(value[key])) problems.push(...hostProblems(`${namespace}${key}`, value[key]))
+    else if (!Value.Check(schema, value[key]))
+      problems.push(describeProblem(`${namespace}${key}`, schema, key === 'sshPrivateKey' ? 'the value' : value[key]))
   }
-  if (problems.length === 0) problems.push(...portsUsedTwice(value))
+  if (problems.length === 0) problems.push(...portsUsedTwice(value), ...targetProblems(value as StackConfig))
   if (problems.length > 0) throw new StackConfigError(`stack config is not valid\n  ${problems.join('\n  ')}`)
   return value as StackConfig
 }
@@ -185,19 +219,42 @@ const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surround
   const value = Value.Default(StackConfig, {
     installation: around.stack,
     cacheDir: around.cacheDir,
-    nodeMemoryMiB: Math.max(128, Math.floor((around.memoryMiB * 0.6) / 256) * 256),
     ...given,
   }) as Record<string, unknown>
-  return {
+  const byTarget =
+    value['target'] === 'metal'
+      ? { listenHost: '0.0.0.0', readyTimeoutMs: 180_000 }
+      : { listenHost: '127.0.0.1', readyTimeoutMs: 60_000, nodeMemoryMiB: shareOfMemory(around.memoryMiB) }
+  const merged: Record<string, unknown> = {
     stateDir: `/var/lib/forkyard/${String(value['installation'])}`,
     runDir: `/run/forkyard/${String(value['installation'])}`,
-    publicUrl: `http://${String(value['listenHost'])}:${String(value['gatewayPort'])}`,
+    ...byTarget,
     ...value,
   }
+  return { publicUrl: `http://${reachableHost(merged)}:${String(merged['gatewayPort'])}`, ...merged }
+}
+
+/** What a node may lend of its machine's memory: 60 %, in steps of 256 MiB. */
+export const shareOfMemory = (memoryMiB: number): number => Math.max(128, Math.floor((memoryMiB * 0.6) / 256) * 256)
+
+/** For URLs. Hosts that do not fit are reported by the check of their own key. */
+const reachableHost = ({ target, listenHost, hosts }: Readonly<Record<string, unknown>>): string => {
+  if (target !== 'metal' || !Array.isArray(hosts) || hostProblems('', hosts).length > 0) return String(listenHost)
+  const gateway = (hosts as HostConfig[]).find(({ roles }) => roles.includes('gateway'))
+  return gateway ? urlHost(internalAddress(gateway)) : String(listenHost)
+}
+
+/** Pure: an IPv6 address in a URL stands in brackets. */
+export const urlHost = (address: string): string => (address.includes(':') ? `[${address}]` : address)
+
+const targetProblems = ({ target, hosts }: StackConfig): string[] => {
+  if (target === 'metal') return fleetProblems(`${namespace}hosts`, hosts)
+  return hosts.length === 0 ? [] : [`${namespace}hosts: is for ${namespace}target metal alone; the target is ${target}`]
 }
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {
-  const ports = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort'] as const
+  const local = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort'] as const
+  const ports = value['target'] === 'metal' ? [...local, 'natsClusterPort'] : local
   return ports.flatMap((key, index) => {
     const other = ports.slice(0, index).find((before) => value[before] === value[key])
     return other ? [`${namespace}${key}: ${String(value[key])} is the port of ${namespace}${other} already`] : []

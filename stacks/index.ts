@@ -3,28 +3,52 @@ import * as pulumi from '@pulumi/pulumi'
 import { checkpointInputsDigest, runtimeInputsDigest } from '../images/inputs.ts'
 import { cacheDir, repoRoot } from '../scripts/setup/paths.ts'
 import { functionUrlDomain, parseStackConfig, StackConfigError, surroundings, type StackConfig } from './config.ts'
+import { createFleet } from './fleet.ts'
 import { LocalHost } from './host.ts'
 import { createInstallation } from './installation.ts'
-import { createSite } from './site.ts'
+import { createSite, localPrograms, loopback } from './site.ts'
+
+/** Keys of a private key: in the clear they would lie in the tree. */
+const secretKeys = ['sshPrivateKey', 'hosts'] as const
 
 const readConfig = (): StackConfig => {
   try {
-    return parseStackConfig(pulumi.runtime.allConfig(), surroundings(pulumi.getStack(), cacheDir()))
+    const parsed = parseStackConfig(pulumi.runtime.allConfig(), surroundings(pulumi.getStack(), cacheDir()))
+    for (const key of secretKeys) refuseClearText(parsed, key)
+    return parsed
   } catch (error) {
     // The engine shows this kind of error without a stack trace.
     throw error instanceof StackConfigError ? new pulumi.RunError(error.message) : error
   }
 }
 
-const config = readConfig()
-const site = createSite(new LocalHost(config.installation), config, repoRoot)
-const installation = createInstallation(site, { runtime: runtimeInputsDigest, checkpoint: checkpointInputsDigest })
+/** The SDK has a function for this, but does not export it. */
+const secretInConfig = JSON.parse(process.env['PULUMI_CONFIG_SECRET_KEYS'] ?? '[]') as string[]
 
+const refuseClearText = (parsed: StackConfig, key: (typeof secretKeys)[number]): void => {
+  const holdsKey = key === 'hosts' ? parsed.hosts.some(({ privateKey }) => privateKey) : parsed.sshPrivateKey
+  if (!holdsKey || secretInConfig.includes(`forkyard:${key}`)) return
+  throw new StackConfigError(`forkyard:${key} holds a private key in the clear: pulumi config set --secret`)
+}
+
+const config = readConfig()
+const here = createSite({
+  host: new LocalHost(config.installation, repoRoot),
+  config,
+  repoRoot,
+  programs: localPrograms(config),
+  exposure: loopback,
+})
+const digests = { runtime: runtimeInputsDigest, checkpoint: checkpointInputsDigest }
+const installation = config.target === 'metal' ? createFleet(here, digests) : createInstallation(here, digests)
+
+export const target = config.target
 export const endpoint = config.publicUrl
 export const region = config.region
 /** Function URLs are `http://<id>.<this>:<port of the endpoint>/`. */
 export const urlDomain = functionUrlDomain
-export const nodeId = installation.nodeAgent.nodeId
+export const nodeId = installation.nodeAgents[0]?.nodeId
+export const nodeIds = installation.nodeAgents.map(({ nodeId }) => nodeId)
 export const clientFile = installation.client.path
 export const images = Object.fromEntries(
   Object.entries(installation.runtimes).map(([name, { image, checkpoint }]) => [

@@ -6,13 +6,8 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { parseStackConfig } from './config.ts'
 import { LocalHost } from './host.ts'
 import { createInstallation } from './installation.ts'
-import { createSite } from './site.ts'
-
-interface Registered {
-  readonly type: string
-  readonly name: string
-  readonly inputs: Readonly<Record<string, unknown>>
-}
+import { createSite, localPrograms, loopback } from './site.ts'
+import { changedCommands, commandOf, commandsOf, runMocked, secretMark, type Seen } from './testing/program-run.ts'
 
 const base = mkdtempSync(join(tmpdir(), 'forkyard-installation-'))
 const repoRoot = join(base, 'repo')
@@ -44,50 +39,22 @@ interface ProgramRun {
   readonly raw?: Readonly<Record<string, string>>
 }
 
-/** What the program registers, by name; the engine is not there, so nothing runs. */
-const runProgram = async ({ preview = false, runtimeDigest = 'r', raw = {} }: ProgramRun = {}) => {
-  const seen: Registered[] = []
-  await pulumi.runtime.setMocks(
-    {
-      call: () => ({}),
-      newResource: ({ type, name, inputs }) => {
-        seen.push({ type, name, inputs: inputs as Registered['inputs'] })
-        const stdout = JSON.stringify(results[name.split('-').at(-1) ?? ''] ?? {})
-        const names = [
-          'internalToken',
-          'accessKeyId',
-          'secretAccessKey',
-          'nats-gateway',
-          'nats-scheduler',
-          'nats-node-agent',
-        ]
-        const values = Object.fromEntries(names.map((key) => [key, `${key}-0123456789abcdef0123456789abcdef`]))
-        return { id: name, state: { ...inputs, stdout, values } }
-      },
-    },
-    'forkyard',
-    'local',
-    preview,
-  )
+const runProgram = ({ preview = false, runtimeDigest = 'r', raw = {} }: ProgramRun = {}): Promise<Seen> => {
   const dirs = { 'forkyard:stateDir': join(base, 'state'), 'forkyard:runDir': '/run/forkyard/unit' }
   const around = { stack: 'local', cacheDir: join(base, 'cache'), memoryMiB: 8192 }
   const config = parseStackConfig({ ...dirs, ...raw }, around)
-  const site = createSite(new RecordingHost(config.installation), config, repoRoot)
-  const installation = createInstallation(site, { runtime: () => runtimeDigest, checkpoint: () => 'c' })
-  await pulumi.runtime.disconnect()
-  return { seen: new Map(seen.map((entry) => [entry.name + '|' + entry.type, entry])), installation }
-}
-
-type Run = Awaited<ReturnType<typeof runProgram>>
-const commands = ({ seen }: Run) => [...seen.values()].filter(({ type }) => type === 'command:local:Command')
-const changed = (before: Run, after: Run): string[] =>
-  commands(after)
-    .filter(({ name, inputs }) => {
-      const old = before.seen.get(`${name}|command:local:Command`)
-      return JSON.stringify(old?.inputs) !== JSON.stringify(inputs)
+  const program = () => {
+    const site = createSite({
+      host: new RecordingHost(config.installation, repoRoot),
+      config,
+      repoRoot,
+      programs: localPrograms(config),
+      exposure: loopback,
     })
-    .map(({ name }) => name)
-    .toSorted()
+    createInstallation(site, { runtime: () => runtimeDigest, checkpoint: () => 'c' })
+  }
+  return runMocked(results, program, preview)
+}
 
 beforeEach(() => {
   for (const name of ['gateway', 'scheduler', 'node-agent']) writeService(name, `console.log('${name}')`)
@@ -96,11 +63,12 @@ beforeEach(() => {
 describe('the program', () => {
   it('makes every component of an installation', async () => {
     const run = await runProgram()
-    const components = [...run.seen.values()].filter(({ type }) => type.startsWith('forkyard:index:'))
+    const components = [...run.values()].filter(({ type }) => type.startsWith('forkyard:index:'))
     expect(new Set(components.map(({ type }) => type.slice('forkyard:index:'.length)))).toEqual(
       new Set(
         ['HostDirectories', 'Credentials', 'RuntimeImage', 'CheckpointImage', 'NatsServer', 'Scheduler'].concat([
           'NodeAgent',
+          'NodeAddon',
           'Gateway',
           'ServiceBundle',
           'SupervisedService',
@@ -112,21 +80,21 @@ describe('the program', () => {
 
   it('gives every command a component as its parent', async () => {
     parents.clear()
-    const names = commands(await runProgram()).map(({ name }) => name)
+    const names = commandsOf(await runProgram()).map(({ name }) => name)
     expect([...parents.keys()].toSorted()).toEqual(names.toSorted())
     for (const parent of parents.values()) expect(parent).toBeInstanceOf(pulumi.ComponentResource)
   })
 
   it('keeps secrets out of command lines', async () => {
-    for (const { inputs } of commands(await runProgram())) {
-      expect(JSON.stringify([inputs['create'], inputs['delete']])).not.toContain('0123456789abcdef01')
+    for (const { inputs } of commandsOf(await runProgram())) {
+      expect(JSON.stringify([inputs['create'], inputs['delete']])).not.toContain(secretMark)
       expect(inputs['environment']).toMatchObject({ PULUMI_CONFIG_PASSPHRASE_FILE: '' })
     }
   })
 
   it('offers only the runtimes that are wanted, and no checkpoints when these are off', async () => {
     const run = await runProgram({ raw: { 'forkyard:runtimes': '["nodejs24.x"]', 'forkyard:checkpoints': 'false' } })
-    const names = commands(run).map(({ name }) => name)
+    const names = commandsOf(run).map(({ name }) => name)
     expect(names).toContain('nodejs24.x-image')
     expect(names.filter((name) => /provided|python|checkpoint/.test(name))).toEqual([])
   })
@@ -143,20 +111,20 @@ describe('a change', () => {
   it.each(['gateway', 'scheduler', 'node-agent'])('of the code of %s touches that service alone', async (name) => {
     const before = await runProgram()
     writeService(name, `console.log('another ${name}')`)
-    expect(changed(before, await runProgram())).toEqual([`${name}-code`, `${name}-process`])
+    expect(changedCommands(before, await runProgram())).toEqual([`${name}-code`, `${name}-process`])
   })
 
   it('of nothing touches nothing', async () => {
-    expect(changed(await runProgram(), await runProgram())).toEqual([])
+    expect(changedCommands(await runProgram(), await runProgram())).toEqual([])
   })
 
   it('of an image builder rebuilds images', async () => {
-    const touched = changed(await runProgram(), await runProgram({ runtimeDigest: 'other' }))
+    const touched = changedCommands(await runProgram(), await runProgram({ runtimeDigest: 'other' }))
     expect(touched).toEqual(['nodejs24.x-image', 'provided.al2023-image', 'python3.11-image'])
   })
 
   it('of the port of NATS reaches everyone who connects to it', async () => {
-    const touched = changed(await runProgram(), await runProgram({ raw: { 'forkyard:natsPort': '9999' } }))
+    const touched = changedCommands(await runProgram(), await runProgram({ raw: { 'forkyard:natsPort': '9999' } }))
     expect(touched).toEqual(['gateway-process', 'nats-process', 'node-agent-process', 'scheduler-process'])
   })
 
@@ -164,7 +132,7 @@ describe('a change', () => {
     const before = await runProgram()
     const after = await runProgram({ raw: { 'forkyard:installation': 'blue' } })
     for (const name of ['host-directories', 'nats-process', 'gateway-process']) {
-      const triggers = (run: Run) => run.seen.get(`${name}|command:local:Command`)?.inputs['triggers']
+      const triggers = (run: Seen) => commandOf(run, name)?.inputs['triggers']
       expect(triggers(after)).not.toEqual(triggers(before))
     }
   })

@@ -1,14 +1,16 @@
-/** One installation, as a list: what it is made of, and what waits for what. */
+/** One installation on one machine, as a list: what it is made of, and what waits for what. */
 import type { RuntimeName } from '../services/contracts/function.ts'
-import { CheckpointImage } from './components/checkpoint-image.ts'
+import { cachedCheckpoints, CheckpointImage } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
 import { Credentials } from './components/credentials.ts'
 import { Gateway } from './components/gateway.ts'
 import { HostDirectories } from './components/host-directories.ts'
-import { NatsServer } from './components/nats-server.ts'
+import { natsAccess, NatsServer } from './components/nats-server.ts'
+import { NodeAddon } from './components/node-addon.ts'
 import { NodeAgent, type NodeRuntime } from './components/node-agent.ts'
 import { RuntimeImage } from './components/runtime-image.ts'
 import { Scheduler } from './components/scheduler.ts'
+import { shareOfMemory } from './config.ts'
 import type { Site } from './site.ts'
 
 /** What the builders of images and checkpoints are made from; a change rebuilds. */
@@ -19,26 +21,32 @@ export interface BuilderDigests {
 
 export interface Installation {
   readonly credentials: Credentials
-  readonly gateway: Gateway
-  readonly nodeAgent: NodeAgent
+  readonly nodeAgents: readonly NodeAgent[]
   readonly client: ClientFile
   readonly runtimes: Readonly<Partial<Record<RuntimeName, NodeRuntime>>>
 }
 
 export const createInstallation = (site: Site, digests: BuilderDigests): Installation => {
+  const { installation, natsPort, nodeMemoryMiB, nodeInstances } = site.config
   const directories = new HostDirectories(site)
   const credentials = new Credentials('credentials')
   const runtimes = Object.fromEntries(site.config.runtimes.map((name) => [name, createRuntime(site, name, digests)]))
-  const nats = new NatsServer(site, credentials, { dependsOn: directories })
+  const server = new NatsServer(site, credentials, undefined, { dependsOn: directories })
+  const nats = natsAccess(credentials, natsPort, [site.exposure], [server])
   const scheduler = new Scheduler(site, credentials, nats)
-  const nodeAgent = new NodeAgent(site, { credentials, nats, runtimes })
-  const gateway = new Gateway(site, { credentials, nats, scheduler })
+  const capacity = { memoryMiB: nodeMemoryMiB ?? shareOfMemory(0), instances: nodeInstances }
+  const { path: addon } = new NodeAddon(site)
+  const agent = { credentials, nats, runtimes, addon, nodeId: `${installation}-1`, capacity }
+  const nodeAgent = new NodeAgent(site, agent)
+  const { url: schedulerUrl } = scheduler
+  const gateway = new Gateway(site, { credentials, nats, schedulerUrl }, { dependsOn: scheduler })
   const client = new ClientFile(site, credentials, { dependsOn: [gateway, nodeAgent] })
-  return { credentials, gateway, nodeAgent, client, runtimes }
+  return { credentials, nodeAgents: [nodeAgent], client, runtimes }
 }
 
-const createRuntime = (site: Site, name: RuntimeName, digests: BuilderDigests): NodeRuntime => {
-  const image = new RuntimeImage(site, name, digests.runtime(name))
-  const checkpoint = site.config.checkpoints ? new CheckpointImage(site, name, image, digests.checkpoint()) : undefined
-  return { image, checkpoint }
+const createRuntime = (site: Site, runtime: RuntimeName, digests: BuilderDigests): NodeRuntime => {
+  const { checkpoints, cacheDir } = site.config
+  const image = new RuntimeImage(site, runtime, digests.runtime(runtime))
+  const args = { runtime, image, inputsDigest: digests.checkpoint(), outDir: cachedCheckpoints(cacheDir) }
+  return { image, checkpoint: checkpoints ? new CheckpointImage(site, args) : undefined }
 }

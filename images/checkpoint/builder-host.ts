@@ -18,7 +18,16 @@ const run = promisify(execFile)
 const runParent = '/run'
 const prefix = 'fy-checkpoint-'
 
-export const withBuilderHost = async <T>(runscPath: string, use: (host: SandboxHost) => Promise<T>): Promise<T> => {
+export interface BuilderTools {
+  readonly runscPath: string
+  /** The agent's addon; absent: compiled for the occasion. */
+  readonly addonPath?: string | undefined
+}
+
+export const withBuilderHost = async <T>(
+  { runscPath, addonPath }: BuilderTools,
+  use: (host: SandboxHost) => Promise<T>,
+): Promise<T> => {
   await removeAbandoned()
   const name = `${prefix}${process.pid}`
   const runDir = join(runParent, name)
@@ -26,7 +35,7 @@ export const withBuilderHost = async <T>(runscPath: string, use: (host: SandboxH
   return undoing(
     () => removeHost(name),
     () => {
-      const host = loadHostCalls(buildAddon(join(runDir, 'native')))
+      const host = loadHostCalls(addonPath ?? buildAddon(join(runDir, 'native')))
       return use({ host, cgroups: new CgroupTree(name), runscPath, runDir })
     },
   )

@@ -3,13 +3,23 @@ import type { RuntimeName } from '../../services/contracts/function.ts'
 import { keyOf, platformParts, shapePart } from '../../services/node-agent/checkpoint/key.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
 import { sha256OfFile } from '../erofs.ts'
-import { checkpointInputsDigest } from '../inputs.ts'
 
-export const checkpointKey = async (runtime: RuntimeName, imagePath: string, runscPath: string): Promise<string> =>
+export interface CheckpointSources {
+  /** Paths. */
+  readonly image: string
+  readonly runsc: string
+  /** Of the builder. */
+  readonly inputsDigest: string
+}
+
+export const checkpointKey = async (
+  runtime: RuntimeName,
+  { image, runsc, inputsDigest }: CheckpointSources,
+): Promise<string> =>
   keyOf([
     runtime,
-    await sha256OfFile(imagePath),
-    ...platformParts(runscPath),
+    await sha256OfFile(image),
+    ...platformParts(runsc),
     shapePart(runtimeCommands[runtime], 'runtime'),
-    checkpointInputsDigest(),
+    inputsDigest,
   ])

@@ -2,7 +2,7 @@
 import { jetstream, jetstreamManager, RetentionPolicy, StorageType, type JetStreamClient } from '@nats-io/jetstream'
 import { Kvm, type KV } from '@nats-io/kv'
 import { Objm, type ObjectStore } from '@nats-io/obj'
-import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node'
 import { Type, type Static } from 'typebox'
 import { buckets, streams } from '../contracts/subjects.ts'
 
@@ -13,6 +13,8 @@ export const NatsConfig = Type.Object(
     password: Type.String(),
     /** Copies of each stream: 1 on one server, 3 on a cluster. */
     replicas: Type.Integer({ minimum: 1, maximum: 5, default: 1 }),
+    /** The servers' issuer (PEM), and the name in their certificates. Absent: no TLS. */
+    tls: Type.Optional(Type.Object({ ca: Type.String(), name: Type.String() }, { additionalProperties: false })),
   },
   { additionalProperties: false },
 )
@@ -37,6 +39,8 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     waitOnFirstConnect: true,
     pingInterval: 5_000,
     maxPingOut: 2,
+    // By name, because addresses are no names to TLS: any server of the installation has it.
+    ...(config.tls ? { tls: { ca: config.tls.ca, servername: config.tls.name } as TlsOptions } : {}),
   })
 
 const day = 24 * 3600 * 1_000_000_000

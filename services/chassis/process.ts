@@ -1,5 +1,6 @@
 /** Life of a service process: start, say so, drain on SIGTERM, end. */
 import type { Logger } from './log.ts'
+import { notifySupervisor } from './notify.ts'
 
 export interface Service {
   /** Stops taking work, finishes what was taken (bounded by `graceMs`), releases everything. */
@@ -20,6 +21,7 @@ export const runService = async (logger: Logger, start: () => Promise<Service>, 
   let service: Service
   try {
     service = await start()
+    await notifySupervisor(logger)
   } catch (err) {
     return fatal(err)
   }

@@ -56,6 +56,8 @@ export const GatewayConfig = Type.Object(
     schedulerUrl: Type.String(),
     /** Bearer token of the internal hops. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Issuer of the certificates of schedulers and nodes (PEM). Absent: plain connections, for an installation on one machine. */
+    internalCa: Type.Optional(Type.String()),
     nats: NatsConfig,
     accounts: Type.Array(Account, { minItems: 1 }),
     /** Scratch space for archives; emptied at start. */

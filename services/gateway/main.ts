@@ -35,7 +35,7 @@ const asyncStateTtlMs = 24 * 3_600_000
 await runService(
   logger,
   async () => {
-    const { region, limits, internalToken, schedulerUrl, stagingDir, asyncWorkers: workers } = config
+    const { region, limits, internalToken, internalCa, schedulerUrl, stagingDir, asyncWorkers: workers } = config
     const closing = new AbortController()
     const metricsRegistry = createMetrics()
     const metrics = createGatewayMetrics(metricsRegistry)
@@ -47,8 +47,8 @@ await runService(
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
     const registry = new Registry({ kv: store.functions, connection, logger, region })
     registry.start()
-    const scheduler = createSchedulerClient(schedulerUrl, internalToken)
-    const nodes = createNodeClient(internalToken)
+    const scheduler = createSchedulerClient(schedulerUrl, internalToken, internalCa)
+    const nodes = createNodeClient(internalToken, internalCa)
     const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, scheduler, closing: closing.signal })

@@ -1,6 +1,7 @@
 /** Hop out to the nodes: one invocation, its body streamed in, its answer streamed out. */
 import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
+import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { replyHeaders, type NodeExplanation } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
@@ -60,14 +61,22 @@ const explainMs = 2_000
 
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
 
-export const createNodeClient = (token: string): NodeClient => {
+const connectMs = 2_000
+
+/** @param ca see `clientTls` */
+export const createNodeClient = (token: string, ca?: string): NodeClient => {
   const pools = new Map<string, Pool>()
   const poolOf = (nodeUrl: string): Pool => {
     const known = pools.get(nodeUrl)
     if (known) return known
     // Time limits are the invocation's own. The node closes idle connections after 65 s; ours are gone before that.
-    const timeouts = { headersTimeout: 0, bodyTimeout: 0, connectTimeout: 2_000, keepAliveTimeout: 30_000 }
-    const pool = new Pool(nodeUrl, { connections: 1024, pipelining: 1, ...timeouts })
+    const timeouts = { headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 30_000 }
+    const pool = new Pool(nodeUrl, {
+      connections: 1024,
+      pipelining: 1,
+      ...timeouts,
+      ...clientTls(ca, 'node-agent', connectMs),
+    })
     pools.set(nodeUrl, pool)
     return pool
   }

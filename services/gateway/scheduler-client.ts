@@ -1,6 +1,7 @@
 /** Hop out to the scheduler: a place for an invocation, the end of its lease, and what it knows of the nodes. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
+import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
 
@@ -34,13 +35,14 @@ const mostEnded = 1000
 const firstBackoffMs = 25
 const maxBackoffMs = 500
 
-export const createSchedulerClient = (schedulerUrl: string, token: string): SchedulerClient => {
+/** @param ca see `clientTls` */
+export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: string): SchedulerClient => {
   // The scheduler closes idle connections after 65 s; ours are gone before that.
   const pool = new Pool(schedulerUrl, {
     connections: 64,
     pipelining: 1,
     keepAliveTimeout: 30_000,
-    connectTimeout: 2_000,
+    ...clientTls(ca, 'scheduler', 2_000),
   })
   const headers = { authorization: `Bearer ${token}` }
   const json = { ...headers, 'content-type': 'application/json' }

@@ -136,8 +136,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
-  const { internalToken } = config
-  const app = buildApp({ logger, metrics, internalToken, gateway, scheduler, explainer, notReady })
+  const { internalToken, tls } = config
+  const app = buildApp({ logger, metrics, internalToken, gateway, scheduler, explainer, notReady, tls })
   const address = await app.listen(config.listen)
   const reporter = new Reporter({
     connection: store.connection,

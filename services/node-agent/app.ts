@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
@@ -18,6 +19,7 @@ export interface AppDeps {
   readonly scheduler: NodeScheduler
   readonly explainer: ExplainDeps
   readonly notReady: () => string | undefined
+  readonly tls?: ServiceTls | undefined
 }
 
 export const buildApp = ({
@@ -28,9 +30,10 @@ export const buildApp = ({
   scheduler,
   explainer,
   notReady,
+  tls,
 }: AppDeps): FastifyInstance => {
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
-  const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0 } })
+  const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)

@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import { cacheModes } from './node-scheduler/cache/input.ts'
@@ -25,6 +26,8 @@ export const NodeAgentConfig = Type.Object(
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
     /** Bearer token of the internal hops. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Absent: plain connections, for an installation on one machine. */
+    tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
     region: Type.String({ default: 'us-east-1' }),
     /** Owns every path that the agent makes; what is in it and belongs to nobody is removed. */

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
@@ -17,6 +18,7 @@ export interface AppDeps {
   readonly dispatcher: Dispatcher
   readonly metrics: SchedulerMetrics
   readonly notReady: () => string | undefined
+  readonly tls?: ServiceTls | undefined
 }
 
 export const buildApp = ({
@@ -27,8 +29,9 @@ export const buildApp = ({
   dispatcher,
   metrics,
   notReady,
+  tls,
 }: AppDeps): FastifyInstance => {
-  const app = buildServer({ logger, metrics: registry, notReady, bodyLimit: 64 * 1024 })
+  const app = buildServer({ logger, metrics: registry, notReady, bodyLimit: 64 * 1024, options: serverTls(tls) })
   requireBearer(app, internalToken)
   registerPlacementRoutes(app, dispatcher, fleet, metrics)
   registerNodeRoutes(app, fleet)

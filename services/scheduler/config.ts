@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 
 export const SchedulerConfig = Type.Object(
@@ -6,6 +7,8 @@ export const SchedulerConfig = Type.Object(
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
     /** Bearer token of the internal hops. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Absent: plain connections, for an installation on one machine. */
+    tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
     /** A node that has not reported for so long gets no placements. */
     nodeTimeoutMs: Type.Integer({ minimum: 1000, default: 5_000 }),

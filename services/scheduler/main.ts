@@ -20,17 +20,17 @@ const firstNodeWaitMs = 5_000
 const drainMs = 10_000
 
 await runService(logger, async () => {
-  const { internalToken, nodeTimeoutMs } = config
+  const { internalToken, nodeTimeoutMs, tls } = config
   const registry = createMetrics()
   const fleet = new Fleet()
   const metrics = createSchedulerMetrics(registry, fleet)
-  const nodes = createNodeClient(internalToken)
+  const nodes = createNodeClient(internalToken, tls?.ca)
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
   const connection = await connectNats(config.nats, 'scheduler')
   const stopListening = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })
   // Ready without nodes: they come and go, and placements wait for the first.
   const notReady = () => (connection.isClosed() ? 'nats' : undefined)
-  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, metrics, notReady })
+  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, metrics, notReady, tls })
   const address = await app.listen(config.listen)
   logger.info({ address }, 'listening')
   return {

@@ -1,5 +1,6 @@
 /** Hop out to the nodes: start and end instances. */
 import { Pool as HttpPool } from 'undici'
+import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { StartInstance } from '../contracts/node.ts'
 
@@ -16,12 +17,18 @@ export interface NodeClient {
 
 const timeoutMs = 2_000
 
-export const createNodeClient = (token: string): NodeClient => {
+/** @param ca see `clientTls` */
+export const createNodeClient = (token: string, ca?: string): NodeClient => {
   const pools = new Map<string, HttpPool>()
   const poolOf = (nodeUrl: string): HttpPool => {
     const known = pools.get(nodeUrl)
     if (known) return known
-    const pool = new HttpPool(nodeUrl, { connections: 8, pipelining: 1, keepAliveTimeout: 30_000 })
+    const pool = new HttpPool(nodeUrl, {
+      connections: 8,
+      pipelining: 1,
+      keepAliveTimeout: 30_000,
+      ...clientTls(ca, 'node-agent', timeoutMs),
+    })
     pools.set(nodeUrl, pool)
     return pool
   }

@@ -14,7 +14,7 @@ export class ClientFile extends pulumi.ComponentResource {
     const { accessKeyId, secretAccessKey } = credentials
     const content = pulumi.jsonStringify({ endpoint, region, accessKeyId, secretAccessKey }, undefined, 2)
     const moves = movesWith(site, { parent: this, dependsOn: options.dependsOn ?? [] })
-    const command = { script: site.script('file.ts'), create: ['put'], delete: ['remove'], triggers: moves.triggers }
+    const command = { script: 'file', create: ['put'], delete: ['remove'], triggers: moves.triggers } as const
     site.host.run('client-file', { ...command, input: { path: this.path, content } }, moves.options)
     this.registerOutputs({ path: this.path })
   }

@@ -48,6 +48,18 @@ export class Credentials extends pulumi.ComponentResource {
   }
 }
 
+/** What the servers of NATS prove themselves to each other with, beside their certificates. Secret. */
+export class ClusterSecret extends pulumi.ComponentResource {
+  readonly password: pulumi.Output<string>
+
+  constructor(name: string, options: pulumi.ComponentResourceOptions = {}) {
+    super('forkyard:index:ClusterSecret', name, {}, options)
+    const { values } = new RandomSecrets(`${name}-random`, ['password'], { parent: this })
+    this.password = values.apply((all) => pick(all, 'password'))
+    this.registerOutputs({})
+  }
+}
+
 const pick = (all: Secrets, key: string): string => {
   const value = all[key]
   if (value === undefined) throw new Error(`the stack's credentials hold no ${key}; it was made by another version`)

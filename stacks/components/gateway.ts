@@ -1,17 +1,16 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import { functionUrlDomain } from '../config.ts'
 import type { Site } from '../site.ts'
 import type { Credentials } from './credentials.ts'
-import type { NatsServer } from './nats-server.ts'
+import type { NatsAccess } from './nats-server.ts'
 import { runNodeService } from './node-service.ts'
-import type { Scheduler } from './scheduler.ts'
 
 export interface GatewayArgs {
   readonly credentials: Credentials
-  readonly nats: NatsServer
-  readonly scheduler: Scheduler
+  readonly nats: NatsAccess
+  readonly schedulerUrl: string
 }
 
 /** Where every request enters: the Lambda API and function URLs. */
@@ -20,11 +19,21 @@ export class Gateway extends pulumi.ComponentResource {
   readonly url: string
 
   constructor(site: Site, args: GatewayArgs, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:Gateway', 'gateway', {}, options)
+    super('forkyard:index:Gateway', site.name('gateway'), {}, options)
     const { gatewayPort: port, publicUrl } = site.config
     const config = gatewayConfig(site, args)
-    const service = { config, port, graceMs: 35_000, privileges: 'none', ownedPaths: [stagingDir(site)] } as const
-    runNodeService('gateway', site, service, this, [args.nats, args.scheduler])
+    const service = {
+      config,
+      port,
+      graceMs: 35_000,
+      privileges: 'none',
+      ownedPaths: [stagingDir(site)],
+      // It empties the directory by removing it.
+      writablePaths: [dirname(stagingDir(site))],
+      internal: false,
+    } as const
+    const dependsOn = [options.dependsOn ?? []].flat() as pulumi.Resource[]
+    runNodeService('gateway', site, service, this, [...args.nats.dependencies, ...dependsOn])
     this.url = publicUrl
     this.registerOutputs({ url: this.url })
   }
@@ -35,7 +44,7 @@ const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway',
 /** Limits stay at the defaults of `services/gateway/config.ts`. */
 const gatewayConfig = (
   site: Site,
-  { credentials, nats, scheduler }: GatewayArgs,
+  { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
   const { internalToken, accessKeyId, secretAccessKey } = credentials
@@ -45,14 +54,16 @@ const gatewayConfig = (
       accessKeyId,
       secretAccessKey,
       natsConfig: nats.configFor('gateway'),
+      tls: site.exposure.tls,
     })
     .apply((known) => ({
       listen: { host: listenHost, port: gatewayPort },
       publicUrl,
       urlDomain: functionUrlDomain,
       region,
-      schedulerUrl: scheduler.url,
+      schedulerUrl,
       internalToken: known.internalToken,
+      ...(known.tls ? { internalCa: known.tls.ca } : {}),
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
       stagingDir: stagingDir(site),

@@ -7,15 +7,14 @@ import { movesWith, type Site } from '../site.ts'
  */
 export class HostDirectories extends pulumi.ComponentResource {
   constructor(site: Site, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:HostDirectories', 'directories', {}, options)
+    super('forkyard:index:HostDirectories', site.name('directories'), {}, options)
     const { installation, stateDir, runDir } = site.config
     const moves = movesWith(site, { parent: this })
-    const script = site.script('leftovers.ts')
     const input = { installation, stateDir, runDir }
     const { triggers } = moves
     site.host.run(
       'host-directories',
-      { script, create: ['prepare'], delete: ['remove'], input, triggers },
+      { script: 'directories', create: ['prepare'], delete: ['remove'], input, triggers },
       moves.options,
     )
     this.registerOutputs({ stateDir, runDir })

@@ -1,74 +1,96 @@
 import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
 import type { NatsConfig } from '../../services/chassis/nats.ts'
-import { toolPath } from '../../scripts/setup/paths.ts'
-import type { Site } from '../site.ts'
+import { urlHost } from '../config.ts'
+import type { Exposure, Site } from '../site.ts'
 import type { Credentials, NatsUser } from './credentials.ts'
+import { natsServerConfig } from './nats-config.ts'
 import { SupervisedService } from './supervised-service.ts'
 
-const user = (name: NatsUser, password: string): string =>
-  `    { user: ${JSON.stringify(name)}, password: ${JSON.stringify(password)} }`
-
-/** An acknowledged write is on disk (`sync_interval: always`). Loopback only; every service has its own password. */
-export const natsServerConfig = (
-  port: number,
-  storeDir: string,
-  passwords: Readonly<Record<NatsUser, string>>,
-): string =>
-  `server_name: forkyard
-listen: 127.0.0.1:${port}
-max_payload: 8MB
-jetstream {
-  store_dir: ${JSON.stringify(storeDir)}
-  sync_interval: always
+/** How services find NATS. */
+export interface NatsAccess {
+  /** What a service connects with. */
+  configFor(name: NatsUser): pulumi.Output<NatsConfig>
+  /**
+   * What a service waits for before it starts. Nothing, where there are several servers: one that is down must not keep anybody from
+   * being changed, and every service goes on trying until it is connected.
+   */
+  readonly dependencies: readonly pulumi.Resource[]
 }
-authorization {
-  users = [
-${Object.entries(passwords)
-  .map(([name, password]) => user(name as NatsUser, password))
-  .join('\n')}
-  ]
-}
-`
 
-/** What everything shared lies in: registry, code, queues, records. */
+export interface NatsCluster {
+  /** IP addresses of the other servers. */
+  readonly others: readonly string[]
+  readonly password: pulumi.Output<string>
+}
+
+/** Name in the certificates of all servers: clients connect to any of them. */
+export const natsName = 'nats'
+
+/** What everything shared lies in: registry, code, queues, records. One server, or one of a cluster. */
 export class NatsServer extends pulumi.ComponentResource {
-  readonly #url: string
-  readonly #credentials: Credentials
-
-  constructor(site: Site, credentials: Credentials, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:NatsServer', 'nats', {}, options)
-    const { natsPort, stateDir, cacheDir } = site.config
+  constructor(
+    site: Site,
+    credentials: Credentials,
+    cluster?: NatsCluster,
+    options: pulumi.ComponentResourceOptions = {},
+  ) {
+    super('forkyard:index:NatsServer', site.name('nats'), {}, options)
+    const { natsPort, natsClusterPort, stateDir } = site.config
+    const { address, tls } = site.exposure
     const storeDir = join(stateDir, 'nats')
-    const configFile = join(site.serviceDir('nats'), 'nats-server.conf')
+    const dir = site.serviceDir('nats')
+    const file = (name: string) => join(dir, name)
+    const paths = { ca: file('ca.pem'), cert: file('cert.pem'), key: file('key.pem') }
+    const serverName = `forkyard${site.host.prefix ? `-${site.host.prefix.slice(0, -1)}` : ''}`
+    const content = pulumi
+      .all([pulumi.output(credentials.natsPasswords), cluster?.password])
+      .apply(([passwords, password = '']) =>
+        natsServerConfig({
+          serverName,
+          address,
+          port: natsPort,
+          storeDir,
+          passwords,
+          ...(tls ? { tls: paths } : {}),
+          peers: cluster && { address, port: natsClusterPort, addresses: cluster.others, password },
+        }),
+      )
+    const pem = (name: keyof typeof paths) =>
+      tls ? [{ path: paths[name], content: tls.apply((files) => files[name]) }] : []
     new SupervisedService(
       'nats',
       site,
       {
-        command: [toolPath('nats-server', cacheDir), '--config', configFile],
-        files: [
-          {
-            path: configFile,
-            content: pulumi
-              .output(credentials.natsPasswords)
-              .apply((passwords) => natsServerConfig(natsPort, storeDir, passwords)),
-          },
-        ],
-        ownedPaths: [storeDir, site.serviceDir('nats')],
-        ready: { tcpPort: natsPort },
+        command: [site.programs.tool('nats-server'), '--config', file('nats-server.conf')],
+        files: [{ path: file('nats-server.conf'), content }, ...pem('ca'), ...pem('cert'), ...pem('key')],
+        ownedPaths: [storeDir, dir],
+        writablePaths: [storeDir],
+        ready: tls ? { tcpPort: natsPort, host: address } : { tcpPort: natsPort },
         graceMs: 15_000,
         privileges: 'none',
+        notify: false,
       },
       { parent: this, dependsOn: options.dependsOn ?? [] },
     )
-    this.#credentials = credentials
-    this.#url = `nats://127.0.0.1:${natsPort}`
-    this.registerOutputs({ url: this.#url })
-  }
-
-  /** What a service connects with. */
-  configFor(name: NatsUser): pulumi.Output<NatsConfig> {
-    const servers = [this.#url]
-    return this.#credentials.natsPasswords[name].apply((password) => ({ servers, user: name, password, replicas: 1 }))
+    this.registerOutputs({})
   }
 }
+
+/** @param servers where the servers are exposed @param dependencies see `NatsAccess` */
+export const natsAccess = (
+  credentials: Credentials,
+  natsPort: number,
+  servers: readonly Exposure[],
+  dependencies: readonly pulumi.Resource[],
+): NatsAccess => ({
+  dependencies,
+  configFor: (user) =>
+    pulumi.all([credentials.natsPasswords[user], servers[0]?.tls]).apply(([password, tls]) => ({
+      servers: servers.map(({ address }) => `${tls ? 'tls' : 'nats'}://${urlHost(address)}:${natsPort}`),
+      user,
+      password,
+      replicas: servers.length,
+      ...(tls ? { tls: { ca: tls.ca, name: natsName } } : {}),
+    })),
+})

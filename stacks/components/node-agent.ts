@@ -1,29 +1,31 @@
 import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
-import { toolPath } from '../../scripts/setup/paths.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
-import { addonDigest } from '../../services/node-agent/native/build.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
 import type { StackConfig } from '../config.ts'
-import { resultOf } from '../host.ts'
 import { cgroupParent } from '../host-scripts/leftovers.ts'
 import type { Site } from '../site.ts'
 import type { CheckpointImage } from './checkpoint-image.ts'
 import type { Credentials } from './credentials.ts'
-import type { NatsServer } from './nats-server.ts'
+import type { NatsAccess } from './nats-server.ts'
 import { runNodeService } from './node-service.ts'
-import type { RuntimeImage } from './runtime-image.ts'
+import type { ImageFile } from './runtime-image.ts'
 
 export interface NodeRuntime {
-  readonly image: RuntimeImage
+  /** On the agent's host. */
+  readonly image: ImageFile
   readonly checkpoint: CheckpointImage | undefined
 }
 
 export interface NodeAgentArgs {
   readonly credentials: Credentials
-  readonly nats: NatsServer
+  readonly nats: NatsAccess
   readonly runtimes: Readonly<Partial<Record<RuntimeName, NodeRuntime>>>
+  /** Path on the host. */
+  readonly addon: pulumi.Output<string>
+  readonly nodeId: string
+  readonly capacity: pulumi.Input<NodeAgentConfig['capacity']>
 }
 
 /** The node of this host: its gateway, its scheduler, its sandboxes. */
@@ -31,39 +33,32 @@ export class NodeAgent extends pulumi.ComponentResource {
   readonly nodeId: string
 
   constructor(site: Site, args: NodeAgentArgs, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:NodeAgent', 'node-agent', {}, options)
-    const { nodeAgentPort: port, installation } = site.config
-    this.nodeId = `${installation}-1`
-    const config = nodeAgentConfig(site, this.nodeId, args, buildAddon(site, this))
-    const service = { config, port, graceMs: 35_000, privileges: 'root', ownedPaths: [agentDir(site)] } as const
-    runNodeService('node-agent', site, service, this, [args.nats])
+    super('forkyard:index:NodeAgent', site.name('node-agent'), {}, options)
+    const { nodeAgentPort: port } = site.config
+    this.nodeId = args.nodeId
+    const config = nodeAgentConfig(site, args)
+    const service = {
+      config,
+      port,
+      graceMs: 35_000,
+      privileges: 'root',
+      ownedPaths: [agentDir(site)],
+      internal: true,
+    } as const
+    const dependsOn = [options.dependsOn ?? []].flat() as pulumi.Resource[]
+    runNodeService('node-agent', site, service, this, [...args.nats.dependencies, ...dependsOn])
     this.registerOutputs({ nodeId: this.nodeId })
   }
 }
 
 const agentDir = (site: Site): string => join(site.config.stateDir, 'node-agent')
 
-const buildAddon = (site: Site, parent: pulumi.Resource): pulumi.Output<string> => {
-  const build = site.host.run(
-    'node-agent-addon',
-    {
-      script: join(site.repoRoot, 'services', 'node-agent', 'native', 'build.ts'),
-      create: ['--out', join(site.config.cacheDir, 'native')],
-      triggers: [addonDigest()],
-    },
-    { parent },
-  )
-  return resultOf<{ addonPath: string }>(build).addonPath
-}
-
 /** These stay at the defaults of `services/node-agent/config.ts`. */
 type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
 
 const nodeAgentConfig = (
   site: Site,
-  nodeId: string,
-  { credentials, nats, runtimes }: NodeAgentArgs,
-  addonPath: pulumi.Output<string>,
+  { credentials, nats, runtimes, addon: addonPath, nodeId, capacity }: NodeAgentArgs,
 ): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey>> => {
   const { config } = site
   return pulumi
@@ -71,21 +66,25 @@ const nodeAgentConfig = (
       internalToken: credentials.internalToken,
       natsConfig: nats.configFor('node-agent'),
       addonPath,
+      capacity,
+      tls: site.exposure.tls,
+      runsc: site.programs.tool('runsc'),
       runtimes: Object.fromEntries(Object.entries(runtimes).map(([name, files]) => [name, runtimeFiles(name, files)])),
     })
     .apply((known) => ({
       nodeId,
-      listen: { host: '127.0.0.1', port: config.nodeAgentPort },
+      listen: { host: site.exposure.address, port: config.nodeAgentPort },
       internalToken: known.internalToken,
+      ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
       region: config.region,
       stateDir: agentDir(site),
       runDir: config.runDir,
-      runscPath: toolPath('runsc', config.cacheDir),
+      runscPath: known.runsc,
       addonPath: known.addonPath,
       cgroupParent: cgroupParent(config.installation),
       runtimes: known.runtimes,
-      capacity: { memoryMiB: config.nodeMemoryMiB, instances: config.nodeInstances },
+      capacity: known.capacity,
       startParallelism: config.startParallelism,
       cache: {
         mode: config.cache,

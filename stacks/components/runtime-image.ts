@@ -4,8 +4,15 @@ import type { RuntimeName } from '../../services/contracts/function.ts'
 import { resultOf } from '../host.ts'
 import type { Site } from '../site.ts'
 
+/** An EROFS image on some host. */
+export interface ImageFile {
+  readonly path: pulumi.Output<string>
+  /** SHA-256, lower-case hex. */
+  readonly digest: pulumi.Output<string>
+}
+
 /** The runtime's root file system as an EROFS image in the cache, named by its digest. Built only when its inputs change. */
-export class RuntimeImage extends pulumi.ComponentResource {
+export class RuntimeImage extends pulumi.ComponentResource implements ImageFile {
   readonly path: pulumi.Output<string>
   readonly digest: pulumi.Output<string>
 
@@ -20,7 +27,7 @@ export class RuntimeImage extends pulumi.ComponentResource {
     const build = site.host.run(
       `${runtime}-image`,
       {
-        script: join(site.repoRoot, 'images', 'build.ts'),
+        script: 'image',
         create: ['--runtime', runtime, '--out', join(site.config.cacheDir, 'images')],
         triggers: [inputsDigest],
       },

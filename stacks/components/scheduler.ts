@@ -2,27 +2,29 @@ import * as pulumi from '@pulumi/pulumi'
 import type { SchedulerConfig } from '../../services/scheduler/config.ts'
 import type { Site } from '../site.ts'
 import type { Credentials } from './credentials.ts'
-import type { NatsServer } from './nats-server.ts'
-import { runNodeService } from './node-service.ts'
+import type { NatsAccess } from './nats-server.ts'
+import { internalUrl, runNodeService } from './node-service.ts'
 
 /** Answers placement requests. */
 export class Scheduler extends pulumi.ComponentResource {
   readonly url: string
 
-  constructor(site: Site, credentials: Credentials, nats: NatsServer, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:Scheduler', 'scheduler', {}, options)
+  constructor(site: Site, credentials: Credentials, nats: NatsAccess, options: pulumi.ComponentResourceOptions = {}) {
+    super('forkyard:index:Scheduler', site.name('scheduler'), {}, options)
     const { schedulerPort: port, logLevel } = site.config
     const config = pulumi
-      .all([credentials.internalToken, nats.configFor('scheduler')])
-      .apply(([internalToken, natsConfig]): SchedulerConfig => ({
-        listen: { host: '127.0.0.1', port },
+      .all([credentials.internalToken, nats.configFor('scheduler'), site.exposure.tls])
+      .apply(([internalToken, natsConfig, tls]): SchedulerConfig => ({
+        listen: { host: site.exposure.address, port },
         internalToken,
+        ...(tls ? { tls } : {}),
         nats: natsConfig,
         nodeTimeoutMs: 5_000,
         logLevel,
       }))
-    runNodeService('scheduler', site, { config, port, graceMs: 15_000, privileges: 'none' }, this, [nats])
-    this.url = `http://127.0.0.1:${port}`
+    const service = { config, port, graceMs: 15_000, privileges: 'none', internal: true } as const
+    runNodeService('scheduler', site, service, this, [...nats.dependencies])
+    this.url = internalUrl(site, port)
     this.registerOutputs({ url: this.url })
   }
 }

@@ -10,22 +10,13 @@ export class ServiceBundle extends pulumi.ComponentResource {
   readonly digest: pulumi.Output<string>
 
   constructor(name: string, site: Site, options: pulumi.ComponentResourceOptions = {}) {
-    super('forkyard:index:ServiceBundle', name, {}, options)
-    const { repoRoot: root } = site
+    super('forkyard:index:ServiceBundle', site.name(name), {}, options)
     const entryPoint = join('services', name, 'main.ts')
-    this.digest = pulumi.output(bundleService(entryPoint, root)).digest
+    const bundle = pulumi.output(bundleService(entryPoint, site.repoRoot))
+    this.digest = bundle.digest
     this.path = pulumi.interpolate`${site.serviceDir(name)}/${this.digest}/main.mjs`
-    site.host.run(
-      `${name}-code`,
-      {
-        script: site.script('service-code.ts'),
-        create: ['put'],
-        delete: ['remove'],
-        input: { path: this.path, entryPoint, root, digest: this.digest },
-        triggers: [this.path],
-      },
-      { parent: this, dependsOn: options.dependsOn ?? [] },
-    )
+    const code = { entryPoint, sha256: bundle.sha256, digest: this.digest, path: this.path }
+    site.host.placeCode(`${name}-code`, code, { parent: this, dependsOn: options.dependsOn ?? [] })
     this.registerOutputs({ path: this.path, digest: this.digest })
   }
 }

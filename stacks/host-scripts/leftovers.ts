@@ -13,6 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Type, type Static } from 'typebox'
 import { readInput } from './input.ts'
 import { killAll, processesOf } from './processes.ts'
+import { removeUnits } from './systemd.ts'
 
 export const InstallationRef = Type.Object({
   installation: Type.String({ pattern: '^[a-z][a-z0-9-]*$' }),
@@ -95,7 +96,7 @@ export const removeLeftovers = async ({ installation, stateDir, runDir }: Instal
 }
 
 /** The directory that the installations of a machine share, after its last one. */
-const removeIfEmpty = (dir: string): void => {
+export const removeIfEmpty = (dir: string): void => {
   if (basename(dir) !== 'forkyard') return
   try {
     rmdirSync(dir)
@@ -108,9 +109,16 @@ const prepare = ({ stateDir, runDir }: InstallationRef): void => {
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 }
 
-if (import.meta.main) {
-  const verbs: Readonly<Record<string, (ref: InstallationRef) => unknown>> = { prepare, remove: removeLeftovers }
-  const verb = verbs[process.argv[2] ?? '']
+const remove = async (ref: InstallationRef): Promise<void> => {
+  await removeUnits(ref.installation)
+  await removeLeftovers(ref)
+}
+
+export const directoriesCommand = async ([name = '']: readonly string[]): Promise<void> => {
+  const verbs: Readonly<Record<string, (ref: InstallationRef) => unknown>> = { prepare, remove }
+  const verb = verbs[name]
   if (!verb) throw new Error('usage: leftovers.ts prepare|remove')
   await verb(readInput(InstallationRef))
 }
+
+if (import.meta.main) await directoriesCommand(process.argv.slice(2))

@@ -1,28 +1,43 @@
 /** Waits until a service does its work. */
+import { get as httpGet, type IncomingMessage } from 'node:http'
+import { get as httpsGet } from 'node:https'
 import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ServiceSpec } from './service-spec.ts'
 
 /** What the last try found, or nothing when the service is ready. */
 type Probe = () => Promise<string | undefined>
 
+type UrlReady = Extract<ServiceSpec['ready'], { url: string }>
+
+const get = async ({ url, tls }: UrlReady): Promise<IncomingMessage> => {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const signal = AbortSignal.timeout(5_000)
+  const request = tls
+    ? httpsGet(url, { signal, agent: false, ca: tls.ca, servername: tls.name })
+    : httpGet(url, { signal, agent: false })
+  request.once('response', resolve).once('error', reject)
+  return promise
+}
+
 const probeUrl =
-  (url: string): Probe =>
+  (ready: UrlReady): Probe =>
   async () => {
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(5_000) })
-      const body = await response.text()
-      return response.ok ? undefined : `${url}: HTTP ${response.status} ${body.slice(0, 200)}`
+      const response = await get(ready)
+      const body = await text(response)
+      return response.statusCode === 200 ? undefined : `${ready.url}: HTTP ${response.statusCode} ${body.slice(0, 200)}`
     } catch (error) {
-      return `${url}: ${error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)}`
+      return `${ready.url}: ${error instanceof Error ? error.message : String(error)}`
     }
   }
 
 const probePort =
-  (port: number): Probe =>
+  (port: number, host = '127.0.0.1'): Probe =>
   async () => {
     const { promise, resolve } = Promise.withResolvers<string | undefined>()
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     socket.setTimeout(5_000, () => resolve(`port ${port}: no answer`))
     socket.once('connect', () => resolve(undefined)).once('error', (error) => resolve(`port ${port}: ${error.message}`))
     const found = await promise
@@ -31,7 +46,7 @@ const probePort =
   }
 
 const probeOf = (ready: ServiceSpec['ready']): Probe =>
-  'url' in ready ? probeUrl(ready.url) : probePort(ready.tcpPort)
+  'url' in ready ? probeUrl(ready) : probePort(ready.tcpPort, ready.host)
 
 export const isReady = async (ready: ServiceSpec['ready']): Promise<boolean> => (await probeOf(ready)()) === undefined
 

@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { shellQuote } from '../shell-quote.ts'
 import { killAll, processesOf } from './processes.ts'
 import type { ServiceSpec } from './service-spec.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -17,7 +18,6 @@ import { writeFileIfChanged } from './write-file.ts'
 const exec = promisify(execFile)
 
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-const shellQuote = (word: string): string => `'${word.replaceAll("'", String.raw`'\''`)}'`
 
 /** The service dies with its `runsv`: a new one must never start a second copy beside an orphan. */
 export const runScript = ({ command, privileges }: ServiceSpec): string => {

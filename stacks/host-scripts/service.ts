@@ -5,8 +5,11 @@
  *   service.ts remove            stops it and removes all that is its own
  *   service.ts repair STATE_DIR  starts every service of an installation that should run and does not
  */
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { explaining } from './explaining.ts'
 import { readInput } from './input.ts'
 import { isReady, waitUntilReady } from './readiness.ts'
 import { ServiceSpec } from './service-spec.ts'
@@ -14,6 +17,7 @@ import { chooseSupervisor } from './supervisor.ts'
 import { writeFileIfChanged } from './write-file.ts'
 
 const supervisor = chooseSupervisor()
+const run = promisify(execFile)
 
 /** What `repair` needs later; the files' contents stay out of it. */
 const recordPath = (stateDir: string, name: string): string => join(stateDir, 'supervised', `${name}.json`)
@@ -38,9 +42,22 @@ const ensure = async (spec: ServiceSpec): Promise<void> => {
   if (!(await supervisor.hasProcesses(spec))) await refuseTakenPort(spec)
   mkdirSync(spec.stateDir, { recursive: true, mode: 0o700 })
   const changed = spec.files.filter(({ path, content }) => writeFileIfChanged(path, content))
+  if (spec.user) await giveToUser(spec, spec.user)
   writeFileIfChanged(recordPath(spec.stateDir, spec.name), JSON.stringify({ ...spec, files: [] }))
   await supervisor.ensure(spec, changed.length > 0)
   await waitOrExplain(spec)
+}
+
+/** The service reads its files and writes to its directories; the way there it can only pass. */
+const giveToUser = async ({ files, writablePaths = [], stateDir }: ServiceSpec, user: string): Promise<void> => {
+  const id = async (option: string) => Number((await run('id', [option, user])).stdout)
+  const [uid, gid] = [await id('-u'), await id('-g')]
+  for (const path of writablePaths) mkdirSync(path, { recursive: true, mode: 0o700 })
+  for (const path of [...files.map((file) => file.path), ...writablePaths]) {
+    chownSync(path, uid, gid)
+    for (let at = dirname(path); at.startsWith(stateDir); at = dirname(at))
+      if (!writablePaths.includes(at)) chmodSync(at, 0o711)
+  }
 }
 
 const remove = async (spec: ServiceSpec): Promise<void> => {
@@ -78,13 +95,11 @@ const repair = async (stateDir: string): Promise<void> => {
   await Promise.all(specs.map(waitOrExplain))
 }
 
-const [verb, stateDir] = process.argv.slice(2)
-try {
+export const serviceCommand = async ([verb, stateDir]: readonly string[]): Promise<void> => {
   if (verb === 'ensure') await ensure(readInput(ServiceSpec))
   else if (verb === 'remove') await remove(readInput(ServiceSpec))
   else if (verb === 'repair' && stateDir) await repair(stateDir)
   else throw new Error('usage: service.ts ensure|remove|repair STATE_DIR')
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  process.exitCode = 1
 }
+
+if (import.meta.main) await explaining(() => serviceCommand(process.argv.slice(2)))

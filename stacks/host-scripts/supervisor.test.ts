@@ -42,6 +42,17 @@ describe('under systemd', () => {
     expect(unitFile({ ...spec, privileges: 'root' })).not.toContain('NoNewPrivileges')
   })
 
+  it('a user of its own has no capability, and writes only where it is told', () => {
+    const unit = unitFile({ ...spec, user: 'fy-local', writablePaths: ['/var/a b'] })
+    for (const line of ['User=fy-local', 'CapabilityBoundingSet=', 'ProtectSystem=strict', 'ReadWritePaths="/var/a b"'])
+      expect(unit.split('\n')).toContain(line)
+  })
+
+  it('only who notifies is waited for and watched', () => {
+    expect(unitFile(spec)).not.toMatch(/Type=|Watchdog/)
+    expect(unitFile({ ...spec, notify: true })).toContain('Type=notify\nNotifyAccess=all\nWatchdogSec=30\n')
+  })
+
   it('units of two installations differ, also when one name begins with the other', () => {
     const other = unitName({ installation: 'local-node', name: 'gateway' })
     expect(isUnitOf('local', unitName(spec))).toBe(true)

@@ -57,7 +57,7 @@ export const makeRuntimeWithoutReseeding = async (
   patch(root, runtime)
   await makeErofs(root, imagePath)
   const imageDigest = await fileDigest(imagePath)
-  const { directory } = await withBuilderHost(runscPath, (host) =>
+  const { directory } = await withBuilderHost({ runscPath }, (host) =>
     saveCheckpoint(host, { ...original, imagePath, imageDigest }, scratch),
   )
   const checkpointKey = 'without-reseeding'

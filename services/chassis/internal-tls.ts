@@ -1,0 +1,25 @@
+/**
+ * TLS of the hops between services on different machines. A service proves itself by a certificate of the installation's own authority that
+ * names what it is (`scheduler`, `node-agent`), whatever its address; a caller proves itself by the installation's token.
+ */
+import type { FastifyServerOptions } from 'fastify'
+import { Type, type Static } from 'typebox'
+import type { Pool } from 'undici'
+
+/** PEM texts. */
+export const ServiceTls = Type.Object(
+  { ca: Type.String(), cert: Type.String(), key: Type.String() },
+  { additionalProperties: false },
+)
+export type ServiceTls = Static<typeof ServiceTls>
+
+/** For a server; nothing where connections do not leave the machine. */
+export const serverTls = (tls: ServiceTls | undefined): Partial<FastifyServerOptions> =>
+  tls ? ({ https: { cert: tls.cert, key: tls.key, minVersion: 'TLSv1.3' } } as Partial<FastifyServerOptions>) : {}
+
+/** What the one who is called must be. */
+export type CalledService = 'scheduler' | 'node-agent'
+
+/** For a pool of connections to a service. @param ca the authority; absent: no TLS */
+export const clientTls = (ca: string | undefined, name: CalledService, timeoutMs: number): Pool.Options =>
+  ca === undefined ? { connectTimeout: timeoutMs } : { connect: { ca, servername: name, timeout: timeoutMs } }

@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest'
+import { parseStackConfig } from '../config.ts'
+import { openPorts } from './host-firewall.ts'
+
+const hostKey = 'ssh-ed25519 AAAA'
+const hosts = [
+  { name: 'g', address: '10.0.0.1', hostKey, roles: ['gateway'] },
+  { name: 's', address: '10.0.0.2', hostKey, roles: ['scheduler', 'nats'] },
+  { name: 'n', address: '192.0.2.3', internalAddress: '10.0.0.3', hostKey, roles: ['node'] },
+]
+const config = parseStackConfig(
+  { 'forkyard:target': 'metal', 'forkyard:hosts': JSON.stringify(hosts) },
+  { stack: 's', cacheDir: '/c', memoryMiB: 1 },
+)
+const portsOf = (name: string) =>
+  openPorts(config.hosts.find((host) => host.name === name) ?? (undefined as never), config)
+
+it('everybody is let in where there is business to do, by the internal address', () => {
+  expect(portsOf('s')).toEqual([
+    { port: 9001, from: ['10.0.0.1'] },
+    { port: 9003, from: ['10.0.0.1', '10.0.0.3'] },
+    { port: 9004, from: [] },
+  ])
+  expect(portsOf('n')).toEqual([{ port: 9002, from: ['10.0.0.1', '10.0.0.2'] }])
+})
+
+it('the gateway is nobody’s secret', () => {
+  expect(portsOf('g')).toEqual([])
+})

@@ -1,0 +1,72 @@
+/** The text of `nats-server.conf`. An acknowledged write is on disk (`sync_interval: always`); every service has its own password. */
+
+export interface NatsPeers {
+  /** IP address on which this server listens for its peers. */
+  readonly address: string
+  readonly port: number
+  /** Of the other servers. */
+  readonly addresses: readonly string[]
+  readonly password: string
+}
+
+/** Paths of PEM files. */
+export interface NatsTls {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+}
+
+export interface NatsServerSettings {
+  readonly serverName: string
+  /** IP address. */
+  readonly address: string
+  readonly port: number
+  readonly storeDir: string
+  readonly passwords: Readonly<Record<string, string>>
+  /** For clients and peers. */
+  readonly tls?: NatsTls
+  /** Absent: one server. */
+  readonly peers?: NatsPeers | undefined
+}
+
+const text = JSON.stringify
+
+const hostPort = (address: string, port: number): string =>
+  `${address.includes(':') ? `[${address}]` : address}:${port}`
+
+const tlsBlock = ({ ca, cert, key }: NatsTls, extra = ''): string =>
+  `tls {\n  ca_file: ${text(ca)}\n  cert_file: ${text(cert)}\n  key_file: ${text(key)}\n${extra}}\n`
+
+/** Peers prove themselves by certificate and by password. */
+const clusterBlock = ({ address, port, addresses, password }: NatsPeers, tls: NatsTls | undefined): string => `cluster {
+  name: forkyard
+  listen: ${text(hostPort(address, port))}
+  authorization { user: "peer", password: ${text(password)} }
+  routes = [
+${addresses.map((other) => `    ${text(`nats-route://peer:${password}@${hostPort(other, port)}`)}\n`).join('')}  ]
+${tls ? tlsBlock(tls, '  verify: true\n') : ''}}
+`
+
+export const natsServerConfig = ({
+  serverName,
+  address,
+  port,
+  storeDir,
+  passwords,
+  tls,
+  peers,
+}: NatsServerSettings): string => `server_name: ${serverName}
+listen: ${text(hostPort(address, port))}
+max_payload: 8MB
+jetstream {
+  store_dir: ${text(storeDir)}
+  sync_interval: always
+}
+authorization {
+  users = [
+${Object.entries(passwords)
+  .map(([user, password]) => `    { user: ${text(user)}, password: ${text(password)} }`)
+  .join('\n')}
+  ]
+}
+${tls ? tlsBlock(tls) : ''}${peers ? clusterBlock(peers, tls) : ''}`

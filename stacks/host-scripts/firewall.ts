@@ -1,0 +1,95 @@
+/**
+ * The ports of an installation on this host, open to the hosts that need them and closed to everybody else: `ensure`, `remove`. One nftables
+ * table of its own; what other rules the host has stays. A unit loads it at boot, before the network is up.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { Type, type Static } from 'typebox'
+import { readInput } from './input.ts'
+import { firewallUnitName, installUnit, removeUnit } from './systemd.ts'
+import { removeFile, writeFileIfChanged } from './write-file.ts'
+
+const run = promisify(execFile)
+
+export const FirewallSpec = Type.Object({
+  installation: Type.String({ pattern: '^[a-z][a-z0-9-]*$' }),
+  stateDir: Type.String({ pattern: '^/' }),
+  ports: Type.Array(
+    Type.Object({
+      port: Type.Integer(),
+      /** IP addresses of the hosts that may connect; this host always may. */
+      from: Type.Array(Type.String()),
+    }),
+  ),
+})
+export type FirewallSpec = Static<typeof FirewallSpec>
+
+export const tableName = (installation: string): string => `forkyard_${installation.replaceAll('-', '_')}`
+
+const sourceRules = ({ port, from }: FirewallSpec['ports'][number]): string[] => {
+  const families = [
+    ['ip', from.filter((address) => isIP(address) === 4)],
+    ['ip6', from.filter((address) => isIP(address) === 6)],
+  ] as const
+  const accept = families.flatMap(([family, addresses]) =>
+    addresses.length > 0 ? [`tcp dport ${port} ${family} saddr { ${addresses.join(', ')} } accept`] : [],
+  )
+  return [...accept, `tcp dport ${port} counter drop`]
+}
+
+/** Replaces the table in one step: no moment without rules. */
+export const ruleSet = ({ installation, ports }: FirewallSpec): string => {
+  const table = `table inet ${tableName(installation)}`
+  const rules = ['iif lo accept', ...ports.flatMap(sourceRules)]
+  return `${table}
+delete ${table}
+${table} {
+  chain input {
+    type filter hook input priority filter - 10; policy accept;
+${rules.map((rule) => `    ${rule}\n`).join('')}  }
+}
+`
+}
+
+const rulesFile = ({ stateDir }: FirewallSpec): string => join(stateDir, 'firewall.nft')
+
+const unit = (spec: FirewallSpec): string => `[Unit]
+Description=Forkyard ${spec.installation}: firewall
+DefaultDependencies=no
+Wants=network-pre.target
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+RequiresMountsFor=${spec.stateDir}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f ${rulesFile(spec)}
+ExecReload=/usr/sbin/nft -f ${rulesFile(spec)}
+
+[Install]
+WantedBy=sysinit.target
+`
+
+const ensure = async (spec: FirewallSpec): Promise<void> => {
+  writeFileIfChanged(rulesFile(spec), ruleSet(spec))
+  await installUnit(firewallUnitName(spec.installation), unit(spec))
+  // Whatever happened to the table meanwhile.
+  await run('nft', ['-f', rulesFile(spec)])
+}
+
+const remove = async (spec: FirewallSpec): Promise<void> => {
+  await removeUnit(firewallUnitName(spec.installation))
+  if (existsSync('/usr/sbin/nft'))
+    await run('nft', ['delete', 'table', 'inet', tableName(spec.installation)]).catch(() => undefined)
+  removeFile(rulesFile(spec))
+}
+
+export const firewallCommand = async ([name = '']: readonly string[]): Promise<void> => {
+  const verb = { ensure, remove }[name]
+  if (!verb) throw new Error('usage: firewall ensure|remove')
+  await verb(readInput(FirewallSpec))
+}

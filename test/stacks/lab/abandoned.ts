@@ -1,0 +1,28 @@
+/** Takes labs away: a test's own at its end, and those that killed runs left. */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { endGroups, groupsBeginning } from './control-groups.ts'
+import { networkOf, removeNetwork } from './network.ts'
+
+const parent = '/var/tmp'
+const prefix = 'forkyard-lab-'
+/** Of the control groups of its hosts. */
+export const groupPrefix = (id: string): string => `fylab-${id}-`
+
+export const labDir = (id: string): string => join(parent, `${prefix}${id}`)
+
+export const removeLab = async (id: string): Promise<void> => {
+  await Promise.all(groupsBeginning(groupPrefix(id)).map((name) => endGroups(name, true)))
+  await removeNetwork(networkOf(id))
+  rmSync(labDir(id), { recursive: true, force: true })
+}
+
+export const removeAbandonedLabs = async (): Promise<void> => {
+  for (const name of readdirSync(parent).filter((entry) => entry.startsWith(prefix))) {
+    const owner = join(parent, name, 'owner')
+    const text = existsSync(owner) ? readFileSync(owner, 'utf8') : ''
+    if (text !== '' && processIdentity(Number.parseInt(text)) === text) continue
+    await removeLab(name.slice(prefix.length))
+  }
+}

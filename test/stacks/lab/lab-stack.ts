@@ -1,0 +1,118 @@
+/** A stack of the target `metal` on the hosts of a lab, by the code of `./scripts/up` and with a configuration file as people write it. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { findConnection, type Connection } from '../../../services/cli/connection.ts'
+import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/engine.ts'
+import { configFile, recordPremises, stateFile, type Place } from '../../../scripts/place.ts'
+import { repoRoot } from '../../../scripts/setup/paths.ts'
+import { bringUp, takeDown, type UpResult } from '../../../scripts/stack.ts'
+import type { HostConfig } from '../../../stacks/host-config.ts'
+import type { LabHost } from './lab-host.ts'
+import type { Lab } from './lab.ts'
+
+export type HostSettings = Partial<HostConfig> & Pick<HostConfig, 'roles'>
+
+export class LabStack {
+  readonly place: Place
+  readonly stateDir: string
+  readonly runDir: string
+  readonly installation: string
+  readonly #lab: Lab
+  readonly #log: (line: string) => void
+  #settings: Readonly<Record<string, unknown>> = {}
+  #secret = ''
+
+  constructor(lab: Lab, installation: string, log: (line: string) => void) {
+    this.#lab = lab
+    this.#log = log
+    this.installation = installation
+    this.stateDir = join('/var/lib/forkyard', installation)
+    this.runDir = join('/run/forkyard', installation)
+    this.place = {
+      stack: installation,
+      engineDir: join(lab.dir, 'engine', installation),
+      configText: () => this.#text(),
+    }
+  }
+
+  /** One host as the configuration has it. */
+  hostConfig({ name, address, hostKey }: LabHost, settings: HostSettings): Record<string, unknown> {
+    return { name, address, hostKey, memoryMiB: 1024, instances: 8, ...settings }
+  }
+
+  /** By key without namespace; what was set before stays. */
+  configure(settings: Readonly<Record<string, unknown>>): void {
+    this.#settings = { ...this.#settings, ...settings }
+  }
+
+  /** As `pulumi config set --secret forkyard:sshPrivateKey` does. */
+  async setPrivateKey(): Promise<void> {
+    await openStack(this.place)
+    const args = ['config', 'set', '--secret', 'forkyard:sshPrivateKey', ...this.stackArgs]
+    await runEngine(this.place, args, { input: this.#lab.privateKey })
+    const text = readFileSync(configFile(this.place), 'utf8')
+    const line = /^encryptionsalt: .*$/m.exec(text)?.[0] ?? ''
+    this.#secret = `${line}\n${/^ {2}forkyard:sshPrivateKey:\n {4}secure: .*$/m.exec(text)?.[0] ?? ''}`
+  }
+
+  get stackArgs(): string[] {
+    return ['--stack', this.place.stack, '--config-file', configFile(this.place)]
+  }
+
+  up(): Promise<UpResult> {
+    return bringUp(this.place, this.#log)
+  }
+
+  down(): Promise<void> {
+    return takeDown(this.place, this.#log)
+  }
+
+  /** The engine, killed once a line of its output matches. */
+  async upKilledAt(line: RegExp): Promise<void> {
+    await openStack(this.place)
+    const { installation, stateDir, runDir } = this
+    recordPremises(this.place, { installation, stateDir, runDir, target: 'metal' })
+    const args = ['up', '--yes', '--skip-preview', ...this.stackArgs, '--non-interactive', '--color', 'never']
+    const stdio = ['ignore', 'pipe', 'ignore'] as const
+    const engine = spawn(enginePath(), args, { cwd: repoRoot, env: engineEnv(this.place), stdio: [...stdio] })
+    let seen = false
+    engine.stdout?.on('data', (text: Buffer) => {
+      if (seen || !line.test(text.toString())) return
+      seen = true
+      engine.kill('SIGKILL')
+    })
+    await once(engine, 'exit')
+    if (!seen) throw new Error(`the engine ended before it said ${String(line)}`)
+  }
+
+  /** What is of it on this machine, should it not have been taken down. */
+  forget(): void {
+    rmSync(this.stateDir, { recursive: true, force: true })
+  }
+
+  get connection(): Connection {
+    return findConnection({ FORKYARD_STATE_DIR: this.stateDir })
+  }
+
+  get exists(): boolean {
+    return existsSync(stateFile(this.place))
+  }
+
+  get state(): string {
+    return readFileSync(stateFile(this.place), 'utf8')
+  }
+
+  #text(): string {
+    const [salt = '', secret = ''] = this.#secret.split(/\n(.*)/s)
+    const { stateDir, runDir, installation } = this
+    const all = { target: 'metal', installation, stateDir, runDir, ...this.#settings }
+    const lines = Object.entries(all).map(([key, value]) => {
+      if (value === undefined) return ''
+      const text = typeof value === 'string' ? value : JSON.stringify(value)
+      return `  forkyard:${key}: ${JSON.stringify(text)}\n`
+    })
+    return `${salt ? `${salt}\n` : ''}config:\n${lines.join('')}${secret}\n`
+  }
+}

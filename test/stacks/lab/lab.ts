@@ -1,0 +1,54 @@
+/**
+ * Real hosts for the targets that have hosts: Debian systems on a network of their own, on this machine. A lab belongs to one process; what a
+ * killed one left, the next one removes.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { run } from '../../../scripts/setup/run.ts'
+import { groupPrefix, labDir, removeAbandonedLabs, removeLab } from './abandoned.ts'
+import { provideBaseSystem } from './base-system.ts'
+import { LabHost } from './lab-host.ts'
+import { makeNetwork, networkOf } from './network.ts'
+
+/** May use sudo on every host of a lab. */
+export const labUser = 'deployer'
+
+export interface Lab {
+  readonly dir: string
+  readonly hosts: readonly LabHost[]
+  /** PEM. */
+  readonly privateKey: string
+  readonly remove: () => Promise<void>
+}
+
+/** @param names of the hosts, all of them up when this resolves @param memoryMiB of each */
+export const createLab = async (names: readonly string[], memoryMiB: number): Promise<Lab> => {
+  await removeAbandonedLabs()
+  const base = await provideBaseSystem()
+  const id = randomBytes(2).toString('hex')
+  const dir = labDir(id)
+  mkdirSync(dir, { mode: 0o700 })
+  writeFileSync(join(dir, 'owner'), processIdentity(process.pid) ?? '')
+  try {
+    const keyFile = join(dir, 'key')
+    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile])
+    const network = networkOf(id)
+    await makeNetwork(network)
+    const hosts = names.map((name, index) => {
+      const address = `${network.prefix}.${index + 11}`
+      return new LabHost({ name, dir, group: `${groupPrefix(id)}${name}`, network, address, keyFile, memoryMiB })
+    })
+    await Promise.all(
+      hosts.map(async (host) => {
+        await host.install(base, labUser)
+        await host.start()
+      }),
+    )
+    return { dir, hosts, privateKey: readFileSync(keyFile, 'utf8'), remove: () => removeLab(id) }
+  } catch (error) {
+    await removeLab(id)
+    throw error
+  }
+}

@@ -1,0 +1,39 @@
+/** A network between the hosts of a lab and this machine, which leads on to wherever this machine gets packages from. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { run } from '../../../scripts/setup/run.ts'
+
+export interface LabNetwork {
+  readonly bridge: string
+  /** First three numbers. */
+  readonly prefix: string
+}
+
+const forwarding = '/proc/sys/net/ipv4/ip_forward'
+
+/** @param id four hexadecimal digits */
+export const networkOf = (id: string): LabNetwork => ({
+  bridge: `fylab${id}`,
+  prefix: `10.213.${Number.parseInt(id, 16) % 256}`,
+})
+
+export const makeNetwork = async ({ bridge, prefix }: LabNetwork): Promise<void> => {
+  await run('ip', ['link', 'add', bridge, 'type', 'bridge'])
+  await run('ip', ['addr', 'add', `${prefix}.1/24`, 'dev', bridge])
+  await run('ip', ['link', 'set', bridge, 'up'])
+  const rules = `table ip ${bridge} {
+  chain post {
+    type nat hook postrouting priority srcnat;
+    ip saddr ${prefix}.0/24 oifname != "${bridge}" masquerade
+  }
+}
+`
+  await run('nft', ['-f', '-'], { input: rules })
+  // It stays: another lab may need it, and a machine that forwards nothing to nobody's bridge is as it was.
+  if (readFileSync(forwarding, 'utf8').trim() === '0') writeFileSync(forwarding, '1')
+}
+
+/** Idempotent. */
+export const removeNetwork = async ({ bridge }: LabNetwork): Promise<void> => {
+  await run('ip', ['link', 'del', bridge]).catch(() => undefined)
+  await run('nft', ['delete', 'table', 'ip', bridge]).catch(() => undefined)
+}
