@@ -1,6 +1,7 @@
 /**
  * `./scripts/test`: format, lint, types and unit tests side by side with the set-up, then the end-to-end tests on a scratch
- * stack. `--stacks` (what `npm run test:stacks` runs, too, if a change may concern it) is for CI. Everything is run even when something failed before. The last line is `N passed, N failed[, N skipped]`.
+ * stack. `--stacks`: what `npm run test:stacks` runs, too, if the last change may concern it. Everything is run even when something failed
+ * before. The last line is `N passed, N failed[, N skipped]`.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -35,7 +35,7 @@ const directoryOf = (name: string): string | undefined =>
     })
 
 /** Not by a runtime that waits at its socket, which is taken before a checkpoint of a function that initialises quickly. */
-const invoke: typeof invokeAny = (client, name, event = {}, input = {}) =>
+const invoke: typeof invokeAny = (client, name, event, input) =>
   invokeAny(client, name, event, { start: 'restore', ...input })
 
 const reportOf = async (name: string): Promise<VersionReport | undefined> =>
