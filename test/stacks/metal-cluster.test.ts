@@ -92,6 +92,15 @@ describe('without one of the hosts', () => {
     await third.cutPower()
     await vi.waitFor(async () => expect(await nodesOf(control, stack)).toHaveLength(1), { timeout: 60_000 })
     await vi.waitFor(() => expectWord('before'), { timeout: 60_000, interval: 500 })
+    // The two that are left agree on who leads; until then a deployment fails.
+    const lost = `forkyard-${third.name}`
+    await vi.waitFor(
+      async () => {
+        const leaders = (await streamsOf(control, stack)).map(({ cluster }) => cluster.leader)
+        expect(leaders.filter((leader) => !leader || leader === lost)).toEqual([])
+      },
+      { timeout: 60_000, interval: 500 },
+    )
     await createFunction(client(), 'meanwhile', source('meanwhile'))
     await expectWord('meanwhile')
     await third.start()

@@ -56,7 +56,10 @@ export const left = async (host: LabHost, { stateDir, runDir }: Installation): P
 
 export interface StreamView {
   readonly config: { readonly name: string; readonly num_replicas: number }
-  readonly cluster: { readonly replicas: readonly { readonly name: string; readonly current: boolean }[] }
+  readonly cluster: {
+    readonly leader?: string
+    readonly replicas: readonly { readonly name: string; readonly current: boolean }[]
+  }
 }
 
 /** Every stream, asked of NATS as the gateway on `host` would; this machine is not let in. */
