@@ -95,13 +95,16 @@ const fitting = (schema: Schema): Arbitrary<unknown> => {
 const jsonOf = (value: unknown): string =>
   JSON.stringify(value, (_key, each: unknown) => (typeof each === 'bigint' ? String(each) : each)) ?? ''
 
+/** Objects may have no way to become text. */
+const textOf = (value: unknown): string => (typeof value === 'object' ? jsonOf(value) : String(value))
+
 const requests = ({ parameters = [], requestBody }: DocumentedOperation) => {
   const named = (where: string) => parameters.filter((each) => each.in === where)
   const path = Object.fromEntries(
     named('path').map(({ name }) => [name, oneof({ weight: 3, arbitrary: constantFrom('f') }, texts)]),
   )
   const query = Object.fromEntries(
-    named('query').map(({ name, schema }) => [name, oneof(valuesOf(schema).map(String), texts)]),
+    named('query').map(({ name, schema }) => [name, oneof(valuesOf(schema).map(textOf), texts)]),
   )
   const body = Object.values(requestBody?.content ?? {})[0]?.schema
   return record({
