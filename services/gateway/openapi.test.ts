@@ -96,7 +96,7 @@ const jsonOf = (value: unknown): string =>
   JSON.stringify(value, (_key, each: unknown) => (typeof each === 'bigint' ? String(each) : each)) ?? ''
 
 /** Objects may have no way to become text. */
-const textOf = (value: unknown): string => (typeof value === 'object' ? jsonOf(value) : String(value))
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : jsonOf(value))
 
 const requests = ({ parameters = [], requestBody }: DocumentedOperation) => {
   const named = (where: string) => parameters.filter((each) => each.in === where)
