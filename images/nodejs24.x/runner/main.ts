@@ -82,8 +82,9 @@ try {
   let served = await load(process.cwd())
   if (seed && resources) {
     api.close()
-    emptyCaches()
-    socketPath = await becomeFork(socketPath, seedHello(await resources.opened()), seed)
+    const opened = await resources.opened()
+    if (opened === undefined) emptyCaches()
+    socketPath = await becomeFork(socketPath, seedHello(opened), seed)
     rememberContexts(false)
   }
   if (saving) {

@@ -35,6 +35,11 @@ export class CacheKeeper {
     await Promise.all([this.#deps.starter.prepared.trim(), this.#deps.starter.seeds.sweep()])
   }
 
+  /** For whoever asks what is held and why: a revision that was just started is in no decision yet. */
+  refresh(): void {
+    if (this.#deps.plan.ageMs > timeShare * this.#decisionMs) this.#decide('time')
+  }
+
   /** Makes what is worth it. Call when no start runs. */
   fill(): void {
     if (this.#isDue) this.#decide('start')

@@ -35,6 +35,7 @@ export const explainRevision = async (deps: ExplainDeps, revision: RevisionRef):
   const { nodeId, plan, cache, starter, scheduler } = deps
   const config = await deps.revisions.config(revision)
   const key = revisionKey(revision)
+  if (!plan.revision(key)) cache.refresh()
   const facts = starter.facts('auto', config)
   const { way: startType, reason } = chooseStart(facts)
   const decided = plan.revision(key)
