@@ -115,8 +115,11 @@ export class Connection {
   #onEnd(): void {
     const { stream, parts, head, resolve } = this.#exchange as Exchange
     this.#exchange = undefined
-    if (stream) stream.push(null)
-    else resolve({ ...(head as ReplyHead), body: parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts) })
+    if (stream) {
+      stream.push(null)
+      // Nobody has to read a body: the next reply must come in all the same.
+      this.#socket.resume()
+    } else resolve({ ...(head as ReplyHead), body: parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts) })
   }
 
   #fail(error: Error): void {

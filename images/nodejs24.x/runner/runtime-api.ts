@@ -32,8 +32,8 @@ const expectStatus = (reply: Reply, wanted: number, call: string): Reply => {
 }
 
 /**
- * One of the `concurrency` slots: a connection on which the next request is awaited, and one for answers, since a request's
- * body may still be coming in while its answer goes out.
+ * One of the `concurrency` slots: a connection on which the next request is awaited and, once it is whole, answered. An answer that
+ * begins while its request's body is still coming in goes out on a second one.
  */
 export class RuntimeApi {
   readonly #socketPath: string
@@ -114,6 +114,7 @@ export class RuntimeApi {
   }
 
   #answerConnection(): Connection {
+    if (this.#pulls?.idle) return this.#pulls
     if (!this.#answers?.idle) {
       this.#answers?.destroy()
       this.#answers = new Connection(this.#socketPath)
