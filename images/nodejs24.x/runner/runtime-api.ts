@@ -61,7 +61,11 @@ export class RuntimeApi {
     const reply = expectStatus(await connection.request(head, '', acceptNext), 200, 'next')
     // While the handler runs, only what the handler itself waits for keeps the process alive: its request's body does.
     if (Buffer.isBuffer(reply.body)) connection.setRef(false)
-    else reply.body.once('close', () => connection.setRef(false))
+    else
+      reply.body.once('close', () => {
+        // By then the answer, or the next request, may be waited for on it.
+        if (connection.idle) connection.setRef(false)
+      })
     return reply
   }
 
