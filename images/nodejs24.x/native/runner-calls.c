@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include "../../native/fork-limits.h"
+#include "../../native/unix-socket.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <node_api.h>
@@ -29,8 +30,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -194,30 +193,13 @@ static int32_t told_mib[MAX_CHILDREN];
 static unsigned char *marks;
 static int32_t fresh_mib, memory_mib, most_processes, tmp_mib;
 
-static int connect_unix(const char *directory, const char *name) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name) >= (int)sizeof address.sun_path) {
+static int connect_in(const char *directory, const char *name) {
+  char path[128];
+  if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) {
     errno = ENAMETOOLONG;
     return -1;
   }
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-  int saved = errno;
-  close(fd);
-  errno = saved;
-  return -1;
-}
-
-static int send_all(int fd, const char *bytes, size_t length) {
-  while (length > 0) {
-    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return -1;
-    bytes += sent;
-    length -= (size_t)sent;
-  }
-  return 0;
+  return connect_unix(path);
 }
 
 static int64_t now_ms(void) {
@@ -274,7 +256,7 @@ static int own_output(const char *directory, const char *id) {
   char name[ID_BYTES + 8];
   snprintf(name, sizeof name, "%s.log", id);
   for (int target = 1; target <= 2; target++) {
-    int fd = connect_unix(directory, name);
+    int fd = connect_in(directory, name);
     if (fd < 0 || dup2(fd, target) < 0) return -1;
     close(fd);
   }
@@ -322,7 +304,7 @@ static napi_value serve_forks(napi_env env, napi_callback_info info) {
   }
   void *loop;
   napi_get_uv_event_loop(env, (struct uv_loop_s **)&loop);
-  int channel = connect_unix(directory, "seed.sock");
+  int channel = connect_in(directory, "seed.sock");
   child_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   marks = mmap(NULL, MAX_CHILDREN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (channel < 0 || marks == MAP_FAILED || child_event < 0 || send_all(channel, hello, length) != 0) {

@@ -1,6 +1,6 @@
 #define _GNU_SOURCE
 #include "forwarder.h"
-#include "node.h"
+#include "../../native/unix-socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,7 +58,7 @@ int forwarder_listen(int port, const char *socket_path) {
 static void open_connection(void) {
   int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (client < 0) return;
-  int node = node_connect(node_path);
+  int node = connect_unix(node_path);
   struct connection *made = node < 0 ? NULL : calloc(1, sizeof *made);
   if (!made) {
     if (node >= 0) close(node);

@@ -1,47 +1,21 @@
 #define _GNU_SOURCE
 #include "node.h"
 
+#include "../../native/unix-socket.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_REPLY (4 * 1024 * 1024)
 
-int node_connect(const char *socket_path) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(socket_path) >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    return -1;
-  }
-  strcpy(address.sun_path, socket_path);
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-  int failure = errno;
-  close(fd);
-  errno = failure;
-  return -1;
-}
-
-static int send_all(int fd, const char *bytes, size_t length) {
-  while (length > 0) {
-    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return -1;
-    bytes += sent;
-    length -= (size_t)sent;
-  }
-  return 0;
-}
-
 /* The end of the connection is the end of the reply, since it asks for that. Returns the reply, NUL-terminated; NULL with errno. */
 static char *exchange(const char *socket_path, const char *head, const char *body, size_t *length) {
-  int fd = node_connect(socket_path);
+  int fd = connect_unix(socket_path);
   if (fd < 0) return NULL;
   char *reply = NULL;
   size_t used = 0, room = 0;

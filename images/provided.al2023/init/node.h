@@ -4,9 +4,6 @@
 
 #include <stddef.h>
 
-/* Connected, close-on-exec. -1 with errno. */
-int node_connect(const char *socket_path);
-
 /*
  * Long poll for the assignment. Returns the environment: `length` bytes of NUL-terminated NAME=VALUE entries, never freed.
  * NULL with errno when the node does not answer as it should.
