@@ -35,10 +35,10 @@ def left_open(before: dict[int, str]) -> str | None:
     for fd, target in descriptors().items():
         if before.get(fd) != target:
             return f"descriptor ({target})"
-    return "process (a child)" if _has_child() else None
+    return "process (a child)" if has_child() else None
 
 
-def _has_child() -> bool:
+def has_child() -> bool:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -9,6 +9,8 @@ import os
 import signal
 import time
 
+from .left_open import has_child
+
 #: What was begun and ends by itself, as a thread that does something once, is given this long.
 _SETTLE_S = 0.05
 _ROUNDS = 10
@@ -35,7 +37,7 @@ class Resources:
     def _find(self) -> str | None:
         if (more := _threads() - self._threads) > 0:
             return f"thread ({more} more)"
-        if _has_child():
+        if has_child():
             return "process (a child)"
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
             if signal.getitimer(timer) != (0.0, 0.0):
@@ -61,14 +63,6 @@ def _descriptors() -> dict[str, str]:
 
 def _threads() -> int:
     return len(os.listdir("/proc/self/task"))
-
-
-def _has_child() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _shared_memory() -> set[str]:
