@@ -6,7 +6,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runtimeNames, type RuntimeName } from '../services/contracts/function.ts'
-import { makeErofs, sha256OfFile } from './erofs.ts'
+import { fileDigest } from '../services/node-agent/file-digests.ts'
+import { makeErofs } from './erofs.ts'
 import { runtimeInputsDigest } from './inputs.ts'
 import { makeRootFileSystem } from './root-file-system.ts'
 import { runtimes } from './runtimes.ts'
@@ -37,7 +38,7 @@ const existing = async (
   const record = JSON.parse(readFileSync(file, 'utf8')) as BuildRecord
   const imagePath = imageFile(out, record.imageDigest)
   if (record.inputsDigest !== inputsDigest || !existsSync(imagePath)) return undefined
-  return (await sha256OfFile(imagePath)) === record.imageDigest
+  return (await fileDigest(imagePath)) === record.imageDigest
     ? { imagePath, imageDigest: record.imageDigest }
     : undefined
 }
@@ -63,7 +64,7 @@ export const buildImage = async (
     const partial = join(scratch, 'image.erofs')
     report('making the EROFS image')
     await makeErofs(root, partial)
-    const imageDigest = await sha256OfFile(partial)
+    const imageDigest = await fileDigest(partial)
     const imagePath = imageFile(out, imageDigest)
     chmodSync(partial, 0o644)
     renameSync(partial, imagePath)

@@ -17,7 +17,7 @@ import { runtimeArgument } from './build.ts'
 import { withBuilderHost } from './checkpoint/builder-host.ts'
 import { checkpointKey } from './checkpoint/key.ts'
 import { saveCheckpoint } from './checkpoint/save.ts'
-import { sha256OfFile } from './erofs.ts'
+import { fileDigest } from '../services/node-agent/file-digests.ts'
 import { checkpointInputsDigest } from './inputs.ts'
 import { withScratch } from './scratch.ts'
 
@@ -53,7 +53,7 @@ export const makeCheckpoint = async (
   mkdirSync(out, { recursive: true })
   return withScratch(out, `.save-${runtime}-`, (scratch) =>
     withBuilderHost({ runscPath: runsc, addonPath: prebuilt?.addon }, async (host) => {
-      const imageDigest = await sha256OfFile(image)
+      const imageDigest = await fileDigest(image)
       const files = { imagePath: resolve(image), imageDigest, command: [...runtimeCommands[runtime]] }
       report('booting and saving')
       const candidate = await saveCheckpoint(host, files, scratch)

@@ -2,7 +2,7 @@
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import { keyOf, platformParts, shapePart } from '../../services/node-agent/checkpoint/key.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
-import { sha256OfFile } from '../erofs.ts'
+import { fileDigest } from '../../services/node-agent/file-digests.ts'
 
 export interface CheckpointSources {
   /** Paths. */
@@ -18,7 +18,7 @@ export const checkpointKey = async (
 ): Promise<string> =>
   keyOf([
     runtime,
-    await sha256OfFile(image),
+    await fileDigest(image),
     ...platformParts(runsc),
     shapePart(runtimeCommands[runtime], 'runtime'),
     inputsDigest,

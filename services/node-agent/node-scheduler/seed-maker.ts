@@ -5,7 +5,7 @@ import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
 import type { ForkLimits } from '../../contracts/runtime-api.ts'
-import type { NodeAgentConfig } from '../config.ts'
+import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { NodeGateway } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
@@ -43,18 +43,18 @@ export const makeSeed = async (deps: SeedMakerDeps, config: VersionConfig): Prom
   const { runtime, ephemeralStorageMiB } = config
   const way = seedWays[runtime]
   if ('refused' in way) throw new UnfitError(way.refused)
-  const { checkpointPath } = await deps.maker.runtime(runtime)
+  const files = await deps.maker.runtime(runtime)
   // As for every instance, the size of /tmp is part of what was checkpointed.
-  if (way.restorable && checkpointPath !== undefined && ephemeralStorageMiB === defaultTmpMiB) {
+  if (way.restorable && files.checkpointPath !== undefined && ephemeralStorageMiB === defaultTmpMiB) {
     try {
-      return await startSeed(deps, config, way, true)
+      return await startSeed(deps, config, way, files, true)
     } catch (error) {
       if (!(error instanceof SeedRestoreError)) throw error
       deps.metrics.restoreFailures.inc({ runtime, checkpoint: 'runtime' })
       deps.logger.warn({ err: error.cause, runtime }, 'restore of a seed failed, booting instead')
     }
   }
-  return startSeed(deps, config, way, false)
+  return startSeed(deps, config, way, files, false)
 }
 
 /** The checkpoint could not be restored; a boot may go well. */
@@ -71,11 +71,11 @@ const startSeed = async (
   deps: SeedMakerDeps,
   config: VersionConfig,
   way: SeedWay,
+  files: RuntimeFiles,
   restored: boolean,
 ): Promise<Seed> => {
   const { maker, gateway, runDir } = deps
   const { forksPerSeed: maxForks, limits: nodeLimits } = deps.config
-  const files = await maker.runtime(config.runtime)
   const runtime = { ...files, command: seedCommand(files.command, way) }
   const start: Start = { watch: new Stopwatch(), runtime, config, forInvocation: undefined }
   const code = maker.code(start)
