@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
 import type { RuntimeName } from '../../services/contracts/function.ts'
-import type { StartWish } from '../../services/contracts/placement.ts'
+import { startWishes, type StartWish } from '../../services/contracts/placement.ts'
 import type { Premises } from '../../scripts/place.ts'
 import { versionCheckpointsOf } from '../e2e/host.ts'
 import { createFunction } from '../support/lambda.ts'
@@ -51,14 +51,7 @@ export type BenchRuntime = keyof typeof programs
 export const benchRuntimes = Object.keys(programs) as BenchRuntime[]
 
 type Wish = Exclude<StartWish, 'auto'>
-export const coldStarts: readonly Wish[] = [
-  'boot',
-  'restore',
-  'restore-precreated',
-  'restore-parked',
-  'fork',
-  'fork-parked',
-]
+export const coldStarts = startWishes.filter((wish): wish is Wish => wish !== 'auto')
 
 /** As many as are held while the memory of one more is measured. */
 const ahead = { precreatedSandboxes: '4', parkedRestores: '4', seeds: '2', parkedForks: '4' }

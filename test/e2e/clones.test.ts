@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { RuntimeFiles } from '../../services/node-agent/config.ts'
+import { allDraws, drawInWorker } from '../support/drawing.ts'
 import { createFunction, invoke, lambdaClient, uniqueName, type InvokeOptions } from '../support/lambda.ts'
 import { configOf, withRuntime } from './host.ts'
 import { installation } from './installation.ts'
@@ -36,19 +37,9 @@ import { Worker } from 'node:worker_threads'
 // Everything that keeps something for later has been used before a fork.
 crypto.randomUUID(); crypto.randomBytes(8); crypto.randomInt(5); Math.random(); vm.runInNewContext('Math.random()')
 const before = vm.createContext({})
-const inWorker = () => new Promise((resolve, reject) => {
-  const worker = new Worker("require('node:worker_threads').parentPort.postMessage(Math.random())", { eval: true })
-  worker.once('message', resolve).once('error', reject)
-})
+${drawInWorker}
 export const handler = async (event) => ({
-  bytes: crypto.randomBytes(8).toString('hex'),
-  uuid: crypto.randomUUID(),
-  int: crypto.randomInt(2 ** 47),
-  random: Math.random(),
-  web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).toString('hex'),
-  webUuid: globalThis.crypto.randomUUID(),
-  key: Buffer.from(await globalThis.crypto.subtle.exportKey('raw', await globalThis.crypto.subtle.generateKey({ name: 'AES-GCM', length: 128 }, true, ['encrypt']))).toString('hex'),
-  pair: crypto.createECDH('prime256v1').generateKeys('hex'),
+${allDraws}
   newContext: vm.runInNewContext('Math.random()'),
   oldContext: vm.runInContext('Math.random()', before),
   ...(event.worker ? { worker: await inWorker() } : {}),

@@ -9,7 +9,7 @@ export const drawInWorker = `const inWorker = () => new Promise((resolve, reject
 /** Members of the handler's answer, each another value in each instance. */
 export const allDraws = `  bytes: crypto.randomBytes(8).toString('hex'),
   uuid: crypto.randomUUID(),
-  int: crypto.randomInt(2 ** 40),
+  int: crypto.randomInt(2 ** 47),
   random: Math.random(),
   web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).toString('hex'),
   webUuid: globalThis.crypto.randomUUID(),
