@@ -5,7 +5,7 @@ export const toolVersions = {
   'pulumi-language-nodejs': '3.68.0',
   'pulumi-resource-command': '0.9.2',
   // The commit's time, and the number of our way to build it.
-  runsc: '20260905035102-2',
+  runsc: '20260905035102-3',
   'nats-server': '2.15.2',
 } as const
 
@@ -36,9 +36,9 @@ export const tools: readonly Tool[] = [
   },
   {
     name: 'runsc',
-    present: { args: ['--version'], expect: 'forkyard-20260905035102-2' },
+    present: { args: ['--version'], expect: 'forkyard-20260905035102-3' },
     goPackage: 'gvisor.dev/gvisor/runsc',
-    ldflags: '-X gvisor.dev/gvisor/runsc/version.version=forkyard-20260905035102-2',
+    ldflags: '-X gvisor.dev/gvisor/runsc/version.version=forkyard-20260905035102-3',
     sourceGenerator: './prepare',
     buildMinutes: 1,
   },

@@ -1,18 +1,7 @@
 package main
 
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-)
-
-// edit replaces a piece of gVisor's source that must be there once.
-type edit struct {
-	file, old, new string
-}
-
-// What calls `added/pkg/sentry/mm/fork_faults.go`.
+// What calls `added/pkg/sentry/mm/fork_faults.go`: a process that is forked again and again becomes cheap to fork, since its children
+// are given ahead what earlier ones faulted in, and have copies of little else.
 var forkEdits = []edit{
 	{
 		file: "pkg/sentry/mm/mm.go",
@@ -55,24 +44,4 @@ var forkEdits = []edit{
 			"\tmm.sibling.record(ar, false /* write */)\n\treturn err\n}\n\n" +
 			"// MMap establishes a memory mapping.\n",
 	},
-}
-
-// cheapenForks makes a process that is forked again and again cheap to fork: its children are given ahead what earlier ones
-// faulted in, and have copies of little else.
-func cheapenForks(module string) error {
-	if err := os.CopyFS(module, os.DirFS("added")); err != nil {
-		return fmt.Errorf("adding files to the gvisor module: %w", err)
-	}
-	for _, edit := range forkEdits {
-		err := rewrite(filepath.Join(module, edit.file), func(source string) (string, error) {
-			if strings.Count(source, edit.old) != 1 {
-				return "", fmt.Errorf("what is to be replaced is not where it was expected:\n%s", edit.old)
-			}
-			return strings.Replace(source, edit.old, edit.new, 1), nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

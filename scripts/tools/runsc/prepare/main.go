@@ -2,7 +2,7 @@
 //
 //   - It does what gVisor's own release build does and a plain `go build` does not: it compiles the seccomp programs of sandbox
 //     and gofer ahead, which otherwise costs each sandbox start about 12 ms of CPU (seccomp.go).
-//   - It makes forks cheap (forks.go, docs/decisions/0034).
+//   - It makes forks and restores cheap (edits.go, docs/decisions/0034).
 //
 // It copies the module to the directory given as its only argument, changes the copy, and writes a `go.mod` and `go.sum` for
 // `go build -modfile` that take gVisor from there. (`go build -overlay` would need no copy, but refuses files of the module cache.)
@@ -35,7 +35,7 @@ func run(dir string) error {
 	if err := os.CopyFS(module, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
 		return fmt.Errorf("copying the gvisor module: %w", err)
 	}
-	for _, change := range []func(module string) error{precompileSeccomp, cheapenForks} {
+	for _, change := range []func(module string) error{precompileSeccomp, changeMemory} {
 		if err := change(module); err != nil {
 			return err
 		}
