@@ -12,20 +12,26 @@ import { ensureGo } from './go-toolchain.ts'
 import { cacheDir, repoRoot } from './paths.ts'
 import { run } from './run.ts'
 import { dropBuildFiles, installPlugins, missingTools, provideTool } from './tools.ts'
-import type { Tool } from './tool-table.ts'
+import type { Tool, ToolGroup } from './tool-table.ts'
 
 const minutes = 60_000
 
 const sayThatItWaits = (): void => void process.stdout.write('waiting for another set-up on this machine\n')
 
-/** Idempotent; a machine that has everything is left as it is. @param beside what needs nothing of it, in the same display. */
-export const prepareMachine = async (beside: readonly Lane[] = []): Promise<void> => {
+/**
+ * Idempotent; a machine that has everything is left as it is.
+ * @param beside what needs nothing of it, in the same display @param groups tools that not everybody needs
+ */
+export const prepareMachine = async (
+  beside: readonly Lane[] = [],
+  groups: readonly ToolGroup[] = [],
+): Promise<void> => {
   mkdirSync(cacheDir(), { recursive: true })
-  await withLock(cacheDir(), () => prepare(beside), sayThatItWaits)
+  await withLock(cacheDir(), () => prepare(beside, groups), sayThatItWaits)
 }
 
-const prepare = async (beside: readonly Lane[]): Promise<void> => {
-  const missing = missingTools()
+const prepare = async (beside: readonly Lane[], groups: readonly ToolGroup[]): Promise<void> => {
+  const missing = missingTools(groups)
   const packages = await missingPackages()
   const system = [
     ...(packages.length > 0 ? [installStep(packages)] : []),

@@ -24,7 +24,8 @@ describe.each(tools)('$name', (tool) => {
     const modules = [...read(`${dir}/go.mod`).matchAll(/^(?:require )?\t?([\w./-]+) v\S+/gm)].map(
       ([, module]) => module,
     )
-    expect(modules.some((module) => tool.goPackage.startsWith(module ?? '?'))).toBe(true)
+    const own = tool.goPackage === `forkyard/tools/${tool.name}`
+    expect(own || modules.some((module) => tool.goPackage.startsWith(module ?? '?'))).toBe(true)
     expect(read(`${dir}/go.sum`).length).toBeGreaterThan(100)
     if (tool.sourceGenerator) expect(existsSync(join(repoRoot, dir, tool.sourceGenerator))).toBe(true)
   })
@@ -48,7 +49,8 @@ describe.each(tools)('$name', (tool) => {
 it('npm packages of the engine have the versions of the tools', () => {
   const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> }
   expect(dependencies['@pulumi/pulumi']).toBe(toolVersions.pulumi)
-  expect(dependencies['@pulumi/command']).toBe(toolVersions['pulumi-resource-command'])
+  for (const provider of ['command', 'kubernetes'] as const)
+    expect(dependencies[`@pulumi/${provider}`]).toBe(toolVersions[`pulumi-resource-${provider}`])
 })
 
 it('the fallback toolchains are new enough', () => {

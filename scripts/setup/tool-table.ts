@@ -7,6 +7,9 @@ export const toolVersions = {
   // The commit's time, and the number of our way to build it.
   runsc: '20260905035102-3',
   'nats-server': '2.15.2',
+  'pulumi-resource-kubernetes': '4.22.1',
+  kubernetes: '1.37.2',
+  coredns: '1.14.5',
 } as const
 
 export type ToolName = keyof typeof toolVersions
@@ -24,15 +27,43 @@ export interface Tool {
   readonly sourceGenerator?: string
   /** Minutes that a build takes on two cores; the longest starts first. */
   readonly buildMinutes: number
+  /** Who needs it, where that is not everybody: the target `kubernetes`, or the cluster that its tests run on. */
+  readonly group?: ToolGroup
 }
 
+export type ToolGroup = 'kubernetes' | 'kubernetes-lab'
+
 export const tools: readonly Tool[] = [
+  {
+    name: 'kubernetes',
+    // Of the tool's own module, which calls the components.
+    goPackage: 'forkyard/tools/kubernetes',
+    ldflags: ['gitVersion=v1.37.2', 'gitMajor=1', 'gitMinor=37']
+      .map((value) => `-X k8s.io/component-base/version.${value}`)
+      .join(' '),
+    buildMinutes: 10,
+    group: 'kubernetes-lab',
+  },
+  {
+    name: 'pulumi-resource-kubernetes',
+    goPackage: 'github.com/pulumi/pulumi-kubernetes/provider/v4/cmd/pulumi-resource-kubernetes',
+    ldflags: '-X github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version=4.22.1',
+    sourceGenerator: './prepare',
+    buildMinutes: 8,
+    group: 'kubernetes',
+  },
   {
     name: 'pulumi',
     present: { args: ['version'], expect: 'v3.259.0' },
     goPackage: 'github.com/pulumi/pulumi/pkg/v3/cmd/pulumi',
     ldflags: '-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=3.259.0',
     buildMinutes: 3,
+  },
+  {
+    name: 'coredns',
+    goPackage: 'github.com/coredns/coredns',
+    buildMinutes: 3,
+    group: 'kubernetes-lab',
   },
   {
     name: 'runsc',

@@ -5,11 +5,13 @@ import { writeFileIfChanged } from '../../stacks/host-scripts/write-file.ts'
 import { download } from './download.ts'
 import { cacheDir, pulumiHome, repoRoot, toolDir, toolPath } from './paths.ts'
 import { run, type RunOptions } from './run.ts'
-import { tools, toolVersions, type Tool } from './tool-table.ts'
+import { tools, toolVersions, type Tool, type ToolGroup } from './tool-table.ts'
 
 export type Report = (line: string) => void
 
-export const missingTools = (): Tool[] => tools.filter(({ name }) => !existsSync(toolPath(name)))
+/** @param groups what is wanted beyond what everybody needs */
+export const missingTools = (groups: readonly ToolGroup[] = []): Tool[] =>
+  tools.filter(({ name, group }) => (group === undefined || groups.includes(group)) && !existsSync(toolPath(name)))
 
 /**
  * Only for the holder of the set-up's lock.
@@ -129,8 +131,11 @@ export const dropBuildFiles = (): void => rmSync(join(cacheDir(), 'go'), { recur
 
 /** Lays the engine's hosts and plugins where it looks for them: beside itself, and in its home. Idempotent. */
 export const installPlugins = (): void => {
-  const command = 'pulumi-resource-command' as const
-  link(toolPath(command), join(pulumiHome(), 'plugins', `resource-command-v${toolVersions[command]}`, command))
+  for (const provider of ['command', 'kubernetes'] as const) {
+    const name = `pulumi-resource-${provider}` as const
+    const dir = join(pulumiHome(), 'plugins', `resource-${provider}-v${toolVersions[name]}`)
+    if (existsSync(toolPath(name))) link(toolPath(name), join(dir, name))
+  }
   const beside = toolDir('pulumi')
   link(toolPath('pulumi-language-nodejs'), join(beside, 'pulumi-language-nodejs'))
   writeFileIfChanged(join(beside, 'pulumi-resource-pulumi-nodejs'), dynamicProvider, 0o755)
