@@ -1,5 +1,7 @@
 /** One service as one file. The same sources give the same bytes, and so the same digest. */
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { build } from 'esbuild'
 
 export interface Bundle {
@@ -8,6 +10,8 @@ export interface Bundle {
   /** Its first 16 digits. */
   readonly digest: string
   readonly code: string
+  /** npm packages of which something is in it: `name@version`, sorted. */
+  readonly packages: readonly string[]
 }
 
 /** Dependencies in CommonJS ask for these at run time. */
@@ -20,11 +24,12 @@ const banner = [
 
 /** In memory only: a preview bundles as well, and leaves no trace. @throws esbuild's errors with file and line. */
 export const bundleService = async (entryPoint: string, root: string): Promise<Bundle> => {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     entryPoints: [entryPoint],
     absWorkingDir: root,
     bundle: true,
     write: false,
+    metafile: true,
     platform: 'node',
     format: 'esm',
     target: 'node24',
@@ -37,5 +42,19 @@ export const bundleService = async (entryPoint: string, root: string): Promise<B
   const code = outputFiles[0]?.text
   if (code === undefined) throw new Error(`${entryPoint}: the bundler made no file`)
   const sha256 = createHash('sha256').update(code).digest('hex')
-  return { sha256, digest: sha256.slice(0, 16), code }
+  return { sha256, digest: sha256.slice(0, 16), code, packages: packagesOf(Object.keys(metafile.inputs), root) }
+}
+
+/** @param inputs paths as esbuild has them, relative to `root` */
+const packagesOf = (inputs: readonly string[], root: string): string[] => {
+  const folders = inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [])
+  return [...new Set(folders)]
+    .map((folder) => {
+      const { name, version } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as {
+        name: string
+        version: string
+      }
+      return `${name}@${version}`
+    })
+    .toSorted()
 }
