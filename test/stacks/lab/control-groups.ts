@@ -4,13 +4,22 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const root = '/sys/fs/cgroup'
+const isUnified = existsSync(join(root, 'cgroup.controllers'))
 /** On version 1 a host gets these for itself; on version 2 there is one hierarchy. */
-const controllers = existsSync(join(root, 'cgroup.controllers')) ? [''] : ['memory', 'cpu', 'pids']
+const controllers = isUnified ? [''] : ['memory', 'cpu', 'pids']
+/** A kubelet wants its group in every one. */
+const hierarchies = isUnified ? [''] : readdirSync(root).filter((name) => existsSync(join(root, name, 'cgroup.procs')))
 
-const groups = (name: string): string[] => controllers.map((controller) => join(root, controller, name))
+const groups = (name: string): string[] => hierarchies.map((hierarchy) => join(root, hierarchy, name))
 
-export const makeGroups = (name: string, memoryMiB: number): string[] => {
-  for (const dir of groups(name)) mkdirSync(dir, { recursive: true })
+/** @returns files that take the pid of a process that joins */
+export const makeGroups = (name: string, memoryMiB: number, everywhere = false): string[] => {
+  const dirs = (everywhere ? hierarchies : controllers).map((hierarchy) => join(root, hierarchy, name))
+  for (const dir of dirs) mkdirSync(dir, { recursive: true })
+  // Empty at first, and nobody may join then.
+  for (const file of ['cpuset.cpus', 'cpuset.mems'])
+    for (const dir of dirs.filter((made) => existsSync(join(made, file)) && !isUnified))
+      writeFileSync(join(dir, file), readFileSync(join(dir, '..', file)))
   for (const [file, controller] of [
     ['memory.limit_in_bytes', 'memory'],
     ['memory.max', ''],
@@ -18,7 +27,7 @@ export const makeGroups = (name: string, memoryMiB: number): string[] => {
     const path = join(root, controller, name, file)
     if (existsSync(path)) writeFileSync(path, String(memoryMiB * 1024 * 1024))
   }
-  return groups(name).map((dir) => join(dir, 'cgroup.procs'))
+  return dirs.map((dir) => join(dir, 'cgroup.procs'))
 }
 
 /** Groups that exist, of any host whose group's name begins so. */

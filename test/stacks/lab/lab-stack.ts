@@ -1,4 +1,4 @@
-/** A stack of the target `metal` on the hosts of a lab, by the code of `./scripts/up` and with a configuration file as people write it. */
+/** A stack on the hosts or the cluster of a lab, by the code of `./scripts/up` and with a configuration file as people write it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
@@ -8,6 +8,7 @@ import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/en
 import { configFile, recordPremises, stateFile, type Place } from '../../../scripts/place.ts'
 import { repoRoot } from '../../../scripts/setup/paths.ts'
 import { bringUp, takeDown, type UpResult } from '../../../scripts/stack.ts'
+import type { StackConfig } from '../../../stacks/config.ts'
 import type { HostConfig } from '../../../stacks/host-config.ts'
 import type { LabHost } from './lab-host.ts'
 import type { Lab } from './lab.ts'
@@ -19,12 +20,19 @@ export class LabStack {
   readonly stateDir: string
   readonly runDir: string
   readonly installation: string
-  readonly #lab: Lab
+  readonly #lab: Pick<Lab, 'dir' | 'privateKey'>
   readonly #log: (line: string) => void
+  readonly #target: StackConfig['target']
   #settings: Readonly<Record<string, unknown>> = {}
   #secret = ''
 
-  constructor(lab: Lab, installation: string, log: (line: string) => void) {
+  constructor(
+    lab: Pick<Lab, 'dir' | 'privateKey'>,
+    installation: string,
+    log: (line: string) => void,
+    target: StackConfig['target'] = 'metal',
+  ) {
+    this.#target = target
     this.#lab = lab
     this.#log = log
     this.installation = installation
@@ -73,7 +81,7 @@ export class LabStack {
   async upKilledAt(line: RegExp): Promise<void> {
     await openStack(this.place)
     const { installation, stateDir, runDir } = this
-    recordPremises(this.place, { installation, stateDir, runDir, target: 'metal' })
+    recordPremises(this.place, { installation, stateDir, runDir, target: this.#target })
     const args = ['up', '--yes', '--skip-preview', ...this.stackArgs, '--non-interactive', '--color', 'never']
     const stdio = ['ignore', 'pipe', 'ignore'] as const
     const engine = spawn(enginePath(), args, { cwd: repoRoot, env: engineEnv(this.place), stdio: [...stdio] })
@@ -107,7 +115,7 @@ export class LabStack {
   #text(): string {
     const [salt = '', secret = ''] = this.#secret.split(/\n(.*)/s)
     const { stateDir, runDir, installation } = this
-    const all = { target: 'metal', installation, stateDir, runDir, ...this.#settings }
+    const all = { target: this.#target, installation, stateDir, runDir, ...this.#settings }
     const lines = Object.entries(all).map(([key, value]) => {
       if (value === undefined) return ''
       const text = typeof value === 'string' ? value : JSON.stringify(value)

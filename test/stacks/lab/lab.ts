@@ -23,14 +23,20 @@ export interface Lab {
   readonly remove: () => Promise<void>
 }
 
-/** @param names of the hosts, all of them up when this resolves @param memoryMiB of each */
-export const createLab = async (names: readonly string[], memoryMiB: number): Promise<Lab> => {
+/** A directory that belongs to this process, and an id for everything else that does. */
+export const openLabPlace = async (): Promise<{ readonly id: string; readonly dir: string }> => {
   await removeAbandonedLabs()
-  const base = await provideBaseSystem()
   const id = randomBytes(2).toString('hex')
   const dir = labDir(id)
   mkdirSync(dir, { mode: 0o700 })
   writeFileSync(join(dir, 'owner'), processIdentity(process.pid) ?? '')
+  return { id, dir }
+}
+
+/** @param names of the hosts, all of them up when this resolves @param memoryMiB of each */
+export const createLab = async (names: readonly string[], memoryMiB: number): Promise<Lab> => {
+  const base = await provideBaseSystem()
+  const { id, dir } = await openLabPlace()
   try {
     const keyFile = join(dir, 'key')
     await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile])
