@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { TSchema } from 'typebox'
 import { StackConfig } from '../stacks/config.ts'
 import { HostConfig } from '../stacks/host-config.ts'
+import { KubernetesConfig } from '../stacks/kubernetes/config.ts'
 import { repoRoot } from './setup/paths.ts'
 
 export const configDocsFile = join(repoRoot, 'docs', 'configuration.md')
@@ -42,7 +43,7 @@ const table = (properties: Readonly<Record<string, TSchema>>, prefix: string): s
 
 export const configDocs = (): string => `# Stack configuration
 
-Made by \`node scripts/config-docs.ts\` from the schemas in \`stacks/config.ts\` and \`stacks/host-config.ts\`. Set a key with
+Made by \`node scripts/config-docs.ts\` from the schemas in \`stacks/config.ts\`, \`stacks/host-config.ts\` and \`stacks/kubernetes/config.ts\`. Set a key with
 \`pulumi config set forkyard:KEY VALUE\`, or in \`stacks/Pulumi.<stack>.yaml\`. A value that does not fit ends the run before anything is changed.
 
 ${table(StackConfig.properties, 'forkyard:')}
@@ -52,6 +53,12 @@ ${table(StackConfig.properties, 'forkyard:')}
 Items of \`forkyard:hosts\`.
 
 ${table(HostConfig.properties, '')}
+
+## A cluster
+
+Keys of the object \`forkyard:kubernetes\`.
+
+${table(KubernetesConfig.properties, '')}
 `
 
 if (import.meta.main) writeFileSync(configDocsFile, configDocs())

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { targets } from '../stacks/config.ts'
 import { writeFileIfChanged } from '../stacks/host-scripts/write-file.ts'
 import { repoRoot } from './setup/paths.ts'
 
@@ -11,7 +12,7 @@ export const Premises = Type.Object({
   stateDir: Type.String(),
   runDir: Type.String(),
   /** Absent: local. */
-  target: Type.Optional(Type.Enum(['local', 'metal'] as const)),
+  target: Type.Optional(Type.Enum(targets)),
 })
 /** What has to be known to take an installation away without the engine, which is possible on this machine alone. */
 export type Premises = Static<typeof Premises>

@@ -43,7 +43,7 @@ export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
     await openStack(place)
     const config = await readConfig(place)
     recordPremises(place, config)
-    if (config.target === 'metal') return { config, changes: await deploy(place, report, onManyHosts) }
+    if (config.target !== 'local') return { config, changes: await deploy(place, report, onManyHosts) }
     // What is down is started before the engine looks, which knows only what it did itself. A service that cannot start may
     // be what this very run mends.
     const broken = await repair(config.stateDir).catch((error: Error) => error)
@@ -94,7 +94,7 @@ export const takeDown = (place: Place, report: Report): Promise<void> =>
   locked(place, report, async () => {
     await endEarlierRun(place)
     const premises = findPremises(place)
-    if (premises.target === 'metal') {
+    if (premises.target && premises.target !== 'local') {
       // Only the state knows what is on other machines: a failure must not lose it.
       if (existsSync(stateFile(place))) await destroyElsewhere(place, report)
       removeEngineFiles(place)

@@ -80,10 +80,12 @@ const sweep: Step = { title: 'Leftovers of runs that were killed', run: (report)
 const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => removeAbandonedLabs() }
 
 try {
-  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }])
+  const withStacks = values.stacks === true && (await stacksChanged())
+  const groups = withStacks ? (['kubernetes', 'kubernetes-lab'] as const) : []
+  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], groups)
   const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
   await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
-  if (values.stacks && (await stacksChanged())) {
+  if (withStacks) {
     const onHosts = [tests('Tests of stacks', 'stacks', 30 * minutes), sweepLabs]
     await runLanes([{ title: 'Hosts', steps: onHosts, goOn: true }])
   }

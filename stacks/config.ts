@@ -10,6 +10,7 @@ import { cacheModes } from '../services/node-agent/node-scheduler/cache/input.ts
 import { runtimeNames } from '../services/contracts/function.ts'
 import { describeProblem } from './config-problem.ts'
 import { fleetProblems, HostConfig, hostProblems, internalAddress } from './host-config.ts'
+import { clusterUrl, KubernetesConfig, kubernetesProblems } from './kubernetes/config.ts'
 
 const port = (value: number, description: string) =>
   Type.Integer({ minimum: 1, maximum: 65_535, default: value, description })
@@ -17,16 +18,20 @@ const port = (value: number, description: string) =>
 const path = (description: string, maxLength = 4096) =>
   Type.String({ pattern: '^/[A-Za-z0-9._/-]+$', maxLength, description })
 
+export const targets = ['local', 'metal', 'kubernetes'] as const
+
 export const StackConfig = Type.Object(
   {
-    target: Type.Enum(['local', 'metal'] as const, {
+    target: Type.Enum(targets, {
       default: 'local',
-      description: 'Where the installation is: this machine, or the machines of forkyard:hosts, over SSH',
+      description:
+        'Where the installation is: this machine; the machines of forkyard:hosts, over SSH; the cluster of forkyard:kubernetes',
     }),
     hosts: Type.Array(HostConfig, {
       default: [],
       description: 'Machines of the target metal (JSON array; stacks/host-config.ts has the keys of one)',
     }),
+    kubernetes: KubernetesConfig,
     sshPrivateKey: Type.Optional(
       Type.String({
         pattern: '^-----BEGIN [A-Z ]*PRIVATE KEY-----',
@@ -43,7 +48,7 @@ export const StackConfig = Type.Object(
       minimum: 2,
       maximum: 3650,
       default: 365,
-      description: 'metal: validity of the certificates, days; an up in the last third makes new ones',
+      description: 'metal, kubernetes: validity of the certificates, days; an up in the last third makes new ones',
     }),
     installation: Type.String({
       pattern: '^[a-z][a-z0-9-]{0,23}$',
@@ -56,13 +61,14 @@ export const StackConfig = Type.Object(
       'Tools and images. Default $FORKYARD_CACHE, else $XDG_CACHE_HOME/forkyard, else $HOME/.cache/forkyard',
     ),
     listenHost: Type.String({
-      description: 'Address on which the gateway listens. Default 127.0.0.1; metal: all addresses of its host',
+      description:
+        'Address on which the gateway listens. Default 127.0.0.1; metal, kubernetes: all addresses of its host or pod',
     }),
     gatewayPort: port(9000, 'Port of the Lambda API and of function URLs'),
     schedulerPort: port(9001, 'Port of the scheduler; local: on loopback alone'),
     nodeAgentPort: port(9002, 'Port of the node agent; local: on loopback alone'),
     natsPort: port(9003, 'Port of NATS; local: on loopback alone'),
-    natsClusterPort: port(9004, 'metal: port between the servers of NATS'),
+    natsClusterPort: port(9004, 'metal, kubernetes: port between the servers of NATS'),
     publicUrl: Type.String({
       pattern: '^https?://',
       description:
@@ -147,7 +153,7 @@ export const StackConfig = Type.Object(
     ),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,
-      description: 'How long a service may take to become ready, ms. Default 60000; metal: 180000',
+      description: 'How long a service may take to become ready, ms. Default 60000; metal, kubernetes: 180000',
     }),
     logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'] as const, {
       default: 'info',
@@ -192,7 +198,9 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
   for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
     if (value[key] === undefined && Type.IsOptional(schema)) continue
     if (key === 'hosts' && Array.isArray(value[key])) problems.push(...hostProblems(`${namespace}${key}`, value[key]))
-    else if (!Value.Check(schema, value[key]))
+    else if (key === 'kubernetes') {
+      if (value['target'] === 'kubernetes') problems.push(...kubernetesProblems(`${namespace}${key}`, value[key]))
+    } else if (!Value.Check(schema, value[key]))
       problems.push(describeProblem(`${namespace}${key}`, schema, key === 'sshPrivateKey' ? 'the value' : value[key]))
   }
   if (problems.length === 0) problems.push(...portsUsedTwice(value), ...targetProblems(value as StackConfig))
@@ -222,7 +230,7 @@ const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surround
     ...given,
   }) as Record<string, unknown>
   const byTarget =
-    value['target'] === 'metal'
+    value['target'] === 'metal' || value['target'] === 'kubernetes'
       ? { listenHost: '0.0.0.0', readyTimeoutMs: 180_000 }
       : { listenHost: '127.0.0.1', readyTimeoutMs: 60_000, nodeMemoryMiB: shareOfMemory(around.memoryMiB) }
   const merged: Record<string, unknown> = {
@@ -231,7 +239,14 @@ const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surround
     ...byTarget,
     ...value,
   }
-  return { publicUrl: `http://${reachableHost(merged)}:${String(merged['gatewayPort'])}`, ...merged }
+  return { publicUrl: defaultUrl(merged), ...merged }
+}
+
+const defaultUrl = (merged: Readonly<Record<string, unknown>>): string => {
+  const { target, installation, kubernetes, gatewayPort } = merged
+  if (target === 'kubernetes' && kubernetesProblems('', kubernetes).length === 0)
+    return clusterUrl(String(installation), kubernetes as KubernetesConfig, Number(gatewayPort))
+  return `http://${reachableHost(merged)}:${String(gatewayPort)}`
 }
 
 /** What a node may lend of its machine's memory: 60 %, in steps of 256 MiB. */
@@ -254,7 +269,7 @@ const targetProblems = ({ target, hosts }: StackConfig): string[] => {
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {
   const local = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort'] as const
-  const ports = value['target'] === 'metal' ? [...local, 'natsClusterPort'] : local
+  const ports = value['target'] === 'local' ? local : [...local, 'natsClusterPort']
   return ports.flatMap((key, index) => {
     const other = ports.slice(0, index).find((before) => value[before] === value[key])
     return other ? [`${namespace}${key}: ${String(value[key])} is the port of ${namespace}${other} already`] : []

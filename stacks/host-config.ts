@@ -1,8 +1,7 @@
 /** One machine of the target `metal`, as `forkyard:hosts` lists it, and what must hold among all of them. */
 import { isIP } from 'node:net'
-import { Type, type Static, type TSchema } from 'typebox'
-import { Value } from 'typebox/value'
-import { describeProblem } from './config-problem.ts'
+import { Type, type Static } from 'typebox'
+import { objectProblems } from './config-problem.ts'
 
 export const roles = ['gateway', 'scheduler', 'node', 'nats'] as const
 export type Role = (typeof roles)[number]
@@ -59,23 +58,8 @@ export const internalAddress = (host: HostConfig): string => host.internalAddres
 
 /** Every value at fault by its own key, `forkyard:hosts[1].port`. @param hosts with their defaults. */
 export const hostProblems = (key: string, hosts: readonly unknown[]): string[] =>
-  hosts.flatMap((host, index) => {
-    const at = `${key}[${index}]`
-    if (typeof host !== 'object' || host === null || Array.isArray(host)) return [`${at}: is not an object`]
-    const unknown = Object.keys(host).filter((name) => !Object.hasOwn(HostConfig.properties, name))
-    const valid = Object.keys(HostConfig.properties).join(', ')
-    return [
-      ...unknown.map((name) => `${at}.${name}: unknown key. Valid keys: ${valid}`),
-      ...Object.entries<TSchema>(HostConfig.properties).flatMap(([name, schema]) => {
-        const value = (host as Readonly<Record<string, unknown>>)[name]
-        if (value === undefined && !HostConfig.required.some((required) => required === name)) return []
-        if (Value.Check(schema, value)) return []
-        // A private key is no text for a terminal.
-        const shown = name === 'privateKey' ? 'the value' : value
-        return [describeProblem(`${at}.${name}`, schema, shown)]
-      }),
-    ]
-  })
+  // A private key is no text for a terminal.
+  hosts.flatMap((host, index) => objectProblems(`${key}[${index}]`, HostConfig, host, ['privateKey']))
 
 const duplicates = (values: readonly string[]): string[] =>
   values.filter((value, index) => values.indexOf(value) !== index)

@@ -21,6 +21,9 @@ export const scripts = {
   image: 'images/build.ts',
   checkpoint: 'images/checkpoint.ts',
   addon: 'services/node-agent/native/build.ts',
+  'oci-image': 'stacks/kubernetes/images/build.ts',
+  'oci-import': 'stacks/kubernetes/images/import.ts',
+  'oci-push': 'stacks/kubernetes/images/push.ts',
 } as const
 export type ScriptName = keyof typeof scripts
 

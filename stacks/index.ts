@@ -5,7 +5,7 @@ import { cacheDir, repoRoot } from '../scripts/setup/paths.ts'
 import { functionUrlDomain, parseStackConfig, StackConfigError, surroundings, type StackConfig } from './config.ts'
 import { createFleet } from './fleet.ts'
 import { LocalHost } from './host.ts'
-import { createInstallation } from './installation.ts'
+import { createInstallation, type Installation } from './installation.ts'
 import { createSite, localPrograms, loopback } from './site.ts'
 
 /** Keys of a private key: in the clear they would lie in the tree. */
@@ -40,14 +40,28 @@ const here = createSite({
   exposure: loopback,
 })
 const digests = { runtime: runtimeInputsDigest, checkpoint: checkpointInputsDigest }
-const installation = config.target === 'metal' ? createFleet(here, digests) : createInstallation(here, digests)
+
+/** Its SDK is large: only who has a cluster loads it. */
+const createInCluster = async (): Promise<Installation> => {
+  const { createCluster } = await import('./kubernetes/cluster.ts')
+  const { wantsMonitors } = await import('./kubernetes/monitors.ts')
+  return createCluster(here, digests, await wantsMonitors(config.kubernetes))
+}
+
+const createOn: Readonly<Record<StackConfig['target'], () => Installation | Promise<Installation>>> = {
+  local: () => createInstallation(here, digests),
+  metal: () => createFleet(here, digests),
+  kubernetes: createInCluster,
+}
+const installation = await createOn[config.target]()
 
 export const target = config.target
 export const endpoint = config.publicUrl
 export const region = config.region
 /** Function URLs are `http://<id>.<this>:<port of the endpoint>/`. */
 export const urlDomain = functionUrlDomain
-export const nodeId = installation.nodeAgents[0]?.nodeId
+/** In a cluster its own nodes say which there are. */
+export const nodeId = installation.nodeAgents[0]?.nodeId ?? null
 export const nodeIds = installation.nodeAgents.map(({ nodeId }) => nodeId)
 export const clientFile = installation.client.path
 export const images = Object.fromEntries(

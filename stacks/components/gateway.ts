@@ -39,10 +39,10 @@ export class Gateway extends pulumi.ComponentResource {
   }
 }
 
-const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway', 'staging')
+export const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway', 'staging')
 
 /** Limits stay at the defaults of `services/gateway/config.ts`. */
-const gatewayConfig = (
+export const gatewayConfig = (
   site: Site,
   { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {

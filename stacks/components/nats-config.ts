@@ -25,6 +25,8 @@ export interface NatsServerSettings {
   readonly passwords: Readonly<Record<string, string>>
   /** For clients and peers. */
   readonly tls?: NatsTls
+  /** For probes alone: health and figures, for whoever reaches it. Absent: none. */
+  readonly monitorPort?: number
   /** Absent: one server. */
   readonly peers?: NatsPeers | undefined
 }
@@ -54,10 +56,11 @@ export const natsServerConfig = ({
   storeDir,
   passwords,
   tls,
+  monitorPort,
   peers,
 }: NatsServerSettings): string => `server_name: ${serverName}
 listen: ${text(hostPort(address, port))}
-max_payload: 8MB
+${monitorPort === undefined ? '' : `http: ${text(hostPort(address, monitorPort))}\n`}max_payload: 8MB
 jetstream {
   store_dir: ${text(storeDir)}
   sync_interval: always

@@ -56,7 +56,7 @@ const agentDir = (site: Site): string => join(site.config.stateDir, 'node-agent'
 /** These stay at the defaults of `services/node-agent/config.ts`. */
 type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
 
-const nodeAgentConfig = (
+export const nodeAgentConfig = (
   site: Site,
   { credentials, nats, runtimes, addon: addonPath, nodeId, capacity }: NodeAgentArgs,
 ): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey>> => {

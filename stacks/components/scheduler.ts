@@ -11,20 +11,27 @@ export class Scheduler extends pulumi.ComponentResource {
 
   constructor(site: Site, credentials: Credentials, nats: NatsAccess, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Scheduler', site.name('scheduler'), {}, options)
-    const { schedulerPort: port, logLevel } = site.config
-    const config = pulumi
-      .all([credentials.internalToken, nats.configFor('scheduler'), site.exposure.tls])
-      .apply(([internalToken, natsConfig, tls]): SchedulerConfig => ({
-        listen: { host: site.exposure.address, port },
-        internalToken,
-        ...(tls ? { tls } : {}),
-        nats: natsConfig,
-        nodeTimeoutMs: 5_000,
-        logLevel,
-      }))
+    const { schedulerPort: port } = site.config
+    const config = schedulerConfig(site, credentials, nats)
     const service = { config, port, graceMs: 15_000, privileges: 'none', internal: true } as const
     runNodeService('scheduler', site, service, this, [...nats.dependencies])
     this.url = internalUrl(site, port)
     this.registerOutputs({ url: this.url })
   }
 }
+
+export const schedulerConfig = (
+  site: Site,
+  credentials: Credentials,
+  nats: NatsAccess,
+): pulumi.Output<SchedulerConfig> =>
+  pulumi
+    .all([credentials.internalToken, nats.configFor('scheduler'), site.exposure.tls])
+    .apply(([internalToken, natsConfig, tls]) => ({
+      listen: { host: site.exposure.address, port: site.config.schedulerPort },
+      internalToken,
+      ...(tls ? { tls } : {}),
+      nats: natsConfig,
+      nodeTimeoutMs: 5_000,
+      logLevel: site.config.logLevel,
+    }))

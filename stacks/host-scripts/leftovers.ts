@@ -44,7 +44,9 @@ const subtree = (dir: string): string[] => [
 
 const tryRemoveCgroup = (dir: string): boolean => {
   for (const group of subtree(dir)) {
-    const pids = readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
+    // 0 is a process of a namespace that is not ours; to kill it would be to kill our own group.
+    const lines = readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n')
+    const pids = lines.map(Number).filter((pid) => pid > 0)
     for (const pid of pids) {
       try {
         process.kill(pid, 'SIGKILL')

@@ -18,7 +18,10 @@ export const lockDir = (installation: string): string => `/run/lock/forkyard-${i
 const sysctlFile = (installation: string): string => `/etc/sysctl.d/60-forkyard-${installation}.conf`
 
 /** Raised, never lowered. A sandbox's kernel maps memory in many pieces; bursts of connections wait in the listen queue. */
-const kernelSettings: Readonly<Record<string, number>> = { 'vm.max_map_count': 1_048_576, 'net.core.somaxconn': 4096 }
+export const kernelSettings: Readonly<Record<string, number>> = {
+  'vm.max_map_count': 1_048_576,
+  'net.core.somaxconn': 4096,
+}
 
 /** Prints the host's facts as JSON (`HostFacts`). */
 export const prepareScript = ({ installation, stateDir, packages }: PrepareArgs): string => `set -eu
