@@ -1,4 +1,5 @@
 /** Key of a bare runtime's checkpoint. */
+import { resolve } from 'node:path'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import { keyOf, platformParts, shapePart } from '../../services/node-agent/checkpoint/key.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
@@ -19,6 +20,8 @@ export const checkpointKey = async (
   keyOf([
     runtime,
     await fileDigest(image),
+    // gVisor restores only into a sandbox whose image has the path that it had when it was saved.
+    resolve(image),
     ...platformParts(runsc),
     shapePart(runtimeCommands[runtime], 'runtime'),
     inputsDigest,
