@@ -28,7 +28,7 @@ export interface Deployment {
 }
 
 /** Functions need no role here; the API wants one. */
-const role = `arn:aws:iam::${accountId}:role/forkyard`
+export const role = `arn:aws:iam::${accountId}:role/forkyard`
 const waiting = { maxWaitTime: 60, minDelay: 0.1, maxDelay: 1 }
 
 export const deploy = async (
@@ -119,7 +119,7 @@ export const differs = (wanted: Wanted, before: FunctionConfiguration): boolean 
 const sorted = (variables: Record<string, string>): string =>
   JSON.stringify(Object.entries(variables).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 
-export const policyTags = ({ concurrency, reuse, keepAliveMs, cache, fork }: ProjectFile): Tags => ({
+export const policyTags = ({ concurrency, reuse, keepAliveMs, cache, fork }: Omit<ProjectFile, 'include'>): Tags => ({
   ...(concurrency === undefined ? {} : { 'forkyard:concurrency': String(concurrency) }),
   ...(reuse === undefined ? {} : { 'forkyard:reuse': String(reuse) }),
   ...(keepAliveMs === undefined ? {} : { 'forkyard:keep-alive-ms': String(keepAliveMs) }),
@@ -157,7 +157,8 @@ const updated = async (client: LambdaClient, FunctionName: string): Promise<void
   await waitUntilFunctionUpdatedV2({ client, ...waiting }, { FunctionName })
 }
 
-const orUndefined = async <T>(answer: Promise<T>): Promise<T | undefined> => {
+/** @returns undefined for what the platform does not have. */
+export const orUndefined = async <T>(answer: Promise<T>): Promise<T | undefined> => {
   try {
     return await answer
   } catch (error) {

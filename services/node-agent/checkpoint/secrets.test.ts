@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest'
-import type { VersionConfig } from '../../contracts/function.ts'
 import { secretNames } from './secrets.ts'
 
 const names = (environment: Record<string, string>, secretTag: string[] = []): string[] =>
-  secretNames({ environment, secretNames: secretTag } as unknown as VersionConfig)
+  secretNames({ environment, secretNames: secretTag })
 
 test.each([
   'API_TOKEN',

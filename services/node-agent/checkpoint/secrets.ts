@@ -7,7 +7,10 @@ const secretName =
 const holdsPassword = /^[a-z][a-z0-9+.-]*:\/\/[^/\s:@]*:[^/\s@]+@/i
 
 /** Names, sorted: those that say so, those of the function's tag, and those whose value is an address with a password. */
-export const secretNames = ({ environment, secretNames: named = [] }: VersionConfig): string[] =>
+export const secretNames = ({
+  environment,
+  secretNames: named = [],
+}: Pick<VersionConfig, 'environment' | 'secretNames'>): string[] =>
   Object.entries(environment)
     .filter(([name, value]) => named.includes(name) || secretName.test(name) || holdsPassword.test(value))
     .map(([name]) => name)
