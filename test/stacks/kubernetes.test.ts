@@ -8,7 +8,16 @@ import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
 import { cgroupDirs } from '../../stacks/host-scripts/leftovers.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import { createCluster, type LabCluster } from './lab/kubernetes/cluster.ts'
-import { apps, core, makeVolume, podReport, readyPods, serviceUrl } from './lab/kubernetes/look.ts'
+import {
+  apps,
+  core,
+  defineMonitors,
+  makeVolume,
+  monitorNames,
+  podReport,
+  readyPods,
+  serviceUrl,
+} from './lab/kubernetes/look.ts'
 import { LabStack } from './lab/lab-stack.ts'
 
 const say = (line: string): void => void writeSync(2, `kubernetes: ${line}\n`)
@@ -187,12 +196,20 @@ describe('destroy', () => {
   })
 })
 
-describe('three servers of NATS', () => {
-  it('keep what there is when one of them is lost', async () => {
+describe('with three servers of NATS, an Ingress, and Prometheus Operator in the cluster', () => {
+  it('up makes what these need', async () => {
     await makeVolumes('one', 'two', 'three')
-    stack.configure({ kubernetes: inLab({ natsServers: 3, gateways: 1 }) })
-    await up('up with three servers of NATS')
+    await defineMonitors(cluster.api)
+    const kubernetes = inLab({ natsServers: 3, gateways: 1, host: 'functions.test', ingressClass: 'none' })
+    stack.configure({ kubernetes })
+    await up('up with everything')
     expect(await readyPods(cluster.api, namespace, 'nats')).toHaveLength(3)
+    expect(new Set(await monitorNames(cluster.api, namespace))).toEqual(new Set(['gateway', 'node-agent', 'scheduler']))
+    expect(stack.connection.endpoint).toBe('http://functions.test')
+    expect(kinds(await up('and again'))).toEqual(['unchanged'])
+  })
+
+  it('a server that is lost takes nothing along', async () => {
     await connect()
     await createFunction(client, 'echo', echo)
     await core(cluster.api).deleteNamespacedPod({ name: 'nats-1', namespace, gracePeriodSeconds: 0 })
@@ -202,7 +219,11 @@ describe('three servers of NATS', () => {
       interval: 500,
     })
     await expectAnswer()
-    await timed('destroy of three', () => stack.down())
+  })
+
+  it('destroy leaves nothing', async () => {
+    await timed('destroy of everything', () => stack.down())
     expect(readdirSync(cluster.hostState)).toEqual([])
+    expect(cgroupDirs(stack.installation)).toEqual([])
   })
 })

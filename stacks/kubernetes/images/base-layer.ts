@@ -14,7 +14,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { withScratch } from '../../../images/scratch.ts'
+import { withLock } from '../../../scripts/lock.ts'
 import { extractDebianFiles, type DebianPackage } from '../../../scripts/setup/debian-files.ts'
+import { run } from '../../../scripts/setup/run.ts'
 import { fileDigest } from '../../../services/node-agent/file-digests.ts'
 import { blobPath, packLayer, type Blob } from './layer.ts'
 
@@ -27,6 +29,12 @@ const packages = ['libc6', 'libgcc-s1', 'libstdc++6'].concat(
   ['mount', 'libmount1', 'libblkid1'],
 )
 const unwanted = ['usr/share']
+/** Each must run in what is there: another Debian's programs may link to more. */
+const checks = [
+  ['/usr/bin/node', '--version'],
+  ['/usr/bin/mkfs.erofs', '--help'],
+  ['/bin/umount', '--version'],
+] as const
 
 export interface BaseLayer {
   readonly layer: Blob
@@ -41,6 +49,11 @@ interface BaseRecord extends BaseLayer {
 /** Made once for each Node.js; Debian's packages are those of that day. @param store where blobs are */
 export const provideBaseLayer = async (store: string): Promise<BaseLayer> => {
   mkdirSync(store, { recursive: true })
+  // The images are built side by side, and stand on the same.
+  return withLock(store, () => foundOrMade(store))
+}
+
+const foundOrMade = async (store: string): Promise<BaseLayer> => {
   const inputs = JSON.stringify([process.version, packages, unwanted, 1])
   const file = join(store, 'base.json')
   const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as BaseRecord) : undefined
@@ -53,6 +66,7 @@ export const provideBaseLayer = async (store: string): Promise<BaseLayer> => {
     copyFileSync(process.execPath, node)
     chmodSync(node, 0o755)
     addAccounts(root)
+    for (const command of checks) await run('chroot', [root, ...command])
     const record: BaseRecord = {
       inputs,
       layer: await packLayer(root, store),

@@ -24,7 +24,7 @@ export const packLayer = async (dir: string, store: string): Promise<Blob> => {
     await run('tar', [...steady, '-C', dir, '-cf', partial, '.'])
     const digest = `sha256:${await fileDigest(partial)}`
     const { size } = statSync(partial)
-    renameSync(partial, blobPath(store, digest))
+    if (!existsSync(blobPath(store, digest))) renameSync(partial, blobPath(store, digest))
     return { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size }
   } finally {
     rmSync(partial, { force: true })

@@ -1,5 +1,12 @@
 /** What a test looks at in a lab's cluster. */
-import { AppsV1Api, CoreV1Api, type KubeConfig, type V1Pod } from '@kubernetes/client-node'
+import {
+  ApiextensionsV1Api,
+  AppsV1Api,
+  CoreV1Api,
+  CustomObjectsApi,
+  type KubeConfig,
+  type V1Pod,
+} from '@kubernetes/client-node'
 
 export const core = (api: KubeConfig): CoreV1Api => api.makeApiClient(CoreV1Api)
 export const apps = (api: KubeConfig): AppsV1Api => api.makeApiClient(AppsV1Api)
@@ -52,4 +59,28 @@ export const makeVolume = async (api: KubeConfig, name: string, path: string): P
       },
     },
   })
+}
+
+const monitors = { group: 'monitoring.coreos.com', version: 'v1', plural: 'servicemonitors' }
+
+/** As Prometheus Operator does, whose resource takes anything here. */
+export const defineMonitors = async (api: KubeConfig): Promise<void> => {
+  const { group, version, plural } = monitors
+  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } }
+  await api.makeApiClient(ApiextensionsV1Api).createCustomResourceDefinition({
+    body: {
+      metadata: { name: `${plural}.${group}` },
+      spec: {
+        group,
+        scope: 'Namespaced',
+        names: { plural, singular: 'servicemonitor', kind: 'ServiceMonitor' },
+        versions: [{ name: version, served: true, storage: true, schema }],
+      },
+    },
+  })
+}
+
+export const monitorNames = async (api: KubeConfig, namespace: string): Promise<(string | undefined)[]> => {
+  const list = await api.makeApiClient(CustomObjectsApi).listNamespacedCustomObject({ ...monitors, namespace })
+  return (list as { items: { metadata: { name?: string } }[] }).items.map(({ metadata }) => metadata.name)
 }
