@@ -66,7 +66,8 @@ const monitors = { group: 'monitoring.coreos.com', version: 'v1', plural: 'servi
 /** As Prometheus Operator does, whose resource takes anything here. */
 export const defineMonitors = async (api: KubeConfig): Promise<void> => {
   const { group, version, plural } = monitors
-  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } }
+  // The client's own name for `x-kubernetes-preserve-unknown-fields`; it sends no other.
+  const schema = { openAPIV3Schema: { type: 'object', x_kubernetes_preserve_unknown_fields: true } }
   await api.makeApiClient(ApiextensionsV1Api).createCustomResourceDefinition({
     body: {
       metadata: { name: `${plural}.${group}` },
