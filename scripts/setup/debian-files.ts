@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileDigest } from '../../services/node-agent/file-digests.ts'
+import { aptGet } from './debian.ts'
 import { run } from './run.ts'
 
 export interface DebianPackage {
@@ -20,7 +21,8 @@ export const extractDebianFiles = async (names: readonly string[], root: string)
   rmSync(downloads, { recursive: true, force: true })
   for (const dir of [root, downloads]) mkdirSync(dir, { recursive: true })
   try {
-    await download(names, downloads)
+    // apt would give up its rights, and could not write to a directory of root's.
+    await aptGet(['download', '-q', '-o', 'APT::Sandbox::User=root', ...names], { cwd: downloads })
     const packages: DebianPackage[] = []
     for (const file of readdirSync(downloads).toSorted()) {
       const path = join(downloads, file)
@@ -31,17 +33,5 @@ export const extractDebianFiles = async (names: readonly string[], root: string)
     return packages
   } finally {
     rmSync(downloads, { recursive: true, force: true })
-  }
-}
-
-/** Refreshes the package lists only when they do not know, or no longer lead to, what is asked for. */
-const download = async (names: readonly string[], cwd: string): Promise<void> => {
-  // apt would give up its rights, and could not write to a directory of root's.
-  const args = ['download', '-q', '-o', 'APT::Sandbox::User=root', ...names]
-  try {
-    await run('apt-get', args, { cwd })
-  } catch {
-    await run('apt-get', ['update', '-o', 'DPkg::Lock::Timeout=120'])
-    await run('apt-get', args, { cwd })
   }
 }

@@ -25,7 +25,17 @@ export const missingPackages = async (wanted: readonly string[] = platformPackag
   return wanted.filter((name) => !present.has(name))
 }
 
-/** Refreshes the package lists only when they do not know what is asked for. @throws CommandError with apt's own words. */
+/** Refreshes the package lists only when they do not know, or no longer lead to, what is asked for. @throws CommandError with apt's own words. */
+export const aptGet = async (args: readonly string[], options: RunOptions): Promise<void> => {
+  try {
+    await run('apt-get', args, options)
+  } catch {
+    await run('apt-get', ['update', '-o', 'DPkg::Lock::Timeout=120'], options)
+    await run('apt-get', args, options)
+  }
+}
+
+/** @throws CommandError with apt's own words. */
 export const installPackages = async (names: readonly string[], onLine?: (line: string) => void): Promise<void> => {
   const options: RunOptions = {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
@@ -33,11 +43,5 @@ export const installPackages = async (names: readonly string[], onLine?: (line: 
     ...(onLine ? { onLine } : {}),
   }
   // No service of a package is started: the installation runs its own supervisors.
-  const install = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...names]
-  try {
-    await run('apt-get', install, options)
-  } catch {
-    await run('apt-get', ['update', '-o', 'DPkg::Lock::Timeout=120'], options)
-    await run('apt-get', install, options)
-  }
+  await aptGet(['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...names], options)
 }
