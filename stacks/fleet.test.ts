@@ -1,8 +1,6 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { toolPath } from '../scripts/setup/paths.ts'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
 import type { NodeAgentConfig } from '../services/node-agent/config.ts'
 import { parseStackConfig } from './config.ts'
 import { createFleet } from './fleet.ts'
@@ -10,22 +8,14 @@ import { LocalHost } from './host.ts'
 import type { ServiceSpec } from './host-scripts/service-spec.ts'
 import { createSite, localPrograms, loopback } from './site.ts'
 import { changedCommands, commandOf, commandsOf, runMocked, secretMark, type Seen } from './testing/program-run.ts'
+import { scratchRepo } from './testing/scratch-repo.ts'
 
-const base = mkdtempSync(join(tmpdir(), 'forkyard-fleet-'))
-const repoRoot = join(base, 'repo')
-const cacheDir = join(base, 'cache')
-const write = (path: string, text: string): void => {
-  mkdirSync(dirname(path), { recursive: true })
-  writeFileSync(path, text)
-}
-beforeAll(() => {
-  for (const name of ['gateway', 'scheduler', 'node-agent'])
-    write(join(repoRoot, 'services', name, 'main.ts'), `console.log('${name}')`)
-  write(join(repoRoot, 'stacks/host-scripts/main.ts'), 'console.log(1)')
-  for (const name of ['runsc', 'nats-server'] as const) write(toolPath(name, cacheDir), name)
-  write(join(base, 'addon.node'), 'addon')
-})
-afterAll(() => rmSync(base, { recursive: true }))
+const { base, repoRoot, cacheDir } = scratchRepo('fleet', [
+  'services/gateway',
+  'services/scheduler',
+  'services/node-agent',
+  'stacks/host-scripts',
+])
 
 const hostKey = 'ssh-ed25519 AAAA'
 const key = `-----BEGIN OPENSSH PRIVATE KEY-----\n${secretMark}\n-----END OPENSSH PRIVATE KEY-----\n`

@@ -1,28 +1,18 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { toolPath } from '../../scripts/setup/paths.ts'
+import { describe, expect, it } from 'vitest'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import { parseStackConfig } from '../config.ts'
 import { LocalHost } from '../host.ts'
 import { createSite, localPrograms, loopback } from '../site.ts'
 import { commandOf, commandsOf, runMocked, secretMark, type Registered, type Seen } from '../testing/program-run.ts'
+import { scratchRepo } from '../testing/scratch-repo.ts'
 import { createCluster } from './cluster.ts'
 
-const base = mkdtempSync(join(tmpdir(), 'forkyard-cluster-'))
-const repoRoot = join(base, 'repo')
-const cacheDir = join(base, 'cache')
-const write = (path: string, text: string): void => {
-  mkdirSync(dirname(path), { recursive: true })
-  writeFileSync(path, text)
-}
-beforeAll(() => {
-  for (const entry of ['services/gateway', 'services/scheduler', 'services/node-agent', 'stacks/kubernetes/pod'])
-    write(join(repoRoot, entry, 'main.ts'), `console.log('${entry}')`)
-  for (const name of ['runsc', 'nats-server'] as const) write(toolPath(name, cacheDir), name)
-})
-afterAll(() => rmSync(base, { recursive: true }))
+const { repoRoot, cacheDir } = scratchRepo('cluster', [
+  'services/gateway',
+  'services/scheduler',
+  'services/node-agent',
+  'stacks/kubernetes/pod',
+])
 
 const oci = { layoutPath: '/cache/oci/x', digest: `sha256:${'a'.repeat(64)}` }
 const results = {
