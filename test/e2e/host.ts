@@ -113,12 +113,16 @@ export const withAgentConfig = async (
 }
 
 /** What the node holds for starts to come, and the decision that it follows. */
-export const cacheOf = async (target: Premises): Promise<{ prepared: number; heldMiB: number; input: CacheInput }> =>
-  (await (await serviceRequest(target, 'node-agent', '/v1/cache')).json()) as {
-    prepared: number
-    heldMiB: number
-    input: CacheInput
-  }
+export const cacheOf = async (target: Premises): Promise<HeldCache> =>
+  (await (await serviceRequest(target, 'node-agent', '/v1/cache')).json()) as HeldCache
+
+interface HeldCache {
+  readonly prepared: number
+  /** Places made for sandboxes to come: ids of control groups and directories without a sandbox. */
+  readonly slots: readonly string[]
+  readonly heldMiB: number
+  readonly input: CacheInput
+}
 
 /** The same with other files of one runtime, and perhaps other settings. */
 export const withRuntime = (
@@ -158,9 +162,9 @@ export const leftoversOf = async (target: Premises): Promise<string[]> => {
     (name) => /^([0-9a-f]+)_sandbox:.*\.state$/.exec(name)?.[1] ?? [],
   )
   const places = [namesIn(join(runDir, 'i')), states, ...groups]
-  const all = new Set(places.flat())
+  const { prepared: ahead, slots } = await cacheOf(target)
+  const all = new Set(places.flat().filter((id) => !slots.includes(id)))
   const partial = [...all].filter((id) => !places.every((place) => place.includes(id)))
-  const { prepared: ahead } = await cacheOf(target)
   const instances = (await (await serviceRequest(target, 'node-agent', '/v1/instances')).json()) as unknown[]
   // Forks have no sandbox of their own, but their seed's.
   const seeds = await seedsOf(target)

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import type { Assignment } from '../../contracts/runtime-api.ts'
 import type { RuntimeFiles } from '../config.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { Sandbox, socketDir, type SandboxHost, type SandboxSpec } from '../sandbox/sandbox.ts'
+import { socketDir } from '../sandbox/place.ts'
+import { Sandbox, type SandboxHost, type SandboxSpec } from '../sandbox/sandbox.ts'
 import { serveMaker } from './maker-socket.ts'
 
 const cloneMs = 60_000

@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Logger } from '../../chassis/log.ts'
 import { runscFlags } from '../sandbox/bundle.ts'
-import { instanceDir, runscRoot, type SandboxHost } from '../sandbox/sandbox.ts'
+import { instanceDir } from '../sandbox/place.ts'
+import { runscRoot, type SandboxHost } from '../sandbox/sandbox.ts'
 
 const run = promisify(execFile)
 

@@ -2,9 +2,8 @@
  * Sandboxes with the node gateway's end of each: created, limited, restored from a runtime's checkpoint. What is put into them, and in
  * which order, is for sandbox-starter.ts and seed-maker.ts to say.
  */
-import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { RuntimeName, VersionConfig } from '../../contracts/function.ts'
 import type { StartType } from '../../contracts/placement.ts'
@@ -13,10 +12,11 @@ import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
 import type { RuntimeChecks } from '../runtime-checks.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { Sandbox, socketDir, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
+import { Sandbox, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
 import type { CodeImages } from './code-images.ts'
 import { instanceLimits, startLimits } from './limits.ts'
 import type { Stopwatch } from './phases.ts'
+import { SandboxSlots, type Slot } from './sandbox-slots.ts'
 
 /** A sandbox and the node gateway's end of it; they live and die together. */
 export interface RunningInstance {
@@ -40,7 +40,7 @@ export interface Start {
 
 /** Of a seed, whose channel is there before its sandbox. */
 export interface Given {
-  readonly id: string
+  readonly slot: Slot
   /** `NAME=value` of the first process. */
   readonly environment: readonly string[]
 }
@@ -51,15 +51,18 @@ export interface MakerDeps {
   readonly gateway: NodeGateway
   readonly images: CodeImages
   readonly checks: RuntimeChecks
+  readonly logger: Logger
 }
 
 export class SandboxMaker {
   readonly #deps: MakerDeps
   /** Ids of all sandboxes from before their creation until nothing of them is left: whatever else is found is a leftover. */
   readonly live = new Set<string>()
+  readonly slots: SandboxSlots
 
   constructor(deps: MakerDeps) {
     this.#deps = deps
+    this.slots = new SandboxSlots({ ...deps, live: this.live })
   }
 
   /** @throws PlatformError NO_CAPACITY when the node does not have it, or has it damaged. */
@@ -77,23 +80,19 @@ export class SandboxMaker {
     checkpoint: SandboxCheckpoint | undefined,
     given?: Given,
   ): Promise<SandboxInstance> {
-    const { host, gateway } = this.#deps
-    const id = given?.id ?? randomBytes(8).toString('hex')
-    this.live.add(id)
-    mkdirSync(socketDir(host.runDir, id), { recursive: true })
-    const endpoint = await gateway.openEndpoint(id, `${socketDir(host.runDir, id)}/api.sock`)
+    const { slot, environment } = given ?? { slot: await this.slots.take(), environment: [] }
+    const { place, endpoint } = slot
     try {
       // Until the function is known.
       const limits = startLimits(this.limitsOf({ memoryMiB: 256 }))
-      const environment = given?.environment ?? []
-      const sandbox = await Sandbox.create(host, { id, runtime, limits, tmpMiB, checkpoint, environment })
+      const spec = { id: place.id, runtime, limits, tmpMiB, checkpoint, environment }
+      const sandbox = await Sandbox.create(this.#deps.host, spec, place)
       endpoint.attachLogs(sandbox.stdout, sandbox.stderr)
       void sandbox.exited.then((exit) => endpoint.close(exit))
-      void sandbox.removed.then(() => this.live.delete(id))
+      void sandbox.removed.then(() => this.live.delete(place.id))
       return { sandbox, endpoint }
     } catch (error) {
-      this.live.delete(id)
-      await endpoint.close({ reason: 'killed', detail: 'the sandbox could not be created' })
+      await this.slots.drop(slot)
       throw error
     }
   }

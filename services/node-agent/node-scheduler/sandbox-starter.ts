@@ -187,9 +187,15 @@ export class SandboxStarter {
   /** Makes ahead what is planned. Costs CPU: not while a start has the caller waiting. */
   fill(): void {
     for (const config of this.#deps.plan.seeded) if (!this.facts('auto', config).fork.hasSeed) this.seeds.want(config)
+    this.#maker.slots.fill()
     this.seeds.fill()
     this.prepared.fill()
     this.checkpoints.fill()
+  }
+
+  /** Ids of the places that wait for a sandbox. */
+  get slotIds(): string[] {
+    return this.#maker.slots.ids
   }
 
   /** Ids of all sandboxes that are somebody's. */
@@ -198,7 +204,7 @@ export class SandboxStarter {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.prepared.close(), this.seeds.close(), this.checkpoints.close()])
+    await Promise.all([this.prepared.close(), this.seeds.close(), this.checkpoints.close(), this.#maker.slots.close()])
   }
 
   #forkFacts(config: VersionConfig): ForkFacts {

@@ -1,6 +1,4 @@
 /** Makes a seed: a sandbox in which the function is loaded, and nothing served; its forks serve. */
-import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import type { Logger } from '../../chassis/log.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
@@ -11,7 +9,7 @@ import type { SchedulerMetrics } from '../metrics.ts'
 import { seedCommand, seedWays, type SeedWay } from '../runtime-files.ts'
 import { defaultTmpMiB } from '../sandbox/bundle.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
-import { socketDir } from '../sandbox/sandbox.ts'
+import { socketDir } from '../sandbox/place.ts'
 import { ForkChannel } from './fork-channel.ts'
 import { forkProcesses, seedLimits, startLimits } from './limits.ts'
 import { Stopwatch } from './phases.ts'
@@ -79,17 +77,19 @@ const startSeed = async (
   const runtime = { ...files, command: seedCommand(files.command, way) }
   const start: Start = { watch: new Stopwatch(), runtime, config, forInvocation: undefined }
   const code = maker.code(start)
-  const id = randomBytes(8).toString('hex')
-  const directory = socketDir(runDir, id)
-  mkdirSync(directory, { recursive: true })
+  const slot = await maker.slots.take()
+  const directory = socketDir(runDir, slot.place.id)
   let made: Seed | undefined
   const channel = await ForkChannel.open(`${directory}/seed.sock`, {
     message: (message) => made?.hear(message),
     lost: (problem) => void made?.end({ reason: 'exit', detail: problem }),
+  }).catch(async (error: unknown) => {
+    await maker.slots.drop(slot)
+    throw error
   })
   try {
     const checkpoint = restored ? bareCheckpoint(files) : undefined
-    const given = { id, environment: way.environment }
+    const given = { slot, environment: way.environment }
     const instance = await maker.create(runtime, config.ephemeralStorageMiB, checkpoint, given)
     const { sandbox, endpoint } = instance
     return await orEnd(instance, async () => {

@@ -15,5 +15,6 @@ export const registerExplanationRoutes = (app: FastifyInstance, deps: ExplainDep
     ...deps.plan.last,
     ...deps.cache.held,
     prepared: deps.starter.prepared.total,
+    slots: deps.starter.slotIds,
   }))
 }

@@ -91,9 +91,10 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
   },
 })
 
-/** Writes the bundle into `dir` (made if missing). gVisor wants an absolute root path even when the image replaces it. */
+/** Of a bundle. gVisor wants a root path even when the image replaces it. */
+export const makeBundleDir = (dir: string): void => void mkdirSync(join(dir, 'rootfs'), { recursive: true })
+
+/** Writes the bundle into `dir`, which `makeBundleDir` made. Its path must be absolute. */
 export const writeBundle = (dir: string, input: BundleInput): void => {
-  const rootDir = join(dir, 'rootfs')
-  mkdirSync(rootDir, { recursive: true })
-  writeFileSync(join(dir, 'config.json'), JSON.stringify(ociSpec(input, rootDir)))
+  writeFileSync(join(dir, 'config.json'), JSON.stringify(ociSpec(input, join(dir, 'rootfs'))))
 }

@@ -3,8 +3,8 @@
  * Everything it owns lies under `<runDir>/i/<id>` and in the control group `<id>`; `end` removes all of it.
  */
 import { execFile } from 'node:child_process'
-import { closeSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { copyFile, rm } from 'node:fs/promises'
+import { closeSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -12,18 +12,24 @@ import { promisify } from 'node:util'
 import type { RuntimeFiles } from '../config.ts'
 import type { InstanceBody, SandboxExit } from '../instance.ts'
 import { runscFlags, writeBundle, type CheckpointOf } from './bundle.ts'
-import type { Cgroup, CgroupEvidence, CgroupTree, Limits } from './cgroup.ts'
+import type { Cgroup, CgroupEvidence, Limits } from './cgroup.ts'
 import { mountImage, restore, waitExit } from './control.ts'
 import type { HostCalls } from './host-calls.ts'
+import {
+  bundleDir,
+  instanceDir,
+  makePlace,
+  removePlace,
+  socketDir,
+  type PlaceHost,
+  type SandboxPlace,
+} from './place.ts'
 
 const run = promisify(execFile)
 
-export interface SandboxHost {
+export interface SandboxHost extends PlaceHost {
   readonly host: HostCalls
-  readonly cgroups: CgroupTree
   readonly runscPath: string
-  /** Short: control sockets live in `<runDir>/runsc`. */
-  readonly runDir: string
 }
 
 export interface SandboxCheckpoint {
@@ -50,11 +56,7 @@ export class SandboxError extends Error {
   override readonly name = 'SandboxError'
 }
 
-export const instanceDir = (runDir: string, id: string): string => join(runDir, 'i', id)
 export const runscRoot = (runDir: string): string => join(runDir, 'runsc')
-
-/** Directory that the sandbox sees as `/run/forkyard`; the node gateway listens on `api.sock` in it. */
-export const socketDir = (runDir: string, id: string): string => join(instanceDir(runDir, id), 's')
 
 const ownCode = (runDir: string, id: string): string => join(instanceDir(runDir, id), 'code.erofs')
 
@@ -67,15 +69,15 @@ export class Sandbox implements InstanceBody {
   /** Resolves after `exited`, when its files are gone too, or are left to the reconciler. */
   readonly removed: Promise<void>
   readonly #host: SandboxHost
-  readonly #cgroup: Cgroup
+  readonly #place: SandboxPlace
   readonly #finish: (exit: SandboxExit) => void
   readonly #tidied: () => void
   #ending: Promise<SandboxExit> | undefined
 
-  private constructor(host: SandboxHost, id: string, cgroup: Cgroup, stdout: Readable, stderr: Readable) {
-    this.id = id
+  private constructor(host: SandboxHost, place: SandboxPlace, stdout: Readable, stderr: Readable) {
+    this.id = place.id
     this.#host = host
-    this.#cgroup = cgroup
+    this.#place = place
     this.stdout = stdout
     this.stderr = stderr
     const exit = Promise.withResolvers<SandboxExit>()
@@ -86,11 +88,9 @@ export class Sandbox implements InstanceBody {
     this.#tidied = tidy.resolve
   }
 
-  /** @throws SandboxError when runsc refuses; nothing is left then. */
-  static async create(host: SandboxHost, spec: SandboxSpec): Promise<Sandbox> {
-    const dir = instanceDir(host.runDir, spec.id)
-    const bundle = join(dir, 'b')
-    mkdirSync(socketDir(host.runDir, spec.id), { recursive: true })
+  /** @param place of this id, made now if it is not given. @throws SandboxError when runsc refuses; nothing is left then. */
+  static async create(host: SandboxHost, spec: SandboxSpec, place = makePlace(host, spec.id)): Promise<Sandbox> {
+    const bundle = bundleDir(host.runDir, spec.id)
     const { checkpoint } = spec
     if (checkpoint?.copyCode) copyFileSync(checkpoint.code, ownCode(host.runDir, spec.id))
     writeBundle(bundle, {
@@ -103,11 +103,10 @@ export class Sandbox implements InstanceBody {
       codePath: checkpoint?.copyCode ? ownCode(host.runDir, spec.id) : checkpoint?.code,
       ...(spec.environment ? { environment: spec.environment } : {}),
     })
-    const cgroup = host.cgroups.create(spec.id)
-    cgroup.setLimits(spec.limits)
+    place.cgroup.setLimits(spec.limits)
     const [stdout, stdoutEnd] = host.host.pipe()
     const [stderr, stderrEnd] = host.host.pipe()
-    const sandbox = new Sandbox(host, spec.id, cgroup, readEnd(stdout), readEnd(stderr))
+    const sandbox = new Sandbox(host, place, readEnd(stdout), readEnd(stderr))
     try {
       await sandbox.#runscCreate(bundle, stdoutEnd, stderrEnd)
       return sandbox
@@ -178,13 +177,16 @@ export class Sandbox implements InstanceBody {
     this.#finish(found)
     try {
       await this.#runsc('delete', '--force', this.id)
-      await this.#cgroup.destroy()
-      await rm(instanceDir(this.#host.runDir, this.id), { recursive: true, force: true })
+      await removePlace(this.#host, this.#place)
     } catch {
       // Nothing of it runs any more; what is left is the reconciler's.
     }
     this.#tidied()
     return found
+  }
+
+  get #cgroup(): Cgroup {
+    return this.#place.cgroup
   }
 
   get #controlSocket(): string {
