@@ -1,5 +1,5 @@
 /** What is held for requests to come: as each function's habits make it worth, told before it is used, given back, and nothing in strict-cold. */
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
@@ -165,11 +165,13 @@ describe('strict-cold', () => {
     await createFunction(client, name, handler, { Tags: { 'forkyard:keep-alive-ms': '60000' } })
     await withCache({ cache: { mode: 'strict-cold', forks: true }, precreatedSandboxes: 2, seeds: 2 }, async () => {
       expect(await callAsTold(name)).toBe('restore')
-      const sandboxes = join(target.runDir, 'i')
-      await vi.waitFor(() => expect(existsSync(sandboxes) ? readdirSync(sandboxes) : []).toEqual([]), {
-        timeout: 20_000,
-        interval: 50,
-      })
+      await vi.waitFor(
+        async () => {
+          const { slots } = await cacheOf(target)
+          expect(readdirSync(join(target.runDir, 'i')).filter((id) => !slots.includes(id))).toEqual([])
+        },
+        { timeout: 20_000, interval: 50 },
+      )
       expect(await cacheOf(target)).toMatchObject({ prepared: 0, heldMiB: 0 })
     })
   })

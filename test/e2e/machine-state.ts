@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import type { Premises } from '../../scripts/place.ts'
 import { cgroupDirs, mountsBelow } from '../../stacks/host-scripts/leftovers.ts'
-import { leftoversOf, pidOf } from './host.ts'
+import { slotsAhead } from '../../services/node-agent/node-scheduler/sandbox-slots.ts'
+import { cacheOf, leftoversOf, pidOf } from './host.ts'
 
 export type MachineState = Readonly<Record<string, number>>
 
@@ -73,6 +74,7 @@ export const settledState = (target: Premises): Promise<MachineState> =>
       await new Promise((resolve) => setTimeout(resolve, 300))
       expect(machineState(target)).toEqual(before)
       expect(await leftoversOf(target)).toEqual([])
+      expect((await cacheOf(target)).slots).toHaveLength(slotsAhead)
       return before
     },
     { timeout: 30_000, interval: 100 },

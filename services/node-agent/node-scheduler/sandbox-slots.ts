@@ -21,7 +21,7 @@ export interface SlotDeps {
 }
 
 /** Of the order of the starts that arrive before there is time to make more. */
-const slotsAhead = 8
+export const slotsAhead = 8
 
 export class SandboxSlots {
   readonly #deps: SlotDeps
