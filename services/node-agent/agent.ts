@@ -20,6 +20,7 @@ import { createGatewayMetrics } from './node-gateway/gateway-metrics.ts'
 import { createNodeGateway } from './node-gateway/node-gateway.ts'
 import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
 import { CachePlan } from './node-scheduler/cache/cache-plan.ts'
+import { HabitsFile } from './node-scheduler/cache/habits-file.ts'
 import { CodeImages } from './node-scheduler/code-images.ts'
 import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import { Reconciler } from './node-scheduler/reconciler.ts'
@@ -41,6 +42,7 @@ export interface AgentDeps {
 const sweepEveryMs = 5_000
 const decideEveryMs = 1_000
 const sweepCheckpointsEveryMs = 10_000
+const saveHabitsEveryMs = 60_000
 const publishGraceMs = 5_000
 /** For the last bytes of answers, after every instance has ended. */
 const answerGraceMs = 5_000
@@ -89,7 +91,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       return files ? [[name, { restorable: files.checkpointPath !== undefined }] as const] : []
     }),
   )
-  const plan = new CachePlan({ config, runtimes })
+  const habits = new HabitsFile(join(stateDir, 'habits.json'), logger)
+  const plan = new CachePlan({ config, runtimes, saved: habits.read() })
   const starter = new SandboxStarter({
     config,
     host,
@@ -132,6 +135,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     scheduler.fill()
   }, decideEveryMs)
   const sweepingCheckpoints = setInterval(() => void starter.checkpoints.sweep(), sweepCheckpointsEveryMs)
+  const savingHabits = setInterval(() => habits.write(plan.habits.save()), saveHabitsEveryMs)
 
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
@@ -160,6 +164,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       clearInterval(sweeping)
       clearInterval(deciding)
       clearInterval(sweepingCheckpoints)
+      clearInterval(savingHabits)
+      habits.write(plan.habits.save())
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()

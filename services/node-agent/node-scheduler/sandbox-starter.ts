@@ -84,6 +84,7 @@ export class SandboxStarter {
       plan: (config) => plan.forksOf(config),
       planned: () => plan.seeded.length,
       make: (config) => makeSeed({ ...deps, maker: this.#maker, runDir: deps.host.runDir }, config),
+      spent: ({ runtime }, level, cpuMs) => plan.costs.spent(runtime, level, cpuMs),
       isCurrent: (config) => deps.revisions.isCurrent(config),
       logger: deps.logger,
       metrics,
@@ -220,6 +221,7 @@ export class SandboxStarter {
       copyCode: kind === 'created',
     })
     if (kind === 'parked') await orEnd(instance, () => this.#maker.restore(instance, runtime))
+    this.#deps.plan.costs.spent(name, kind, instance.sandbox.cpuMs())
     return instance
   }
 

@@ -100,6 +100,11 @@ export class Seed {
     return { forks, children, memoryMiB: this.#deps.sandbox.memoryMiB(), freshMiB: this.#freshMiB }
   }
 
+  /** CPU time of its sandbox, children included, milliseconds. */
+  cpuMs(): number {
+    return this.#deps.sandbox.cpuMs()
+  }
+
   /** @throws when the seed is gone, full or refuses. Nothing of the fork is left then. */
   async fork(parked: boolean): Promise<Fork> {
     const { gateway, directory, config, channel } = this.#deps

@@ -19,6 +19,8 @@ export interface SeedsDeps {
   readonly planned: () => number
   /** @throws UnfitError; or what went wrong. Nothing is left then. */
   readonly make: (config: VersionConfig) => Promise<Seed>
+  /** CPU time that one of the level took to make, milliseconds. */
+  readonly spent: (config: VersionConfig, level: 'seed' | 'parkedFork', cpuMs: number) => void
   /** False: the registry has a newer revision, or none any more. */
   readonly isCurrent: (config: VersionConfig) => Promise<boolean>
   readonly logger: Logger
@@ -35,13 +37,6 @@ const askedSeeds = 4
 /** After a failure; making one again at once would most likely fail again. */
 const retryMs = 5_000
 const unfitKept = 1000
-
-/** Waits at its socket when this resolves. */
-const park = async (seed: Seed): Promise<Fork> => {
-  const fork = await seed.fork(true)
-  await Promise.race([fork.endpoint.pulled, fork.sandbox.exited])
-  return fork
-}
 
 interface Entry {
   readonly config: VersionConfig
@@ -264,6 +259,7 @@ export class Seeds {
     try {
       const seed = await this.#deps.make(config)
       this.#alive.add(seed)
+      this.#deps.spent(config, 'seed', seed.cpuMs())
       this.#count()
       void this.#followEnd(key, seed)
       return seed
@@ -353,12 +349,22 @@ export class Seeds {
     const { seed, parked } = entry
     if (!seed) return
     while (seed.retired === undefined && !seed.isFull && parked.size < wanted) {
-      const made = park(seed)
+      const made = this.#park(seed)
       parked.add(made)
       void this.#followParked(parked, made, seed.id)
     }
     this.#count()
     if (this.#entries.get(revisionKey(entry.config)) === entry) this.#renewIfWorn(seed)
+  }
+
+  /** Waits at its socket when this resolves. */
+  async #park(seed: Seed): Promise<Fork> {
+    const [forks, cpuMs] = [seed.forks + 1, seed.cpuMs()]
+    const fork = await seed.fork(true)
+    await Promise.race([fork.endpoint.pulled, fork.sandbox.exited])
+    // Otherwise it was not the only one that took CPU.
+    if (seed.forks === forks && seed.serving === 0) this.#deps.spent(seed.config, 'parkedFork', seed.cpuMs() - cpuMs)
+    return fork
   }
 
   async #followParked(parked: Set<Promise<Fork>>, made: Promise<Fork>, seedId: string): Promise<void> {

@@ -32,3 +32,13 @@ test.each([
   writeFileSync(join(dirOf('memory'), marker ? 'memory.events' : 'memory.oom_control'), 'oom 3\noom_kill 2\n')
   expect(group.evidence()).toMatchObject({ oomKills: 2, refusedPids: 7 })
 })
+
+test('a group tells the CPU time of its processes, and none without any', () => {
+  const group = new CgroupTree('node', mountPoint).create('one')
+  expect(group.cpuMs()).toBe(0)
+  const until = process.cpuUsage().user + 50_000
+  while (process.cpuUsage().user < until);
+  writeFileSync(join(mountPoint, 'memory/node/one/cgroup.procs'), `${process.pid}\n`)
+  const { user, system } = process.cpuUsage()
+  expect(group.cpuMs()).toBeGreaterThan(0.8 * ((user + system) / 1000) - 20)
+})

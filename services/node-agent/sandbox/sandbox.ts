@@ -159,6 +159,11 @@ export class Sandbox implements InstanceBody {
     return this.#cgroup.memoryMiB()
   }
 
+  /** CPU time of what runs of it now, milliseconds. */
+  cpuMs(): number {
+    return this.#cgroup.cpuMs()
+  }
+
   /** Kills at once (the whole control group), removes everything, resolves `exited`. The first caller's reason stands. */
   end(exit: SandboxExit): Promise<SandboxExit> {
     this.#ending ??= this.#end(exit)

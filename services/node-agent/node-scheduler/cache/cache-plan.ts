@@ -8,6 +8,7 @@ import type { StartInstance } from '../../../contracts/node.ts'
 import type { NodeAgentConfig } from '../../config.ts'
 import type { PreparedKind } from '../prepared-sandboxes.ts'
 import { decide } from './decide.ts'
+import type { SavedHabits } from './habits-file.ts'
 import { Habits } from './habits.ts'
 import type { CacheDecision, CacheInput, FixedSizes, RevisionDecision, StartWay } from './input.ts'
 import { MeasuredCosts } from './measured-costs.ts'
@@ -19,6 +20,8 @@ export interface CachePlanDeps {
   >
   /** Runtimes of this node, and whether a checkpoint of each is here. */
   readonly runtimes: ReadonlyMap<RuntimeName, { readonly restorable: boolean }>
+  /** What an earlier run of the agent learned. */
+  readonly saved?: SavedHabits | undefined
   /** Epoch milliseconds. */
   readonly now?: () => number
 }
@@ -60,7 +63,7 @@ export class CachePlan {
   constructor(deps: CachePlanDeps) {
     this.#deps = deps
     this.#now = deps.now ?? Date.now
-    this.habits = new Habits(deps.runtimes.keys(), this.#now)
+    this.habits = new Habits(deps.runtimes.keys(), this.#now, deps.saved)
   }
 
   get restorable(): RuntimeName[] {

@@ -3,6 +3,7 @@ import type { RuntimeName, VersionConfig } from '../../../contracts/function.ts'
 import type { StartInstance } from '../../../contracts/node.ts'
 import type { RevisionRef } from '../../../contracts/placement.ts'
 import type { WaitingRequest } from '../../instance.ts'
+import type { SavedHabits } from './habits-file.ts'
 import { ArrivalLog } from './history.ts'
 
 export interface Habit {
@@ -26,11 +27,21 @@ export class Habits {
   readonly starts: ReadonlyMap<RuntimeName, ArrivalLog>
   readonly #starting = new Map<string, ArrivalLog>()
 
-  /** @param now epoch milliseconds */
-  constructor(runtimes: Iterable<RuntimeName>, now: () => number) {
+  /** @param now epoch milliseconds @param saved of an earlier run */
+  constructor(runtimes: Iterable<RuntimeName>, now: () => number, saved?: SavedHabits) {
     this.#now = now
     const since = now()
-    this.starts = new Map([...runtimes].map((runtime) => [runtime, new ArrivalLog(since)]))
+    this.starts = new Map([...runtimes].map((runtime) => [runtime, new ArrivalLog(since, saved?.runtimes[runtime])]))
+    for (const [key, history] of Object.entries(saved?.functions ?? {}))
+      this.#byFunction.set(key, { log: new ArrivalLog(since, history) })
+  }
+
+  /** What is worth knowing in a later run. What is in flight counts as ended now: nothing outlives the agent. */
+  save(): SavedHabits {
+    const idleSince = this.#now()
+    const of = (logs: Iterable<readonly [string, ArrivalLog]>) =>
+      Object.fromEntries([...logs].map(([key, log]) => [key, { idleSince, ...log.history() }]))
+    return { functions: of([...this.#byFunction].map(([key, { log }]) => [key, log])), runtimes: of(this.starts) }
   }
 
   all(): Iterable<Habit> {

@@ -21,9 +21,12 @@ export class ArrivalLog {
   #inFlight = 0
   #idleSince: number
 
-  /** @param since nothing has arrived so far, and nobody knows what was before. */
-  constructor(since: number) {
-    this.#idleSince = since
+  /** @param since nothing has arrived so far, and nobody knows what was before, but what is `known`. */
+  constructor(since: number, known?: History) {
+    this.#idleSince = known?.idleSince ?? since
+    if (!known) return
+    this.#gapsMs.push(...known.gapsMs.slice(-keptSamples))
+    this.#overlaps.push(...known.overlaps.slice(-keptSamples))
   }
 
   arrived(now: number): void {

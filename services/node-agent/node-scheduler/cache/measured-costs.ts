@@ -66,6 +66,13 @@ export class MeasuredCosts {
     this.#byRuntime.set(runtime, { ...costs, memoryMiB: { ...costs.memoryMiB, [level]: held } })
   }
 
+  /** What it took to make one of the level. */
+  spent(runtime: RuntimeName, level: Exclude<CacheLevel, 'idle'>, cpuMs: number): void {
+    const costs = this.of(runtime)
+    const spent = blend(costs.cpuMs[level], Math.max(0, cpuMs))
+    this.#byRuntime.set(runtime, { ...costs, cpuMs: { ...costs.cpuMs, [level]: spent } })
+  }
+
   idles(key: string, memoryMiB: number): void {
     remember(this.#idleMiB, key, Math.max(1, memoryMiB))
   }
