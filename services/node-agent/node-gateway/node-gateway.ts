@@ -10,10 +10,11 @@ import { InstanceLog } from '../logs/instance-log.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { UsageJournal } from '../metering/usage-journal.ts'
 import type { UsagePublisher } from '../metering/usage-publisher.ts'
-import { Endpoint, type Waiting } from './endpoint.ts'
+import { Endpoint } from './endpoint.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import type { AnswerSink, InvocationRequest } from './invocation.ts'
 import { RevisionBuffer } from './revision-buffer.ts'
+import type { Waiting } from './running-invocations.ts'
 import { serveRuntimeApi } from './runtime-api.ts'
 
 export interface NodeGatewayDeps {

@@ -3,10 +3,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { PlatformError } from '../../contracts/errors.ts'
 import { preludeDelimiter } from '../../contracts/node.ts'
 import { httpResponseType } from '../../contracts/runtime-api.ts'
-import type { Endpoint, Running } from './endpoint.ts'
+import type { Endpoint } from './endpoint.ts'
 import { reported, tooLarge } from './function-errors.ts'
 import { readBody } from './invocation.ts'
 import { fromAnswer } from './payload-v2.ts'
+import type { Running } from './running-invocations.ts'
 
 export interface AnswerLimits {
   readonly responseBytes: number
