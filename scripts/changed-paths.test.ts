@@ -7,6 +7,7 @@ it.each([
   ['services/gateway/main.ts', true],
   ['services/chassis/nats.ts', true],
   ['test/stacks/metal.test.ts', true],
+  ['scripts/ci/stack.ts', true],
   ['services/gateway/app.ts', false],
   ['docs/stacks/x.md', false],
   ['README.md', false],

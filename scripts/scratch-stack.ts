@@ -84,7 +84,7 @@ export const processIdentity = (pid: number): string | undefined => {
  * All open at the same time, so that no two are the same. Below those that the kernel gives to connections: one of these might be
  * taken between here and the service's start.
  */
-const freePorts = async (count: number): Promise<number[]> => {
+export const freePorts = async (count: number): Promise<number[]> => {
   const servers: Server[] = []
   for (let tries = 0; servers.length < count && tries < 1000; tries++) {
     const server = createServer().listen(randomInt(10_000, 32_768), '127.0.0.1')

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { parseStackConfig, surroundings, type StackConfig } from '../stacks/config.ts'
 import { removeIfEmpty, removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
+import { policyPack } from './ci/pipeline.ts'
 import { changesOf, explained, type Changes } from './engine-output.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
@@ -43,7 +44,7 @@ export const bringUp = (place: Place, report: Report): Promise<UpResult> =>
     await openStack(place)
     const config = await readConfig(place)
     recordPremises(place, config)
-    if (config.target !== 'local') return { config, changes: await deploy(place, report, onManyHosts) }
+    if (config.target !== 'local') return { config, changes: await deploy(place, report, elsewhere) }
     // What is down is started before the engine looks, which knows only what it did itself. A service that cannot start may
     // be what this very run mends.
     const broken = await repair(config.stateDir).catch((error: Error) => error)
@@ -56,6 +57,9 @@ const unattended = ['--yes', '--skip-preview', '--suppress-progress', '--suppres
 
 /** A host that is down keeps nobody but itself from being changed. */
 const onManyHosts = ['--continue-on-error']
+
+/** Where others reach what is made, the engine refuses what must never be configured; it takes a second. */
+const elsewhere = [...onManyHosts, '--policy-pack', policyPack]
 
 const stackArgs = (place: Place): string[] => ['--stack', place.stack, '--config-file', configFile(place)]
 

@@ -1,7 +1,8 @@
 /**
  * `./scripts/test`: format, lint, types and unit tests side by side with the set-up, then the end-to-end tests on a scratch
- * stack. `--stacks`: what `npm run test:stacks` runs, too, if the last change may concern it. Everything is run even when something failed
- * before. The last line is `N passed, N failed[, N skipped]`.
+ * stack. `--stacks`: what `npm run test:stacks` runs, too, if the change may concern it; the part on a cluster of Kubernetes only where its
+ * tools are there already, because they take long to build, or with `--kubernetes`. Everything is run even when something failed before. The
+ * last line is `N passed, N failed[, N skipped]`.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,16 +14,18 @@ import { describeFailure, runLanes, type Step } from './progress.ts'
 import { removeAbandonedStacks } from './scratch-stack.ts'
 import { repoRoot } from './setup/paths.ts'
 import { prepareMachine } from './setup/prepare.ts'
+import { missingTools } from './setup/tools.ts'
 import { CommandError, run } from './setup/run.ts'
 import { removeAbandonedLabs } from '../test/stacks/lab/abandoned.ts'
 import { addTotals, readTotals, summaryLine, type Totals } from './test-report.ts'
 
-const { values } = parseArgs({ options: { stacks: { type: 'boolean' } } })
+const { values } = parseArgs({ options: { stacks: { type: 'boolean' }, kubernetes: { type: 'boolean' } } })
 
 /** What this run starts is found by this, should the run be killed. */
 process.env[ownerVariable] = `test-${process.pid}`
 
 const minutes = 60_000
+const clusterTools = ['kubernetes', 'kubernetes-lab'] as const
 const reports = mkdtempSync(join(tmpdir(), 'forkyard-test-'))
 const counted: Totals[] = []
 const failures: { readonly title: string; readonly text: string }[] = []
@@ -47,12 +50,13 @@ const check = (title: string, script: string, timeoutMs: number): Step => ({
     ),
 })
 
-const tests = (title: string, project: string, timeoutMs: number): Step => ({
+const tests = (title: string, project: string, timeoutMs: number, without: readonly string[] = []): Step => ({
   title,
   run: async (onLine) => {
     const file = join(reports, `${project}.json`)
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-    const args = ['run', '--project', project, ...reporters]
+    const excluded = without.flatMap((file) => ['--exclude', file])
+    const args = ['run', '--project', project, ...excluded, ...reporters]
     const ended = await run('vitest', args, { cwd: repoRoot, onLine, timeoutMs }).catch((error: Error) => error)
     const failed = ended instanceof Error ? ended : undefined
     let totals: Totals
@@ -81,13 +85,16 @@ const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => re
 
 try {
   const withStacks = values.stacks === true && (await stacksChanged())
-  const groups = withStacks ? (['kubernetes', 'kubernetes-lab'] as const) : []
-  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], groups)
+  const inCluster = withStacks && (values.kubernetes === true || missingTools(clusterTools).length === 0)
+  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], inCluster ? clusterTools : [])
   const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
   await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
   if (withStacks) {
-    const onHosts = [tests('Tests of stacks', 'stacks', 30 * minutes), sweepLabs]
+    const without = inCluster ? [] : ['test/stacks/kubernetes.test.ts']
+    const onHosts = [tests('Tests of stacks', 'stacks', 40 * minutes, without), sweepLabs]
     await runLanes([{ title: 'Hosts', steps: onHosts, goOn: true }])
+    if (!inCluster)
+      process.stdout.write('\nNot run: the tests on a cluster of Kubernetes (scripts/test --stacks --kubernetes)\n')
   }
 } catch (error) {
   fail('Set-up', describeFailure(error))

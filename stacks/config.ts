@@ -50,6 +50,10 @@ export const StackConfig = Type.Object(
       default: 365,
       description: 'metal, kubernetes: validity of the certificates, days; an up in the last third makes new ones',
     }),
+    protectData: Type.Boolean({
+      description:
+        'The data of NATS is not deleted, neither by destroy nor with its host. Default false; metal, kubernetes: true',
+    }),
     installation: Type.String({
       pattern: '^[a-z][a-z0-9-]{0,23}$',
       description: 'Name of the installation, unique on the machine; control groups and units are named by it',
@@ -231,8 +235,13 @@ const withDefaults = (given: Readonly<Record<string, unknown>>, around: Surround
   }) as Record<string, unknown>
   const byTarget =
     value['target'] === 'metal' || value['target'] === 'kubernetes'
-      ? { listenHost: '0.0.0.0', readyTimeoutMs: 180_000 }
-      : { listenHost: '127.0.0.1', readyTimeoutMs: 60_000, nodeMemoryMiB: shareOfMemory(around.memoryMiB) }
+      ? { listenHost: '0.0.0.0', readyTimeoutMs: 180_000, protectData: true }
+      : {
+          listenHost: '127.0.0.1',
+          readyTimeoutMs: 60_000,
+          protectData: false,
+          nodeMemoryMiB: shareOfMemory(around.memoryMiB),
+        }
   const merged: Record<string, unknown> = {
     stateDir: `/var/lib/forkyard/${String(value['installation'])}`,
     runDir: `/run/forkyard/${String(value['installation'])}`,

@@ -139,11 +139,17 @@ export const installPlugins = (): void => {
   const beside = toolDir('pulumi')
   link(toolPath('pulumi-language-nodejs'), join(beside, 'pulumi-language-nodejs'))
   writeFileIfChanged(join(beside, 'pulumi-resource-pulumi-nodejs'), dynamicProvider, 0o755)
+  writeFileIfChanged(join(beside, 'pulumi-analyzer-policy-forkyard'), policyRunner, 0o755)
 }
 
 /** The engine's releases ship this launcher of dynamic resources; a build from modules does not have it. */
 const dynamicProvider = `#!/bin/sh
 exec node "$(node -p "require.resolve('@pulumi/pulumi/cmd/dynamic-provider', { paths: [process.cwd()] })")" "$@"
+`
+
+/** For `stacks/policy`: the language host that can be built runs no policy packs. The engine starts it in the pack's directory. */
+const policyRunner = `#!/bin/sh
+exec node main.ts
 `
 
 const link = (target: string, path: string): void => {

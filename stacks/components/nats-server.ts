@@ -35,7 +35,8 @@ export class NatsServer extends pulumi.ComponentResource {
     cluster?: NatsCluster,
     options: pulumi.ComponentResourceOptions = {},
   ) {
-    super('forkyard:index:NatsServer', site.name('nats'), {}, options)
+    // Its children are protected with it.
+    super('forkyard:index:NatsServer', site.name('nats'), {}, { ...options, protect: site.config.protectData })
     const { natsPort, natsClusterPort, stateDir } = site.config
     const { address, tls } = site.exposure
     const storeDir = join(stateDir, 'nats')

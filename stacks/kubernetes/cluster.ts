@@ -67,7 +67,7 @@ const createPlace = (workshop: Site, settings: KubernetesConfig): ClusterPlace =
         labels: { 'pod-security.kubernetes.io/enforce': 'privileged' },
       },
     },
-    { provider },
+    { provider, protect: config.protectData },
   )
   const programs = { node: nodeProgram, tool: () => runscInImage }
   const site = createSite({ host, config, repoRoot, programs, exposure: { address: '0.0.0.0' } })

@@ -29,8 +29,9 @@ export class NatsCluster extends pulumi.ComponentResource {
     tls: pulumi.Output<TlsFiles>,
     options: pulumi.ComponentResourceOptions = {},
   ) {
-    super('forkyard:index:NatsCluster', name, {}, options)
     const { workshop, settings, site } = place
+    // Its children are protected with it.
+    super('forkyard:index:NatsCluster', name, {}, { ...options, protect: site.config.protectData })
     const { natsPort, natsClusterPort } = site.config
     const hosts = natsHosts(settings.natsServers)
     const secret = hosts.length > 1 ? new ClusterSecret('nats-cluster', { parent: this }) : undefined

@@ -115,7 +115,8 @@ export class LabStack {
   #text(): string {
     const [salt = '', secret = ''] = this.#secret.split(/\n(.*)/s)
     const { stateDir, runDir, installation } = this
-    const all = { target: this.#target, installation, stateDir, runDir, ...this.#settings }
+    // A lab is there to be taken away.
+    const all = { target: this.#target, installation, stateDir, runDir, protectData: false, ...this.#settings }
     const lines = Object.entries(all).map(([key, value]) => {
       if (value === undefined) return ''
       const text = typeof value === 'string' ? value : JSON.stringify(value)
