@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
 import { PlatformError } from '../contracts/errors.ts'
+import { protocolHeader, protocolVersion } from '../contracts/protocol.ts'
 import { buildServer, createMetrics, drainServer, requireBearer } from './http-server.ts'
 
 const logger = pino({ level: 'silent' })
@@ -51,6 +52,21 @@ describe('requireBearer', () => {
     expect(await call('/inside', `Bearer ${'t'.repeat(31)}x`)).toBe(403)
     expect(await call('/inside')).toBe(403)
     expect(await call('/metrics')).toBe(200)
+  })
+
+  it('refuses a service that is more than one version away, and none without a token learns which', async () => {
+    const app = build()
+    requireBearer(app, 't'.repeat(32))
+    app.get('/inside', async () => 'in')
+    const call = async (spoken: number, token = 't'.repeat(32)) => {
+      const headers = { authorization: `Bearer ${token}`, [protocolHeader]: String(spoken) }
+      const reply = await app.inject({ url: '/inside', headers })
+      return [reply.statusCode, reply.statusCode === 200 ? '' : reply.json().code]
+    }
+    expect(await call(protocolVersion)).toEqual([200, ''])
+    expect(await call(protocolVersion + 1)).toEqual([200, ''])
+    expect(await call(protocolVersion + 2)).toEqual([503, 'UNSUPPORTED_PROTOCOL'])
+    expect(await call(protocolVersion + 2, 'wrong')).toEqual([403, 'FORBIDDEN'])
   })
 })
 

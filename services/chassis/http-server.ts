@@ -9,6 +9,7 @@ import fastify, {
 } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { PlatformError } from '../contracts/errors.ts'
+import { protocolHeader, requireKnownProtocol } from '../contracts/protocol.ts'
 import type { Logger } from './log.ts'
 
 export interface ServerDeps {
@@ -88,7 +89,7 @@ export const toPlatformError = (error: unknown): PlatformError => {
   return new PlatformError('INTERNAL', 'an internal error occurred', undefined, { cause: error })
 }
 
-/** Internal hops carry `authorization: Bearer <token>`. Compared in constant time. */
+/** Internal hops carry `authorization: Bearer <token>`, compared in constant time, and their version of what is spoken there. */
 export const requireBearer = (app: FastifyInstance, token: string): void => {
   const wanted = Buffer.from(`Bearer ${token}`)
   const open = new Set(['/healthz', '/readyz', '/metrics'])
@@ -97,6 +98,8 @@ export const requireBearer = (app: FastifyInstance, token: string): void => {
     const given = Buffer.from(request.headers.authorization ?? '')
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
       throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
+    const said = request.headers[protocolHeader]
+    requireKnownProtocol(Array.isArray(said) ? said.join() : said)
   })
 }
 

@@ -4,6 +4,7 @@ import { Pool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { replyHeaders, type NodeExplanation } from '../contracts/node.ts'
+import { protocolHeaders } from '../contracts/protocol.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 import type { InvocationReport } from '../contracts/usage.ts'
 
@@ -88,6 +89,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
           path: `/v1/invocations/${invocationId}`,
           headers: {
             authorization: `Bearer ${token}`,
+            ...protocolHeaders,
             ...headers,
             ...(bodyBytes === undefined ? {} : { 'content-length': String(bodyBytes) }),
           },
@@ -121,7 +123,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
         const reply = await poolOf(nodeUrl).request({
           method: 'POST',
           path: '/v1/explanations',
-          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+          headers: { authorization: `Bearer ${token}`, ...protocolHeaders, 'content-type': 'application/json' },
           body: JSON.stringify(revision),
           signal: AbortSignal.timeout(explainMs),
         })

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
+import { protocolHeaders } from '../contracts/protocol.ts'
 import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
 
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
@@ -44,7 +45,7 @@ export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: 
     keepAliveTimeout: 30_000,
     ...clientTls(ca, 'scheduler', 2_000),
   })
-  const headers = { authorization: `Bearer ${token}` }
+  const headers = { authorization: `Bearer ${token}`, ...protocolHeaders }
   const json = { ...headers, 'content-type': 'application/json' }
 
   const ended = new Set<string>()

@@ -3,6 +3,7 @@ import { Pool as HttpPool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { StartInstance } from '../contracts/node.ts'
+import { protocolHeaders } from '../contracts/protocol.ts'
 
 export interface NodeClient {
   /**
@@ -33,7 +34,8 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     return pool
   }
   const call = async (nodeUrl: string, method: 'POST' | 'DELETE', path: string, body?: string): Promise<void> => {
-    const headers = { authorization: `Bearer ${token}`, ...(body ? { 'content-type': 'application/json' } : {}) }
+    const own = { authorization: `Bearer ${token}`, ...protocolHeaders }
+    const headers = { ...own, ...(body ? { 'content-type': 'application/json' } : {}) }
     const signal = AbortSignal.timeout(timeoutMs)
     const { statusCode, body: reply } = await poolOf(nodeUrl)
       .request({ method, path, headers, body: body ?? null, signal })

@@ -7,6 +7,7 @@ import { subjects } from '../contracts/subjects.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
 import type { SchedulerMetrics } from './metrics.ts'
+import { createReportFilter } from './report-protocol.ts'
 
 export interface ReportListenerDeps {
   readonly connection: NatsConnection
@@ -35,9 +36,11 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
     askedAt = performance.now()
     connection.publish(subjects.reportNow)
   }
+  const isUnderstood = createReportFilter(logger)
   const subscription = connection.subscribe(subjects.allNodeReports, {
     callback: (error, message) => {
       if (error) return logger.error({ err: error }, 'reports: the subscription failed')
+      if (!isUnderstood(message)) return
       const report = parse(message.string())
       if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
       if (dispatcher.report(report)) return

@@ -54,7 +54,7 @@ it('every error is the function’s, the platform’s, or hopeless', () => {
     outcomeOfError(new PlatformError(code, '')).kind,
   ])
   expect(new Set(kinds.filter(([, kind]) => kind === 'postponed').map(([code]) => code))).toEqual(
-    new Set(['NO_CAPACITY', 'NO_INSTANCE', 'STORAGE_FULL', 'TOO_MANY_REQUESTS', 'UNAVAILABLE']),
+    new Set(['NO_CAPACITY', 'NO_INSTANCE', 'STORAGE_FULL', 'TOO_MANY_REQUESTS', 'UNAVAILABLE', 'UNSUPPORTED_PROTOCOL']),
   )
   expect(kinds.filter(([, kind]) => kind === 'hopeless')).toEqual([['NOT_FOUND', 'hopeless']])
 })

@@ -47,7 +47,14 @@ export const nextStep = (outcome: AttemptOutcome, state: AttemptState, policy: R
   return { step: 'retry', delayMs, attempts }
 }
 
-const postponing = new Set(['NO_CAPACITY', 'UNAVAILABLE', 'NO_INSTANCE', 'TOO_MANY_REQUESTS', 'STORAGE_FULL'])
+const postponing = new Set([
+  'NO_CAPACITY',
+  'UNAVAILABLE',
+  'NO_INSTANCE',
+  'TOO_MANY_REQUESTS',
+  'STORAGE_FULL',
+  'UNSUPPORTED_PROTOCOL',
+])
 
 export const outcomeOfError = (error: PlatformError): AttemptOutcome => {
   const { code: type, message } = error

@@ -114,7 +114,7 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
 })
 
 /** Said by a node before any instance has the request. */
-const refusing = new Set(['NO_INSTANCE', 'NO_CAPACITY', 'TOO_MANY_REQUESTS', 'STORAGE_FULL'])
+const refusing = new Set(['NO_INSTANCE', 'NO_CAPACITY', 'TOO_MANY_REQUESTS', 'STORAGE_FULL', 'UNSUPPORTED_PROTOCOL'])
 
 const neverStarted = (error: unknown): boolean =>
   error instanceof NodeUnreachable || (error instanceof PlatformError && refusing.has(error.code))

@@ -1,7 +1,8 @@
 /** Tells the schedulers what this node has: changes at once (gathered until the code that made them returns), everything each second. */
 import { randomUUID } from 'node:crypto'
-import type { NatsConnection, Subscription } from '@nats-io/transport-node'
+import { headers, type NatsConnection, type Subscription } from '@nats-io/transport-node'
 import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
+import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
 
 export interface ReporterDeps {
@@ -16,6 +17,9 @@ export interface ReporterDeps {
 }
 
 const fullEveryMs = 1000
+
+const spoken = headers()
+spoken.set(protocolHeader, String(protocolVersion))
 
 export class Reporter {
   readonly #deps: ReporterDeps
@@ -86,6 +90,6 @@ export class Reporter {
     }
     this.#changed.clear()
     this.#ended = []
-    connection.publish(subjects.nodeReport(nodeId), JSON.stringify(report))
+    connection.publish(subjects.nodeReport(nodeId), JSON.stringify(report), { headers: spoken })
   }
 }
