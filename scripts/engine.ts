@@ -43,7 +43,7 @@ const temporaryDir = ({ engineDir }: Place): string => join(engineDir, 'tmp')
 export const runEngine = (place: Place, args: readonly string[], options: RunOptions = {}): Promise<string> => {
   mkdirSync(temporaryDir(place), { recursive: true, mode: 0o700 })
   return run(enginePath(), [...args, '--non-interactive', '--color', 'never'], {
-    cwd: repoRoot,
+    cwd: place.tree ?? repoRoot,
     env: engineEnv(place),
     ...options,
   })

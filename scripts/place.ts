@@ -21,6 +21,8 @@ export interface Place {
   readonly stack: string
   /** Of the engine: passphrase, merged configuration, and the backend with the state of every stack. */
   readonly engineDir: string
+  /** The tree whose program is run. Default this one. */
+  readonly tree?: string
   /** The stack's configuration as people edit it (YAML). */
   readonly configText: () => string
 }

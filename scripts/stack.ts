@@ -6,6 +6,7 @@ import { removeIfEmpty, removeLeftovers } from '../stacks/host-scripts/leftovers
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
 import { policyPack } from './ci/pipeline.ts'
 import { changesOf, explained, type Changes } from './engine-output.ts'
+import { dropHalfWritten } from './engine-files.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
 import { missingFiles, wasInterrupted } from './stack-state.ts'
@@ -31,6 +32,7 @@ const endEarlierRun = async (place: Place): Promise<void> => {
   refuseForeignEngine(place, (pid) => isOwnedProcess(pid, owners))
   await endOrphans(owners)
   dropStaleLocks(place)
+  dropHalfWritten(place)
 }
 
 /** Before anything else that takes long: an earlier run may still be busy with the same. */

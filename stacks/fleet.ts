@@ -103,7 +103,8 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
 
   const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrl }))
   const client = new ClientFile(workshop, credentials, { dependsOn: gateways })
-  return { credentials, nodeAgents, client, runtimes: {} }
+  const services = [...servers, ...schedulers, ...nodeAgents, ...gateways, client]
+  return { credentials, nodeAgents, client, services, runtimes: {} }
 }
 
 /** What the host's configuration says, else that of all hosts, else what the machine has. */

@@ -2,6 +2,8 @@
 import * as pulumi from '@pulumi/pulumi'
 import { checkpointInputsDigest, runtimeInputsDigest } from '../images/inputs.ts'
 import { cacheDir, repoRoot } from '../scripts/setup/paths.ts'
+import packageJson from '../package.json' with { type: 'json' }
+import { beginRelease, endRelease } from './components/release.ts'
 import { functionUrlDomain, parseStackConfig, StackConfigError, surroundings, type StackConfig } from './config.ts'
 import { createFleet } from './fleet.ts'
 import { LocalHost } from './host.ts'
@@ -53,8 +55,11 @@ const createOn: Readonly<Record<StackConfig['target'], () => Installation | Prom
   metal: () => createFleet(here, digests),
   kubernetes: createInCluster,
 }
+await beginRelease(packageJson.version)
 const installation = await createOn[config.target]()
 
+/** Of the whole stack. */
+export const version = endRelease(packageJson.version, installation.services)
 export const target = config.target
 export const endpoint = config.publicUrl
 export const region = config.region

@@ -1,4 +1,5 @@
 /** One installation on one machine, as a list: what it is made of, and what waits for what. */
+import type * as pulumi from '@pulumi/pulumi'
 import type { RuntimeName } from '../services/contracts/function.ts'
 import { cachedCheckpoints, CheckpointImage } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
@@ -23,6 +24,8 @@ export interface Installation {
   readonly credentials: Credentials
   readonly nodeAgents: readonly NodeAgent[]
   readonly client: ClientFile
+  /** Whatever is there when all is there. */
+  readonly services: readonly pulumi.Resource[]
   readonly runtimes: Readonly<Partial<Record<RuntimeName, NodeRuntime>>>
 }
 
@@ -41,7 +44,8 @@ export const createInstallation = (site: Site, digests: BuilderDigests): Install
   const { url: schedulerUrl } = scheduler
   const gateway = new Gateway(site, { credentials, nats, schedulerUrl }, { dependsOn: scheduler })
   const client = new ClientFile(site, credentials, { dependsOn: [gateway, nodeAgent] })
-  return { credentials, nodeAgents: [nodeAgent], client, runtimes }
+  const services = [server, scheduler, nodeAgent, gateway, client]
+  return { credentials, nodeAgents: [nodeAgent], client, services, runtimes }
 }
 
 const createRuntime = (site: Site, runtime: RuntimeName, digests: BuilderDigests): NodeRuntime => {

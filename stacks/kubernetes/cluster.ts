@@ -44,7 +44,7 @@ export const createCluster = (workshop: Site, digests: BuilderDigests, monitored
   if (settings.host) new Entrance(place, settings.host, { dependsOn: gateway })
   if (monitored) new Monitors(place, certificates.filesOf('gateway').ca)
   const client = new ClientFile(workshop, credentials, { dependsOn: [gateway, agents] })
-  return { credentials, nodeAgents: [], client, runtimes: {} }
+  return { credentials, nodeAgents: [], client, services: [scheduler, agents, gateway, client], runtimes: {} }
 }
 
 const createPlace = (workshop: Site, settings: KubernetesConfig): ClusterPlace => {

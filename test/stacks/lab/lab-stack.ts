@@ -7,7 +7,7 @@ import { findConnection, type Connection } from '../../../services/cli/connectio
 import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/engine.ts'
 import { configFile, recordPremises, stateFile, type Place } from '../../../scripts/place.ts'
 import { repoRoot } from '../../../scripts/setup/paths.ts'
-import { bringUp, takeDown, type UpResult } from '../../../scripts/stack.ts'
+import { bringUp, takeDown, takeOver, type UpResult } from '../../../scripts/stack.ts'
 import type { StackConfig } from '../../../stacks/config.ts'
 import type { HostConfig } from '../../../stacks/host-config.ts'
 import type { LabHost } from './lab-host.ts'
@@ -25,6 +25,7 @@ export class LabStack {
   readonly #target: StackConfig['target']
   #settings: Readonly<Record<string, unknown>> = {}
   #secret = ''
+  #tree = repoRoot
 
   constructor(
     lab: Pick<Lab, 'dir' | 'privateKey'>,
@@ -38,7 +39,11 @@ export class LabStack {
     this.installation = installation
     this.stateDir = join('/var/lib/forkyard', installation)
     this.runDir = join('/run/forkyard', installation)
+    const currentTree = () => this.#tree
     this.place = {
+      get tree() {
+        return currentTree()
+      },
       stack: installation,
       engineDir: join(lab.dir, 'engine', installation),
       configText: () => this.#text(),
@@ -48,6 +53,11 @@ export class LabStack {
   /** One host as the configuration has it. */
   hostConfig({ name, address, hostKey }: LabHost, settings: HostSettings): Record<string, unknown> {
     return { name, address, hostKey, memoryMiB: 1024, instances: 8, ...settings }
+  }
+
+  /** Another commit of the project is brought up from now on. */
+  useTree(dir: string): void {
+    this.#tree = dir
   }
 
   /** By key without namespace; what was set before stays. */
@@ -73,18 +83,25 @@ export class LabStack {
     return bringUp(this.place, this.#log)
   }
 
+  /** @returns what the engine says @throws CommandError */
+  async preview(): Promise<string> {
+    await openStack(this.place)
+    return runEngine(this.place, ['preview', ...this.stackArgs])
+  }
+
   down(): Promise<void> {
     return takeDown(this.place, this.#log)
   }
 
-  /** The engine, killed once a line of its output matches. */
+  /** The engine, killed once a line of its output matches. What an earlier one left is cleared first, as every run does. */
   async upKilledAt(line: RegExp): Promise<void> {
+    await takeOver(this.place, this.#log)
     await openStack(this.place)
     const { installation, stateDir, runDir } = this
     recordPremises(this.place, { installation, stateDir, runDir, target: this.#target })
     const args = ['up', '--yes', '--skip-preview', ...this.stackArgs, '--non-interactive', '--color', 'never']
     const stdio = ['ignore', 'pipe', 'ignore'] as const
-    const engine = spawn(enginePath(), args, { cwd: repoRoot, env: engineEnv(this.place), stdio: [...stdio] })
+    const engine = spawn(enginePath(), args, { cwd: this.#tree, env: engineEnv(this.place), stdio: [...stdio] })
     let seen = false
     engine.stdout?.on('data', (text: Buffer) => {
       if (seen || !line.test(text.toString())) return

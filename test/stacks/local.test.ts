@@ -1,0 +1,222 @@
+/**
+ * What any target has in common, on the fastest of them: upgrades, updates that are killed, updates at the same time, destroy. The tests are one
+ * story, in order.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { LambdaClient } from '@aws-sdk/client-lambda'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { engineEnv, enginePath, openStack } from '../../scripts/engine.ts'
+import { freePorts } from '../../scripts/scratch-stack.ts'
+import { prepareMachine } from '../../scripts/setup/prepare.ts'
+import { repoRoot } from '../../scripts/setup/paths.ts'
+import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
+import { processesOf } from '../../stacks/host-scripts/processes.ts'
+import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
+import { LabStack } from './lab/lab-stack.ts'
+import { copyTree, type TreeCopy } from './lab/tree-copy.ts'
+
+const say = (line: string): void => void writeSync(2, `local: ${line}\n`)
+
+const dir = mkdtempSync(join(tmpdir(), 'forkyard-local-'))
+const stack = new LabStack({ dir, privateKey: '' }, `l${process.pid}`, say, 'local')
+let client: LambdaClient
+let newer: TreeCopy
+
+const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string }
+const [major = 0, minor = 0] = version.split('.').map(Number)
+const later = (minors: number): string => `${major}.${minor + minors}.0`
+
+const echo = 'export const handler = async (event) => ({ got: event.word })'
+const expectAnswer = async (): Promise<void> =>
+  expect((await invoke(client, 'echo', { word: 'here' })).json).toEqual({ got: 'here' })
+const kinds = async (): Promise<string[]> => Object.keys((await stack.up()).changes)
+
+interface Outputs {
+  readonly version: string
+  readonly images: Readonly<Record<string, { readonly digest: string; readonly checkpointKey: string }>>
+}
+/** Of the last update that came to its end. */
+const outputs = (): Outputs => {
+  const { checkpoint } = JSON.parse(stack.state) as {
+    checkpoint: { latest: { resources: { type: string; outputs: Outputs }[] } }
+  }
+  const found = checkpoint.latest.resources.find(({ type }) => type === 'pulumi:pulumi:Stack')
+  if (!found) throw new Error('the state has no stack')
+  return found.outputs
+}
+const servicePids = (): number[] =>
+  processesOf(stack).flatMap(({ info, role }) => (role === 'service' ? [info.pid] : []))
+const pidOfNats = (): number | undefined =>
+  processesOf(stack, 'nats').find(({ info }) => info.argv[0]?.endsWith('nats-server'))?.info.pid
+
+beforeAll(async () => {
+  await prepareMachine()
+  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
+  const runtimes = ['nodejs24.x', 'python3.11']
+  stack.configure({ gatewayPort, schedulerPort, nodeAgentPort, natsPort, runtimes, nodeMemoryMiB: 1024 })
+  newer = await copyTree(join(dir, 'newer'))
+}, 600_000)
+
+afterAll(async () => {
+  stack.useTree(repoRoot)
+  await stack.down()
+  rmSync(dir, { recursive: true, force: true })
+}, 120_000)
+
+describe('a first update that is killed again and again', () => {
+  // Each waits for the one before it.
+  it.each(['directories', 'nats-process', 'scheduler-process', 'gateway-process', 'client-file'])(
+    '(%s) leaves what the next one goes on from',
+    async (resource) => {
+      await stack.upKilledAt(new RegExp(`${resource}\\s+creating`))
+    },
+  )
+
+  it('is finished by the next up, with everything there once', async () => {
+    await stack.up()
+    client = lambdaClient(stack.connection)
+    await createFunction(client, 'echo', echo)
+    await expectAnswer()
+    expect(await kinds()).toEqual(['unchanged'])
+    const gateways = processesOf(stack, 'gateway').filter(({ info }) => info.argv.includes('--config'))
+    expect(gateways).toHaveLength(1)
+  })
+})
+
+describe('an update of everything that is killed', () => {
+  it.each([
+    ['scheduler-process', 'debug'],
+    ['node-agent-process', 'warn'],
+    ['gateway-process', 'error'],
+  ])('(%s) is finished by the next up', async (resource, logLevel) => {
+    stack.configure({ logLevel })
+    await stack.upKilledAt(new RegExp(`${resource}\\s+updating`))
+    await stack.up()
+    await expectAnswer()
+  })
+
+  it('and nothing is left to do', async () => {
+    expect(await kinds()).toEqual(['unchanged'])
+  })
+})
+
+describe('while an update runs', () => {
+  it('another one is refused and told by whom, and the first one comes to its end', async () => {
+    stack.configure({ logLevel: 'info' })
+    await openStack(stack.place)
+    const args = [...stack.stackArgs, '--non-interactive', '--color', 'never']
+    // Of somebody else: what our own killed run left would be ended.
+    const env = { ...engineEnv(stack.place), FORKYARD_INSTALLATION: '' }
+    const options = { cwd: repoRoot, env, stdio: ['ignore', 'pipe', 'pipe'] } as const
+    const first = spawn(enginePath(), ['up', '--yes', '--skip-preview', ...args], {
+      ...options,
+      stdio: [...options.stdio],
+    })
+    const ended = once(first, 'exit')
+    await new Promise<void>((resolve) => {
+      first.stdout?.on('data', (text: Buffer) => {
+        if (/-process\s+updating/.test(text.toString())) resolve()
+      })
+    })
+    const second = spawn(enginePath(), ['up', '--yes', '--skip-preview', ...args], {
+      ...options,
+      stdio: [...options.stdio],
+    })
+    let told = ''
+    second.stdout?.on('data', (text: Buffer) => (told += text.toString()))
+    second.stderr?.on('data', (text: Buffer) => (told += text.toString()))
+    const [refusal, byScript] = await Promise.all([
+      once(second, 'exit'),
+      stack.up().catch((error: Error) => error.message),
+    ])
+    expect(refusal[0]).not.toBe(0)
+    expect(told).toMatch(/currently locked by 1 lock\(s\)/)
+    expect(told).toContain(`pid ${first.pid}`)
+    expect(byScript).toContain(`stack ${stack.place.stack} is in use by process ${first.pid}`)
+    expect((await ended)[0]).toBe(0)
+    expect(await kinds()).toEqual(['unchanged'])
+  })
+})
+
+/**
+ * A client that tries again, as AWS SDKs do: there is one gateway. It has so many tries for all its requests together; more of them at a time than
+ * here would use these up before the gateway is back.
+ * @returns how many requests there were, and those that failed
+ */
+const underLoad = async (action: () => Promise<unknown>): Promise<{ calls: number; failed: unknown[] }> => {
+  const patient = clientOf(stack.connection, 10)
+  const calls: Promise<unknown>[] = []
+  const call = () =>
+    invoke(patient, 'echo', { word: 'here' }).then(
+      () => [],
+      (error: unknown) => [error],
+    )
+  const load = setInterval(() => calls.push(call()), 300)
+  await action().finally(() => clearInterval(load))
+  const failed = (await Promise.all(calls)).flat()
+  say(`${calls.length} requests, ${failed.length} failed`)
+  return { calls: calls.length, failed }
+}
+
+describe('the next version', () => {
+  it('is brought up under load without a failed request; what lasts stays, and only what changed is made anew', async () => {
+    const before = outputs()
+    const nats = pidOfNats()
+    expect([before.version, typeof nats]).toEqual([version, 'number'])
+    newer.change('package.json', `"version": "${version}"`, `"version": "${later(1)}"`)
+    newer.change('images/python3.11/runner/bootstrap.py', /\n/, '\n# Of the next version.\n')
+    stack.useTree(newer.dir)
+    const { calls, failed } = await underLoad(() => stack.up())
+    expect(failed).toEqual([])
+    expect(calls).toBeGreaterThan(10)
+    const after = outputs()
+    expect(after.version).toBe(later(1))
+    expect(pidOfNats()).toBe(nats)
+    expect(after.images['nodejs24.x']).toEqual(before.images['nodejs24.x'])
+    expect(after.images['python3.11']?.checkpointKey).not.toBe(before.images['python3.11']?.checkpointKey)
+    await expectAnswer()
+    expect(await kinds()).toEqual(['unchanged'])
+  })
+
+  it('that is killed midway is finished, and nothing further than its neighbour comes between', async () => {
+    newer.change('package.json', `"version": "${later(1)}"`, `"version": "${later(2)}"`)
+    await stack.upKilledAt(/scheduler-process\s+updating/)
+    newer.change('package.json', `"version": "${later(2)}"`, `"version": "${later(3)}"`)
+    await expect(stack.up()).rejects.toThrow(`the update from ${later(1)} to ${later(2)} was not finished`)
+    newer.change('package.json', `"version": "${later(3)}"`, `"version": "${later(1)}"`)
+    await stack.up()
+    expect(outputs().version).toBe(later(1))
+  })
+
+  it('but one is refused before anything is changed, also in a preview', async () => {
+    newer.change('package.json', `"version": "${later(1)}"`, `"version": "${later(3)}"`)
+    const before = servicePids()
+    const refusal = `the installation is ${later(1)} and this is ${later(3)}: more than one minor version at a time is refused`
+    await expect(stack.up()).rejects.toThrow(refusal)
+    await expect(stack.preview()).rejects.toThrow(refusal)
+    expect(servicePids()).toEqual(before)
+    expect(outputs().version).toBe(later(1))
+    await expectAnswer()
+  })
+
+  it('is taken back by the up of the old commit, under load as well', async () => {
+    stack.useTree(repoRoot)
+    const { failed } = await underLoad(() => stack.up())
+    expect(failed).toEqual([])
+    expect(outputs().version).toBe(version)
+    await expectAnswer()
+    expect(await kinds()).toEqual(['unchanged'])
+  })
+})
+
+describe('destroy', () => {
+  it('leaves no process and no file', async () => {
+    await stack.down()
+    expect(processesOf(stack)).toEqual([])
+    expect(stack.exists).toBe(false)
+  })
+})
