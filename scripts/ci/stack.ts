@@ -1,5 +1,5 @@
 /**
- * `scripts/ci/stack preview|up STACK`: one step of a pipeline, the same for any CI. State is where `$PULUMI_BACKEND_URL` says, the configuration is
+ * `scripts/ci/stack preview|up|drift|mend STACK`: one step of a pipeline, the same for any CI. State is where `$PULUMI_BACKEND_URL` says, the configuration is
  * `stacks/Pulumi.<stack>.yaml` of this commit, and its secrets are opened by what that file names or by `$PULUMI_CONFIG_PASSPHRASE`.
  */
 import { delimiter } from 'node:path'
@@ -7,12 +7,17 @@ import { parseArgs } from 'node:util'
 import { ownerVariable } from '../../stacks/host-scripts/processes.ts'
 import { enginePath, enginePathPrefix } from '../engine.ts'
 import { explained } from '../engine-output.ts'
+import { findDrift, mendDrift, type Drift } from '../drift.ts'
 import { cacheDir, pulumiHome, repoRoot } from '../setup/paths.ts'
 import { prepareMachine } from '../setup/prepare.ts'
 import { run } from '../setup/run.ts'
 import { policyPack, wasExportedInterrupted } from './pipeline.ts'
 
-const usage = 'usage: scripts/ci/stack preview|up STACK\n'
+const usage = `usage: scripts/ci/stack preview STACK   what an update would change
+       scripts/ci/stack up STACK        changes it
+       scripts/ci/stack drift STACK     what is no longer as the last update made it, on every host; fails if there is something
+       scripts/ci/stack mend STACK      makes that again
+`
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -45,7 +50,24 @@ const up = async (stack: string): Promise<string> => {
   return engine(['up', '--continue-on-error', '--policy-pack', policyPack, ...at], say)
 }
 
-const verbs: Readonly<Record<string, (stack: string) => Promise<string>>> = { preview, up }
+const exported = (stack: string): Promise<string> => engine(['stack', 'export', '--show-secrets', '--stack', stack])
+
+/** @throws Error when something differs. */
+const tell = (drifts: readonly Drift[]): string => {
+  for (const { name, differences } of drifts) for (const line of differences) say(`${name}: ${line}`)
+  if (drifts.length > 0) throw new Error(`${drifts.length} things are not as the last update made them`)
+  say('everything is as the last update made it')
+  return ''
+}
+
+const drift = async (stack: string): Promise<string> => tell(await findDrift(await exported(stack)))
+
+const mend = async (stack: string): Promise<string> => {
+  const state = await exported(stack)
+  return tell(await mendDrift(state, await findDrift(state)))
+}
+
+const verbs: Readonly<Record<string, (stack: string) => Promise<string>>> = { preview, up, drift, mend }
 
 const main = async (): Promise<void> => {
   const [name = '', stack, ...rest] = parseArgs({ allowPositionals: true }).positionals

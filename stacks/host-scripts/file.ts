@@ -1,5 +1,6 @@
-/** `put`: writes a file (0600). `remove`: takes it away, and its directory when empty. */
+/** `put`: writes a file (0600). `check`: a line, if it is not as it was written. `remove`: takes it away, and its directory when empty. */
 import { Type } from 'typebox'
+import { fileDrift, sayDrift } from './drift.ts'
 import { readInput } from './input.ts'
 import { removeFile, writeFileIfChanged } from './write-file.ts'
 
@@ -10,9 +11,12 @@ switch (process.argv[2]) {
   case 'put':
     writeFileIfChanged(path, content)
     break
+  case 'check':
+    sayDrift(fileDrift(path, content))
+    break
   case 'remove':
     removeFile(path)
     break
   default:
-    throw new Error('usage: file.ts put|remove')
+    throw new Error('usage: file.ts put|check|remove')
 }

@@ -1,5 +1,5 @@
 /**
- * The ports of an installation on this host, open to the hosts that need them and closed to everybody else: `ensure`, `remove`. One nftables
+ * The ports of an installation on this host, open to the hosts that need them and closed to everybody else: `ensure`, `check`, `remove`. One nftables
  * table of its own; what other rules the host has stays. A unit loads it at boot, before the network is up.
  */
 import { execFile } from 'node:child_process'
@@ -8,8 +8,9 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Type, type Static } from 'typebox'
+import { fileDrift, sayDrift } from './drift.ts'
 import { readInput } from './input.ts'
-import { firewallUnitName, installUnit, removeUnit } from './systemd.ts'
+import { firewallUnitName, installUnit, removeUnit, unitDrift } from './systemd.ts'
 import { removeFile, writeFileIfChanged } from './write-file.ts'
 
 const run = promisify(execFile)
@@ -81,6 +82,22 @@ const ensure = async (spec: FirewallSpec): Promise<void> => {
   await run('nft', ['-f', rulesFile(spec)])
 }
 
+/** Whether the rules are in force is asked of the kernel, and only for their number: it writes them in its own way. */
+const check = async (spec: FirewallSpec): Promise<void> => {
+  const loaded = await run('nft', ['list', 'table', 'inet', tableName(spec.installation)]).then(
+    ({ stdout }) => stdout.split('\n').filter((line) => /\b(accept|drop)$/.test(line.trim())).length,
+    () => 0,
+  )
+  const wanted = ruleSet(spec)
+    .split('\n')
+    .filter((line) => /\b(accept|drop)$/.test(line.trim())).length
+  sayDrift([
+    ...fileDrift(rulesFile(spec), ruleSet(spec)),
+    ...(await unitDrift(firewallUnitName(spec.installation), unit(spec))),
+    ...(loaded === wanted ? [] : [`table ${tableName(spec.installation)}: ${loaded} of ${wanted} rules are in force`]),
+  ])
+}
+
 const remove = async (spec: FirewallSpec): Promise<void> => {
   await removeUnit(firewallUnitName(spec.installation))
   if (existsSync('/usr/sbin/nft'))
@@ -89,7 +106,7 @@ const remove = async (spec: FirewallSpec): Promise<void> => {
 }
 
 export const firewallCommand = async ([name = '']: readonly string[]): Promise<void> => {
-  const verb = { ensure, remove }[name]
-  if (!verb) throw new Error('usage: firewall ensure|remove')
+  const verb = { ensure, check, remove }[name]
+  if (!verb) throw new Error('usage: firewall ensure|check|remove')
   await verb(readInput(FirewallSpec))
 }

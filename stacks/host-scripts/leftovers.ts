@@ -2,6 +2,7 @@
  * What an installation has on the machine.
  *
  *   leftovers.ts prepare   makes its directories
+ *   leftovers.ts check     a line for each that is not there
  *   leftovers.ts remove    removes all of it, whatever happened before: processes, sandboxes, control groups, mounts, files
  *
  * Input: {installation, stateDir, runDir}. Both are idempotent and need no state.
@@ -11,6 +12,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } f
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Type, type Static } from 'typebox'
+import { sayDrift } from './drift.ts'
 import { readInput } from './input.ts'
 import { killAll, processesOf } from './processes.ts'
 import { removeUnits } from './systemd.ts'
@@ -111,15 +113,18 @@ const prepare = ({ stateDir, runDir }: InstallationRef): void => {
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 }
 
+const check = ({ stateDir, runDir }: InstallationRef): void =>
+  sayDrift([stateDir, runDir].flatMap((dir) => (existsSync(dir) ? [] : [`${dir} is not there`])))
+
 const remove = async (ref: InstallationRef): Promise<void> => {
   await removeUnits(ref.installation)
   await removeLeftovers(ref)
 }
 
 export const directoriesCommand = async ([name = '']: readonly string[]): Promise<void> => {
-  const verbs: Readonly<Record<string, (ref: InstallationRef) => unknown>> = { prepare, remove }
+  const verbs: Readonly<Record<string, (ref: InstallationRef) => unknown>> = { prepare, check, remove }
   const verb = verbs[name]
-  if (!verb) throw new Error('usage: leftovers.ts prepare|remove')
+  if (!verb) throw new Error('usage: leftovers.ts prepare|check|remove')
   await verb(readInput(InstallationRef))
 }
 

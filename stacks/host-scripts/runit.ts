@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { shellQuote } from '../shell-quote.ts'
+import { fileDrift } from './drift.ts'
 import { killAll, processesOf } from './processes.ts'
 import type { ServiceSpec } from './service-spec.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -53,6 +54,11 @@ export class RunitSupervisor implements Supervisor {
 
   async hasProcesses(spec: ServiceSpec): Promise<boolean> {
     return owned(spec).length > 0
+  }
+
+  async drift(spec: ServiceSpec): Promise<string[]> {
+    const differs = fileDrift(join(serviceDir(spec), 'run'), runScript(spec))
+    return [...differs, ...((await this.hasProcesses(spec)) ? [] : [`${spec.name} does not run`])]
   }
 
   async repair(spec: ServiceSpec): Promise<void> {

@@ -1,9 +1,10 @@
 /**
  * `put`: bundles a service into its file (0600). The digest is the program's: sources that changed since are an error, not
- * another service than the one that was previewed. `remove`: takes the file and its directory away.
+ * another service than the one that was previewed. `check`: a line, if the file is not there or another. `remove`: takes the file and its directory away.
  */
 import { Type } from 'typebox'
 import { bundleService } from '../bundle.ts'
+import { digestDrift, sayDrift } from './drift.ts'
 import { readInput } from './input.ts'
 import { removeFile, writeFileIfChanged } from './write-file.ts'
 
@@ -28,9 +29,12 @@ switch (process.argv[2]) {
     }
     break
   }
+  case 'check':
+    sayDrift(digestDrift(path, digest))
+    break
   case 'remove':
     removeFile(path)
     break
   default:
-    throw new Error('usage: service-code.ts put|remove')
+    throw new Error('usage: service-code.ts put|check|remove')
 }

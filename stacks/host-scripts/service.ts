@@ -2,6 +2,7 @@
  * Runs services under the supervisor of this machine. Spec on stdin.
  *
  *   service.ts ensure            writes the files, starts or restarts what differs, waits until it is ready
+ *   service.ts check             a line for each thing that is not as it was made
  *   service.ts remove            stops it and removes all that is its own
  *   service.ts repair STATE_DIR  starts every service of an installation that should run and does not
  */
@@ -9,6 +10,7 @@ import { execFile } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { fileDrift, sayDrift } from './drift.ts'
 import { explaining } from './explaining.ts'
 import { readInput } from './input.ts'
 import { isReady, waitUntilReady } from './readiness.ts'
@@ -47,6 +49,12 @@ const ensure = async (spec: ServiceSpec): Promise<void> => {
   await supervisor.ensure(spec, changed.length > 0)
   await waitOrExplain(spec)
 }
+
+/** Contents stay out of it: some are secrets. */
+const check = async (spec: ServiceSpec): Promise<string[]> => [
+  ...spec.files.flatMap(({ path, content }) => fileDrift(path, content)),
+  ...(await supervisor.drift(spec)),
+]
 
 /** The service reads its files and writes to its directories; the way there it can only pass. */
 const giveToUser = async ({ files, writablePaths = [], stateDir }: ServiceSpec, user: string): Promise<void> => {
@@ -97,9 +105,10 @@ const repair = async (stateDir: string): Promise<void> => {
 
 export const serviceCommand = async ([verb, stateDir]: readonly string[]): Promise<void> => {
   if (verb === 'ensure') await ensure(readInput(ServiceSpec))
+  else if (verb === 'check') sayDrift(await check(readInput(ServiceSpec)))
   else if (verb === 'remove') await remove(readInput(ServiceSpec))
   else if (verb === 'repair' && stateDir) await repair(stateDir)
-  else throw new Error('usage: service.ts ensure|remove|repair STATE_DIR')
+  else throw new Error('usage: service.ts ensure|check|remove|repair STATE_DIR')
 }
 
 if (import.meta.main) await explaining(() => serviceCommand(process.argv.slice(2)))

@@ -11,6 +11,8 @@ export interface Supervisor {
   hasProcesses(spec: ServiceSpec): Promise<boolean>
   /** Starts what should run and does not: after a reboot, after the supervisor was killed. */
   repair(spec: ServiceSpec): Promise<void>
+  /** A line for each thing that is not as `ensure` made it. */
+  drift(spec: ServiceSpec): Promise<string[]>
   /** TERM, `graceMs`, KILL; then nothing of the service is left with the supervisor. Idempotent. */
   remove(spec: ServiceSpec): Promise<void>
   /** For people. */

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { fileDrift } from './drift.ts'
 import type { ServiceSpec } from './service-spec.ts'
 import type { Supervisor } from './supervisor.ts'
 import { writeFileIfChanged } from './write-file.ts'
@@ -93,6 +94,20 @@ export const installUnit = async (name: string, text: string): Promise<boolean> 
   return changed
 }
 
+/** @returns a line for each thing that is not as `installUnit` made it */
+export const unitDrift = async (name: string, text: string): Promise<string[]> => {
+  const says = (verb: string) =>
+    exec('systemctl', [verb, '--quiet', name]).then(
+      () => true,
+      () => false,
+    )
+  return [
+    ...fileDrift(join(unitDir, name), text),
+    ...((await says('is-enabled')) ? [] : [`${name} is not enabled`]),
+    ...((await says('is-active')) ? [] : [`${name} does not run`]),
+  ]
+}
+
 /** Idempotent. */
 export const removeUnit = async (name: string): Promise<void> => {
   const file = join(unitDir, name)
@@ -115,6 +130,10 @@ export class SystemdSupervisor implements Supervisor {
       () => true,
       () => false,
     )
+  }
+
+  drift(spec: ServiceSpec): Promise<string[]> {
+    return unitDrift(unitName(spec), unitFile(spec))
   }
 
   async repair(spec: ServiceSpec): Promise<void> {

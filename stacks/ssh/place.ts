@@ -1,6 +1,6 @@
 /**
  * Files on a host, each named by its digest: `ensure` sends only what is not there with that digest, and never puts half of a file in
- * its place. `remove` takes them away.
+ * its place. `check` says which are not there, or others. `remove` takes them away.
  */
 import { createReadStream } from 'node:fs'
 import { dirname } from 'node:path'
@@ -65,9 +65,19 @@ const ensure = ({ connection, files, prune }: Static<typeof Input>) =>
     if (prune) await shell(session, pruneScript, [prune, ...files.map(({ path }) => dirname(path))])
   })
 
+const check = ({ connection, files }: Static<typeof Input>): Promise<string> =>
+  withSession(connection, async (session) => {
+    const paths = files.map(({ path, link }) => link ?? path)
+    const there = (await shell(session, existingScript, paths)).split('\n')
+    const differing = files.flatMap(({ sha256 }, index) =>
+      there[index] === sha256 ? [] : [`${paths[index]} ${there[index] ? 'is another file' : 'is not there'}\n`],
+    )
+    return differing.join('')
+  })
+
 const remove = async ({ connection, files }: Static<typeof Input>): Promise<void> => {
   const paths = files.flatMap(({ path, link }) => (link ? [path, link] : [path]))
   await withSession(connection, (session) => shell(session, removeScript, paths))
 }
 
-await runCommand(Input, { ensure, remove }, ({ connection }) => connection)
+await runCommand(Input, { ensure, check, remove }, ({ connection }) => connection)

@@ -1,5 +1,5 @@
 /**
- * Runs a host script on a host: `ensure|remove SCRIPT ARGUMENTS...`. Its input goes on through stdin; its output comes back. Commands on
+ * Runs a host script on a host: `ensure|check|remove SCRIPT ARGUMENTS...`. Its input goes on through stdin; its output comes back. Commands on
  * one thing wait for each other: the one of an engine that was killed may run on for a while.
  */
 import { join } from 'node:path'
@@ -63,4 +63,4 @@ const runScript = (input: Static<typeof Input>): Promise<string> => {
   return withLock(`${installation}-${turn}`, run)
 }
 
-await runCommand(Input, { ensure: runScript, remove: runScript }, ({ connection }) => connection)
+await runCommand(Input, { ensure: runScript, check: overSsh, remove: runScript }, ({ connection }) => connection)

@@ -4,11 +4,12 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LambdaClient } from '@aws-sdk/client-lambda'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findDrift, mendDrift } from '../../scripts/drift.ts'
 import { engineEnv, enginePath, openStack } from '../../scripts/engine.ts'
 import { freePorts } from '../../scripts/scratch-stack.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
@@ -104,6 +105,29 @@ describe('an update of everything that is killed', () => {
   })
 })
 
+describe('what somebody changes by hand', () => {
+  it('is found, and made again', async () => {
+    const state = await stack.exported()
+    expect(await findDrift(state)).toEqual([])
+    const config = join(stack.stateDir, 'services', 'scheduler', 'config.json')
+    const before = readFileSync(config, 'utf8')
+    appendFileSync(config, ' ')
+    rmSync(join(stack.stateDir, 'client.json'))
+    const found = await findDrift(state)
+    expect(new Set(found.flatMap(({ name, differences }) => differences.map((line) => `${name}: ${line}`)))).toEqual(
+      new Set([
+        `scheduler-process: ${config} is another file`,
+        `client-file: ${join(stack.stateDir, 'client.json')} is not there`,
+      ]),
+    )
+    // The engine's own way does not see it.
+    expect(await kinds()).toEqual(['unchanged'])
+    expect(await mendDrift(state, found)).toEqual([])
+    expect(readFileSync(config, 'utf8')).toBe(before)
+    await expectAnswer()
+  })
+})
+
 describe('while an update runs', () => {
   it('another one is refused and told by whom, and the first one comes to its end', async () => {
     stack.configure({ logLevel: 'info' })
@@ -184,6 +208,7 @@ describe('the next version', () => {
 
   it('that is killed midway is finished, and nothing further than its neighbour comes between', async () => {
     newer.change('package.json', `"version": "${later(1)}"`, `"version": "${later(2)}"`)
+    stack.configure({ logLevel: 'debug' })
     await stack.upKilledAt(/scheduler-process\s+updating/)
     newer.change('package.json', `"version": "${later(2)}"`, `"version": "${later(3)}"`)
     await expect(stack.up()).rejects.toThrow(`the update from ${later(1)} to ${later(2)} was not finished`)

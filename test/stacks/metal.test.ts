@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
+import { findDrift, mendDrift } from '../../scripts/drift.ts'
 import type { UpResult } from '../../scripts/stack.ts'
 import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
@@ -175,6 +176,33 @@ describe('a service', () => {
     await h2.cutPower()
     await h2.start()
     await vi.waitFor(() => expectAnswer('echo'), { timeout: 90_000, interval: 500 })
+    expect(kinds(await stack.up())).toEqual(['unchanged'])
+  })
+})
+
+describe('what somebody changes on a host by hand', () => {
+  it('is found, and made again', async () => {
+    const state = await stack.exported()
+    expect(await findDrift(state)).toEqual([])
+    await h1.ssh(
+      `echo >> ${stack.stateDir}/services/gateway/config.json; nft delete table inet forkyard_${stack.installation}`,
+    )
+    await h2.ssh(`systemctl stop ${unit(stack, 'node-agent')}; rm ${stack.stateDir}/bin/host-scripts.mjs`)
+    // Without its scripts a host cannot be asked; with them again the rest is found.
+    const first = await findDrift(state)
+    expect(first.map(({ name }) => name)).toContain('h2-programs')
+    await mendDrift(
+      state,
+      first.filter(({ name }) => name === 'h2-programs'),
+    )
+    const found = await findDrift(state)
+    const lines = found.flatMap(({ name, differences }) => differences.map((line) => `${name}: ${line}`)).join('\n')
+    expect(lines).toContain('h1-gateway-process: ' + `${stack.stateDir}/services/gateway/config.json is another file`)
+    expect(lines).toMatch(/h1-firewall: table \S+: 0 of \d+ rules are in force/)
+    expect(lines).toContain(`h2-node-agent-process: ${unit(stack, 'node-agent')} does not run`)
+    expect(found).toHaveLength(3)
+    expect(await mendDrift(state, found)).toEqual([])
+    await vi.waitFor(() => expectAnswer('echo'), { timeout: 60_000, interval: 500 })
     expect(kinds(await stack.up())).toEqual(['unchanged'])
   })
 })

@@ -90,6 +90,15 @@ describe('a pipeline', () => {
     expect(await step('up')).toMatch(/^Resources:\n\s+\d+ unchanged$/m)
   })
 
+  it('finds what was changed by hand, and makes it again', async () => {
+    expect(await step('drift')).toContain('everything is as the last update made it')
+    const file = join(stateDir, 'client.json')
+    rmSync(file)
+    expect(await failure(step('drift'))).toContain(`client-file: ${file} is not there`)
+    await step('mend')
+    expect(existsSync(file)).toBe(true)
+  })
+
   it('takes it away like any stack', async () => {
     await pulumi('destroy', '--yes', '--skip-preview', '--stack', name)
     expect(existsSync(join(stateDir, 'services'))).toBe(false)

@@ -89,6 +89,11 @@ export class LabStack {
     return runEngine(this.place, ['preview', ...this.stackArgs])
   }
 
+  /** The state with its secrets, as `findDrift` wants it. */
+  exported(): Promise<string> {
+    return runEngine(this.place, ['stack', 'export', '--show-secrets', '--stack', this.place.stack])
+  }
+
   down(): Promise<void> {
     return takeDown(this.place, this.#log)
   }
