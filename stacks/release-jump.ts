@@ -11,21 +11,19 @@ export interface Jump {
   readonly next: string
 }
 
+const numbersOf = (version: string): number[] | undefined => /^(\d+)\.(\d+)\.\d+/.exec(version)?.slice(1).map(Number)
+
+/** Of one major, at most one minor apart. What is no version is no obstacle. */
+const isNear = (from: string | undefined, to: string): boolean => {
+  const [a, b] = [numbersOf(from ?? ''), numbersOf(to)]
+  return !a || !b || (a[0] === b[0] && Math.abs((a[1] ?? 0) - (b[1] ?? 0)) <= 1)
+}
+
 /** @returns why it is refused, and what to do */
 export const jumpProblem = ({ recorded, completed, next }: Jump): string | undefined => {
-  // All in here: the engine runs this function's text in a process of its own.
-  const numbersOf = (version: string | undefined) =>
-    /^(\d+)\.(\d+)\.\d+/
-      .exec(version ?? '')
-      ?.slice(1)
-      .map(Number)
-  const isNear = (from: string | undefined): boolean => {
-    const [a, b] = [numbersOf(from), numbersOf(next)]
-    return !a || !b || (a[0] === b[0] && Math.abs((a[1] ?? 0) - (b[1] ?? 0)) <= 1)
-  }
-  if (!isNear(recorded))
+  if (!isNear(recorded, next))
     return `the installation is ${recorded} and this is ${next}: more than one minor version at a time is refused. Bring up the versions between, one after another`
-  if (completed !== recorded && !isNear(completed))
+  if (completed !== recorded && !isNear(completed, next))
     return `the update from ${completed} to ${recorded} was not finished, and this is ${next}: finish it with ${recorded}, or go back to ${completed}`
   return undefined
 }

@@ -197,7 +197,7 @@ describe('what somebody changes on a host by hand', () => {
     )
     const found = await findDrift(state)
     const lines = found.flatMap(({ name, differences }) => differences.map((line) => `${name}: ${line}`)).join('\n')
-    expect(lines).toContain('h1-gateway-process: ' + `${stack.stateDir}/services/gateway/config.json is another file`)
+    expect(lines).toContain(`h1-gateway-process: ${stack.stateDir}/services/gateway/config.json is another file`)
     expect(lines).toMatch(/h1-firewall: table \S+: 0 of \d+ rules are in force/)
     expect(lines).toContain(`h2-node-agent-process: ${unit(stack, 'node-agent')} does not run`)
     expect(found).toHaveLength(3)
