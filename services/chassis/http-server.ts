@@ -1,5 +1,4 @@
 /** The Fastify server that every service stands on: time-outs, one error handler, health, metrics. */
-import { timingSafeEqual } from 'node:crypto'
 import fastify, {
   LogController,
   type FastifyInstance,
@@ -10,6 +9,7 @@ import fastify, {
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { PlatformError } from '../contracts/errors.ts'
 import { protocolHeader, requireKnownProtocol } from '../contracts/protocol.ts'
+import { isBearer } from './bearer.ts'
 import type { Logger } from './log.ts'
 
 export interface ServerDeps {
@@ -89,14 +89,12 @@ export const toPlatformError = (error: unknown): PlatformError => {
   return new PlatformError('INTERNAL', 'an internal error occurred', undefined, { cause: error })
 }
 
-/** Internal hops carry `authorization: Bearer <token>`, compared in constant time, and their version of what is spoken there. */
+/** Internal hops carry `authorization: Bearer <token>`, and their version of what is spoken there. */
 export const requireBearer = (app: FastifyInstance, token: string): void => {
-  const wanted = Buffer.from(`Bearer ${token}`)
   const open = new Set(['/healthz', '/readyz', '/metrics'])
   app.addHook('onRequest', async (request) => {
     if (open.has(request.url)) return
-    const given = Buffer.from(request.headers.authorization ?? '')
-    if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
+    if (!isBearer(request.headers.authorization, token))
       throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
     const said = request.headers[protocolHeader]
     requireKnownProtocol(Array.isArray(said) ? said.join() : said)

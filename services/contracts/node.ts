@@ -4,7 +4,7 @@ import { RevisionRef, startTypes, StartWish } from './placement.ts'
 import { cachePolicies, InstancePolicy, runtimeNames } from './function.ts'
 
 /**
- * Scheduler -> node: `POST /v1/instances`. Answered with 202 as soon as the start is queued; its end is in the reports.
+ * Scheduler -> node, over a link (`links.ts`). Answered as soon as the start is queued; its end is in the reports.
  * The node reads the rest of the configuration (code digest, environment, handler) from the registry itself.
  */
 export const StartInstance = Type.Object(
@@ -21,8 +21,6 @@ export const StartInstance = Type.Object(
   { additionalProperties: false },
 )
 export type StartInstance = Static<typeof StartInstance>
-
-/** Scheduler -> node: `DELETE /v1/instances/:instanceId` ends an idle instance (409 NO_INSTANCE-safe: a busy one ends after its request). */
 
 export const InstanceState = Type.Union([
   Type.Literal('starting'),

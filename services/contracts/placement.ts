@@ -1,4 +1,4 @@
-/** Gateway -> scheduler: `POST /v1/placements` asks for a place for one invocation and takes the lease with the answer. */
+/** Gateway -> scheduler: a place for one invocation, and the lease on it with the answer. Over a link: `links.ts`. */
 import { Type, type Static } from 'typebox'
 import { InstancePolicy, runtimeNames } from './function.ts'
 
@@ -43,11 +43,6 @@ export const PlacementRequest = Type.Object(
     deadlineAt: Type.Integer(),
     /** Nodes that just refused this invocation. */
     excludeNodes: Type.Array(Type.String()),
-    /**
-     * Invocations that this gateway has the whole answer of: their slots are free. The nodes report that too, but a caller's next
-     * request may be faster than that.
-     */
-    ended: Type.Optional(Type.Array(Type.String(), { maxItems: 1000 })),
   },
   { additionalProperties: false },
 )
@@ -56,7 +51,7 @@ export type PlacementRequest = Static<typeof PlacementRequest>
 /**
  * The invocation is lent a slot on this node. The gateway sends the request to the node at once; the node's buffer holds it until
  * an instance of the revision pulls it. The lease ends when the node reports the invocation as ended, when the gateway gives it
- * back (`DELETE /v1/placements/:invocationId`), or at the deadline.
+ * back, or at the deadline.
  */
 export const Placement = Type.Object(
   {
@@ -74,7 +69,7 @@ export const Placement = Type.Object(
 export type Placement = Static<typeof Placement>
 
 /**
- * Gateway -> scheduler: `POST /v1/explanations`, with a PlacementRequest: what `POST /v1/placements` would decide now, and from what.
+ * Gateway -> scheduler: `POST /v1/explanations`, with a PlacementRequest: what would be decided now, and from what.
  * Lends nothing and starts nothing.
  */
 export const Explanation = Type.Object(

@@ -7,7 +7,7 @@ import type { SchedulerClient } from './scheduler-client.ts'
 export interface ReadinessDeps {
   readonly connection: Pick<NatsConnection, 'status' | 'isClosed'>
   readonly registry: Pick<Registry, 'synced'>
-  readonly scheduler: Pick<SchedulerClient, 'nodes'>
+  readonly scheduler: Pick<SchedulerClient, 'isThere'>
   /** Aborted when the gateway drains. */
   readonly closing: AbortSignal
 }
@@ -26,10 +26,7 @@ export const watchReadiness = ({ connection, registry, scheduler, closing }: Rea
   }
   const watchScheduler = async (): Promise<void> => {
     while (!closing.aborted) {
-      scheduled = await scheduler.nodes().then(
-        () => true,
-        () => false,
-      )
+      scheduled = await scheduler.isThere()
       await delay(checkMs, undefined, { signal: closing, ref: false }).catch(() => undefined)
     }
   }

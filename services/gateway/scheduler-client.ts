@@ -5,6 +5,7 @@ import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { protocolHeaders } from '../contracts/protocol.ts'
 import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
+import { PlacementLink } from './placement-link.ts'
 
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
 export interface NodeSummary {
@@ -20,10 +21,13 @@ export interface SchedulerClient {
    * @throws PlatformError what the scheduler answered; UNAVAILABLE when it could not be reached; DEADLINE_EXCEEDED.
    */
   place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
-  /** The invocation's answer is here in full: told with the next placement. */
-  ended(invocationId: string): void
-  /** Gives the lease back. Never throws: a lease that is not given back ends at the deadline. */
-  release(invocationId: string): Promise<void>
+  /**
+   * The invocation holds its slot no longer: its answer is here in full, or it was given up. Told at once if the scheduler is there;
+   * otherwise the node reports it, and no lease outlives its deadline.
+   */
+  over(invocationId: string): void
+  /** A scheduler answers; otherwise one is looked for. */
+  isThere(): Promise<boolean>
   /** What `place` would decide now. @throws PlatformError what the scheduler answered; UNAVAILABLE. */
   explain(request: PlacementRequest): Promise<Explanation>
   nodes(): Promise<NodeSummary[]>
@@ -31,16 +35,15 @@ export interface SchedulerClient {
 }
 
 const patienceMs = 10_000
-/** Told at once, and remembered at all: what is left out the nodes report. */
-const mostEnded = 1000
 const firstBackoffMs = 25
 const maxBackoffMs = 500
 
 /** @param ca see `clientTls` */
 export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: string): SchedulerClient => {
-  // The scheduler closes idle connections after 65 s; ours are gone before that.
+  const link = new PlacementLink(schedulerUrl, token, ca)
+  // For operators. The scheduler closes idle connections after 65 s; ours are gone before that.
   const pool = new Pool(schedulerUrl, {
-    connections: 64,
+    connections: 4,
     pipelining: 1,
     keepAliveTimeout: 30_000,
     ...clientTls(ca, 'scheduler', 2_000),
@@ -48,29 +51,7 @@ export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: 
   const headers = { authorization: `Bearer ${token}`, ...protocolHeaders }
   const json = { ...headers, 'content-type': 'application/json' }
 
-  const ended = new Set<string>()
-  const takeEnded = (): { ended?: string[] } => {
-    if (ended.size === 0) return {}
-    const taken = [...ended]
-    ended.clear()
-    return { ended: taken }
-  }
-
-  const tryPlace = async (request: PlacementRequest, signal: AbortSignal): Promise<Placement> => {
-    const { statusCode, body } = await pool.request({
-      method: 'POST',
-      path: '/v1/placements',
-      headers: json,
-      body: JSON.stringify({ ...request, ...takeEnded() }),
-      headersTimeout: Math.max(1, request.deadlineAt - Date.now()),
-      signal,
-    })
-    const reply: unknown = await body.json().catch(() => undefined)
-    if (statusCode === 200) return reply as Placement
-    throw PlatformError.fromBody(reply)
-  }
-
-  /** For operators: one try, and not for long. */
+  /** One try, and not for long. */
   const ask = async <T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> => {
     try {
       const given = body === undefined ? { headers } : { headers: json, body: JSON.stringify(body) }
@@ -89,7 +70,7 @@ export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: 
       const giveUpAt = Math.min(request.deadlineAt, Date.now() + patienceMs)
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         try {
-          return await tryPlace(request, signal)
+          return await link.place(request, signal)
         } catch (error) {
           if (error instanceof PlatformError || signal.aborted) throw error
           if (Date.now() + backoffMs > giveUpAt)
@@ -98,20 +79,13 @@ export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: 
         await delay(backoffMs, undefined, { signal })
       }
     },
-    ended: (invocationId) => {
-      if (ended.size < mostEnded) ended.add(invocationId)
-    },
-    release: async (invocationId) => {
-      try {
-        const path = `/v1/placements/${encodeURIComponent(invocationId)}`
-        const { body } = await pool.request({ method: 'DELETE', path, headers, signal: AbortSignal.timeout(2_000) })
-        await body.dump()
-      } catch {
-        // The lease ends by itself.
-      }
-    },
+    over: (invocationId) => link.over(invocationId),
+    isThere: async () => link.isThere(),
     explain: (request) => ask('POST', '/v1/explanations', request),
     nodes: async () => (await ask<{ nodes: NodeSummary[] }>('GET', '/v1/nodes')).nodes,
-    close: async () => pool.destroy(),
+    close: async () => {
+      link.close()
+      await pool.destroy()
+    },
   }
 }

@@ -1,13 +1,16 @@
-/** The node agent's HTTP side: hops in from the gateway and from the scheduler. Never listens. */
+/** The node agent's side towards gateways and schedulers. Never listens. */
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import { acceptLinks } from '../chassis/link/accept.ts'
 import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
+import { instanceLink } from '../contracts/links.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import type { ExplainDeps } from './node-scheduler/cache/explain.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
+import { instanceSession } from './routes/instance-link.ts'
 import { registerInstanceRoutes } from './routes/instances.ts'
 import { registerInvocationRoutes } from './routes/invocations.ts'
 
@@ -35,6 +38,7 @@ export const buildApp = ({
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
+  acceptLinks(app, { protocol: instanceLink, token: internalToken, open: () => instanceSession(scheduler) })
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)

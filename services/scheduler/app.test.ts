@@ -1,12 +1,14 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { json } from 'node:stream/consumers'
-import type { FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createMetrics } from '../chassis/http-server.ts'
+import { acceptLinks } from '../chassis/link/accept.ts'
+import { LinkClient } from '../chassis/link/client.ts'
+import { PlatformError } from '../contracts/errors.ts'
+import { instanceLink, placementLink } from '../contracts/links.ts'
 import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
-import type { Placement, PlacementRequest } from '../contracts/placement.ts'
+import type { PlacementRequest } from '../contracts/placement.ts'
+import { PlacementLink } from '../gateway/placement-link.ts'
 import { buildApp } from './app.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
@@ -15,35 +17,42 @@ import { createNodeClient, type NodeClient } from './node-client.ts'
 
 const token = 'a'.repeat(32)
 const authorization = `Bearer ${token}`
+const loopback = { host: '127.0.0.1', port: 0 }
 
-/** A node that takes commands over real HTTP and remembers them. */
+type Command = { start: StartInstance } | { end: string; reason: string }
+
+/** A node that takes commands over a real link and remembers them. */
 interface StubNode {
-  readonly server: Server
+  readonly app: FastifyInstance
   readonly url: string
-  readonly commands: { method: string; path: string; authorization: string; body?: StartInstance }[]
-  /** Status and body of the next answers; 202 when empty. */
-  readonly refusals: { status: number; body: unknown }[]
+  readonly commands: Command[]
+  /** Answers to the next commands; done when empty. */
+  readonly refusals: PlatformError[]
   /** Resolves with the nth command, counted from 1. */
-  command(n: number): Promise<StubNode['commands'][number]>
+  command(n: number): Promise<Command>
 }
 
 const startStub = async (): Promise<StubNode> => {
-  const commands: StubNode['commands'] = []
-  const refusals: StubNode['refusals'] = []
+  const commands: Command[] = []
+  const refusals: PlatformError[] = []
   const waiting: (() => void)[] = []
-  const handle = async (request: IncomingMessage, response: ServerResponse) => {
-    const body = request.method === 'POST' ? ((await json(request)) as StartInstance) : undefined
-    const { method = '', url: path = '', headers } = request
-    commands.push({ method, path, authorization: headers.authorization ?? '', ...(body ? { body } : {}) })
-    for (const wake of waiting.splice(0)) wake()
-    const refusal = refusals.shift()
-    response.writeHead(refusal?.status ?? 202, { 'content-type': 'application/json' })
-    response.end(refusal ? JSON.stringify(refusal.body) : '')
-  }
-  const server = createServer((request, response) => {
-    void handle(request, response)
+  const node = fastify()
+  acceptLinks(node, {
+    protocol: instanceLink,
+    token,
+    open: () => ({
+      handle: ([kind, , first, second]) => {
+        commands.push(
+          kind === 'start' ? { start: first as StartInstance } : { end: String(first), reason: String(second) },
+        )
+        for (const wake of waiting.splice(0)) wake()
+        const refusal = refusals.shift()
+        if (refusal) throw refusal
+        return []
+      },
+    }),
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = await node.listen(loopback)
   const command = async (n: number) => {
     for (;;) {
       const found = commands[n - 1]
@@ -51,7 +60,7 @@ const startStub = async (): Promise<StubNode> => {
       await new Promise<void>((resolve) => waiting.push(resolve))
     }
   }
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, commands, refusals, command }
+  return { app: node, url, commands, refusals, command }
 }
 
 const revision = { tenant: 't', name: 'f', version: '$LATEST', revisionId: 'r1' }
@@ -85,6 +94,8 @@ let nodes: NodeClient
 let fleet: Fleet
 let dispatcher: Dispatcher
 let app: FastifyInstance
+let url: string
+let gateway: PlacementLink
 let seq: number
 
 const report = (instances: InstanceReport[], over: Partial<NodeReport> = {}): boolean =>
@@ -101,7 +112,7 @@ const report = (instances: InstanceReport[], over: Partial<NodeReport> = {}): bo
     ...over,
   })
 
-const build = (firstNodeWaitMs: number): void => {
+const build = async (firstNodeWaitMs: number): Promise<void> => {
   const registry = createMetrics()
   const logger = pino({ level: 'silent' })
   fleet = new Fleet()
@@ -109,150 +120,188 @@ const build = (firstNodeWaitMs: number): void => {
   const metrics = createSchedulerMetrics(registry, fleet)
   dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
   app = buildApp({ logger, registry, internalToken: token, fleet, dispatcher, metrics, notReady: () => undefined })
+  url = await app.listen(loopback)
+  gateway = new PlacementLink(url, token)
 }
 
-const ask = async (request: PlacementRequest) =>
-  app.inject({ method: 'POST', url: '/v1/placements', headers: { authorization }, payload: request })
+const ask = (request: PlacementRequest, signal = new AbortController().signal) => gateway.place(request, signal)
+/** What the scheduler has is taken in order: the answer to this comes after everything before was. */
+const settled = () => ask(asked('settle', { deadlineAt: 1 })).catch(() => undefined)
 
 beforeEach(async () => {
   seq = 1
   stub = await startStub()
-  build(10_000)
+  await build(10_000)
 })
 
 afterEach(async () => {
   dispatcher.close()
+  gateway.close()
   await app.close()
   await nodes.close()
-  stub.server.closeAllConnections()
-  stub.server.close()
+  await stub.app.close()
 })
 
-describe('POST /v1/placements', () => {
+describe('a placement', () => {
   it('answers with a start and sends the node the command', async () => {
     report([])
-    const reply = await ask(asked('i1'))
-    expect(reply.statusCode).toBe(200)
-    expect(reply.json<Placement>()).toMatchObject({ nodeId: 'a', nodeUrl: stub.url, decision: 'start' })
-    const { method, path, body, ...rest } = await stub.command(1)
-    expect({ method, path, ...rest }).toEqual({ method: 'POST', path: '/v1/instances', authorization })
-    expect(body).toMatchObject({ revision, memoryMiB: 128, policy, startWish: 'auto' })
+    expect(await ask(asked('i1'))).toMatchObject({ nodeId: 'a', nodeUrl: stub.url, decision: 'start' })
+    expect(await stub.command(1)).toMatchObject({ start: { revision, memoryMiB: 128, policy, startWish: 'auto' } })
   })
 
   it('lends an idle instance without telling the node anything', async () => {
     report([idle('x')])
-    expect((await ask(asked('i1'))).json<Placement>().decision).toBe('idle')
+    expect((await ask(asked('i1'))).decision).toBe('idle')
     expect(stub.commands).toEqual([])
   })
 
   it('lends the slot again after the lease was given back', async () => {
     report([idle('x')])
     await ask(asked('i1'))
-    const back = await app.inject({ method: 'DELETE', url: '/v1/placements/i1', headers: { authorization } })
-    expect(back.statusCode).toBe(204)
-    expect((await ask(asked('i2'))).json<Placement>().decision).toBe('idle')
+    gateway.over('i1')
+    expect((await ask(asked('i2'))).decision).toBe('idle')
   })
 
   it('starts nothing for a caller whose request before has its answer, though the node did not report that yet', async () => {
     report([idle('x')])
     await ask(asked('i1'))
     report([idle('x', { state: 'busy', inFlight: 1 })])
-    expect((await ask(asked('i2', { ended: ['i1', 'unknown'] }))).json<Placement>().decision).toBe('shared')
-    expect((await ask(asked('i3'))).json<Placement>().decision).toBe('start')
+    gateway.over('i1')
+    gateway.over('unknown')
+    expect((await ask(asked('i2'))).decision).toBe('shared')
+    expect((await ask(asked('i3'))).decision).toBe('start')
   })
 
   it('refuses with NO_CAPACITY when nothing fits', async () => {
     report([])
-    const reply = await ask(asked('i1', { memoryMiB: 1024 }))
-    expect(reply.statusCode).toBe(503)
-    expect(reply.json()).toMatchObject({ code: 'NO_CAPACITY' })
+    await expect(ask(asked('i1', { memoryMiB: 1024 }))).rejects.toMatchObject({ code: 'NO_CAPACITY' })
   })
 
   it('waits for the first node instead of failing', async () => {
     const reply = ask(asked('i1'))
-    await app.ready()
+    await settled()
     report([idle('x')])
-    expect((await reply).json<Placement>().decision).toBe('idle')
+    expect((await reply).decision).toBe('idle')
   })
 
   it('fails at the deadline when no node comes', async () => {
-    const reply = await ask(asked('i1', { deadlineAt: Date.now() + 500 }))
-    expect(reply.json()).toMatchObject({ code: 'NO_CAPACITY' })
+    await expect(ask(asked('i1', { deadlineAt: Date.now() + 500 }))).rejects.toMatchObject({ code: 'NO_CAPACITY' })
   })
 
   it('starts nothing for a request whose deadline has passed', async () => {
     report([])
-    expect((await ask(asked('i1', { deadlineAt: Date.now() - 1 }))).json()).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    await expect(ask(asked('i1', { deadlineAt: Date.now() - 1 }))).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
     expect(fleet.node('a')?.instances.size).toBe(0)
   })
 
   it('lends nothing to a caller that hung up while it waited for a node', async () => {
-    const closed = Promise.withResolvers<void>()
-    app.addHook('onRequest', async (_request, reply) => void reply.raw.once('close', () => closed.resolve()))
-    const url = await app.listen({ host: '127.0.0.1', port: 0 })
     const caller = new AbortController()
-    const arrived = Promise.withResolvers<void>()
-    app.server.once('request', () => arrived.resolve())
-    const headers = { authorization, 'content-type': 'application/json' }
-    const body = JSON.stringify(asked('i1'))
-    const reply = fetch(`${url}/v1/placements`, { method: 'POST', headers, body, signal: caller.signal })
-    await arrived.promise
+    const reply = ask(asked('i1'), caller.signal)
+    await settled()
     caller.abort()
     await expect(reply).rejects.toThrow('aborted')
-    await closed.promise
+    await settled()
     report([idle('x')])
-    await app.close()
+    await settled()
+    expect(fleet.leaseCount).toBe(0)
+  })
+
+  it('lends nothing to a gateway whose connection broke while it waited', async () => {
+    const broken = expect(ask(asked('i1'))).rejects.toThrow('the connection broke')
+    await settled()
+    gateway.close()
+    await broken
+    report([idle('x')])
+    gateway = new PlacementLink(url, token)
+    await settled()
     expect(fleet.leaseCount).toBe(0)
   })
 
   it('gives the booked memory back when the node refuses the start', async () => {
     report([])
-    stub.refusals.push({ status: 503, body: { code: 'NO_CAPACITY', message: 'draining' } })
+    stub.refusals.push(new PlatformError('NO_CAPACITY', 'draining'))
     await ask(asked('i1'))
     await stub.command(1)
     await expect.poll(() => fleet.node('a')?.usedMemoryMiB).toBe(0)
   })
 
+  it('gives the booked memory back when the node cannot be reached', async () => {
+    report([], { url: 'http://127.0.0.1:1' })
+    await ask(asked('i1'))
+    await expect.poll(() => fleet.node('a')?.usedMemoryMiB).toBe(0)
+  })
+
   it('binds the instance of a forced start to its invocation', async () => {
     report([idle('x')])
-    const reply = await ask(asked('i1', { startWish: 'boot' }))
-    expect(reply.json<Placement>().decision).toBe('start')
-    expect(await stub.command(1)).toMatchObject({ method: 'POST', body: { startWish: 'boot', forInvocation: 'i1' } })
+    expect((await ask(asked('i1', { startWish: 'boot' }))).decision).toBe('start')
+    expect(await stub.command(1)).toMatchObject({ start: { startWish: 'boot', forInvocation: 'i1' } })
   })
 
   it('ends idle instances of another function to make room, then starts', async () => {
     const other = { ...revision, name: 'g' }
     report([idle('x', { revision: other, idleSince: Date.now() - 1000 }), idle('y', { revision: other })])
     await ask(asked('i1'))
-    expect(await stub.command(1)).toMatchObject({ method: 'DELETE', path: '/v1/instances/x?reason=reclaim' })
-    expect(await stub.command(2)).toMatchObject({ method: 'POST' })
+    expect(await stub.command(1)).toEqual({ end: 'x', reason: 'reclaim' })
+    expect(await stub.command(2)).toMatchObject({ start: { revision } })
   })
 
   it('ends idle instances of the revision that the new one replaces', async () => {
     report([idle('old', { revision: { ...revision, revisionId: 'r0' } })])
     await ask(asked('i1'))
     await stub.command(2)
-    expect(stub.commands.map(({ path }) => path)).toContain('/v1/instances/old?reason=old-revision')
+    expect(stub.commands).toContainEqual({ end: 'old', reason: 'old-revision' })
   })
+
+  it('of each revision is told what that revision needs, however many there are', async () => {
+    report([])
+    const asks = ['r1', 'r2', 'r1', 'r3'].map((revisionId, index) =>
+      ask(asked(`i${index}`, { revision: { ...revision, revisionId }, memoryMiB: 32 })),
+    )
+    await Promise.all(asks)
+    await stub.command(4)
+    const started = stub.commands.map((command) => ('start' in command ? command.start.revision.revisionId : ''))
+    expect(started.toSorted()).toEqual(['r1', 'r1', 'r2', 'r3'])
+  })
+})
+
+describe('a link', () => {
+  const client = (over: Partial<ConstructorParameters<typeof LinkClient>[0]> = {}) =>
+    new LinkClient({ url, protocol: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
 
   it.each([
-    ['an unknown field', { ...asked('i1'), extra: 1 }],
-    ['a number as text', { ...asked('i1'), memoryMiB: '128' }],
-    ['an unknown start wish', { ...asked('i1'), startWish: 'fast' }],
-  ])('refuses %s', async (_what, payload) => {
-    const reply = await app.inject({ method: 'POST', url: '/v1/placements', headers: { authorization }, payload })
-    expect(reply.json()).toMatchObject({ code: 'INVALID_REQUEST' })
+    ['a message of an unknown kind', 'other', []],
+    ['a number as text', 'place', ['0', 'i1', 'auto', 1, []]],
+    ['an unknown start wish', 'place', [0, 'i1', 'fast', 1, []]],
+    ['a revision that was not told', 'place', [7, 'i1', 'auto', 1, []]],
+    ['an unknown field', 'revision', [0, { revision, runtime: 'nodejs24.x', memoryMiB: 128, policy, extra: 1 }]],
+  ])('refuses %s', async (_what, kind, args) => {
+    const link = client()
+    await link.open()
+    await expect(link.call(kind, args)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+    link.close()
   })
 
-  it('refuses a caller without the token', async () => {
-    expect((await app.inject({ method: 'POST', url: '/v1/placements', payload: asked('i1') })).statusCode).toBe(403)
+  it('is refused to a caller without the token', async () => {
+    await expect(client({ token: 'b'.repeat(32) }).open()).rejects.toMatchObject({ code: 'FORBIDDEN' })
+  })
+
+  it('is refused to a caller that speaks no common version', async () => {
+    const protocol = { ...placementLink, versions: [99] }
+    await expect(client({ protocol }).open()).rejects.toThrow('426')
+  })
+
+  it('is spoken in the newest version that both know', async () => {
+    const protocol = { ...placementLink, versions: [...placementLink.versions, 99] }
+    const link = client({ protocol })
+    await link.open()
+    link.close()
   })
 })
 
 describe('idle instances', () => {
   it('end at once, when a report shows them past their keep-alive', async () => {
     report([idle('x', { policy: { ...policy, keepAliveMs: 0 } })])
-    expect(await stub.command(1)).toMatchObject({ method: 'DELETE', path: '/v1/instances/x?reason=keep-alive' })
+    expect(await stub.command(1)).toEqual({ end: 'x', reason: 'keep-alive' })
     expect(fleet.node('a')?.instances.size).toBe(0)
   })
 })
@@ -266,7 +315,7 @@ describe('nodes', () => {
     expect(list.json()).toMatchObject({
       nodes: [{ nodeId: 'a', cordoned: true, usedMemoryMiB: 128, instances: [{ instanceId: 'x', state: 'idle' }] }],
     })
-    expect((await ask(asked('i1', { deadlineAt: Date.now() + 500 }))).json()).toMatchObject({ code: 'NO_CAPACITY' })
+    await expect(ask(asked('i1', { deadlineAt: Date.now() + 500 }))).rejects.toMatchObject({ code: 'NO_CAPACITY' })
   })
 
   it('that nobody knows cannot be cordoned', async () => {

@@ -1,14 +1,17 @@
-/** The scheduler's HTTP side: routes over a fleet and a dispatcher. Never listens. */
+/** The scheduler's side towards gateways and operators: links and routes over a fleet and a dispatcher. Never listens. */
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { buildServer, requireBearer } from '../chassis/http-server.ts'
+import { acceptLinks } from '../chassis/link/accept.ts'
 import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
+import { placementLink } from '../contracts/links.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
 import type { SchedulerMetrics } from './metrics.ts'
+import { registerExplanationRoutes } from './routes/explanations.ts'
 import { registerNodeRoutes } from './routes/nodes.ts'
-import { registerPlacementRoutes } from './routes/placements.ts'
+import { placementSession } from './routes/placement-link.ts'
 
 export interface AppDeps {
   readonly logger: Logger
@@ -33,7 +36,12 @@ export const buildApp = ({
 }: AppDeps): FastifyInstance => {
   const app = buildServer({ logger, metrics: registry, notReady, bodyLimit: 64 * 1024, options: serverTls(tls) })
   requireBearer(app, internalToken)
-  registerPlacementRoutes(app, dispatcher, fleet, metrics)
+  acceptLinks(app, {
+    protocol: placementLink,
+    token: internalToken,
+    open: () => placementSession(dispatcher, fleet, metrics),
+  })
+  registerExplanationRoutes(app, fleet)
   registerNodeRoutes(app, fleet)
   return app
 }

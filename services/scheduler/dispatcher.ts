@@ -28,6 +28,8 @@ const suspectMs = 2_000
 /** A node that was told to make room may refuse until the ended instances are really gone. */
 const roomRetries = 20
 const roomRetryMs = 100
+/** An instance that is over while an invocation may need it is looked at again after so long. */
+const lookAgainMs = 100
 
 type Start = Extract<Decision, { kind: 'start' }>
 
@@ -44,19 +46,26 @@ export class Dispatcher {
   }
 
   /**
+   * At once where a node takes placements; otherwise once one does.
+   *
    * @param gone tells whether the caller has hung up: nothing is started or lent for it any more.
    * @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound or the deadline; DEADLINE_EXCEEDED.
    */
-  async place(request: PlacementRequest, gone: () => boolean = () => false): Promise<Placement> {
-    const { fleet, metrics } = this.#deps
+  place(request: PlacementRequest, gone: () => boolean = () => false): Placement | Promise<Placement> {
     if (request.deadlineAt <= this.#now()) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
-    if (!fleet.hasOpenNode()) {
-      await this.#openNode(request.deadlineAt)
-      if (gone()) throw new PlatformError('DEADLINE_EXCEEDED', 'the caller did not wait for a node')
-    }
+    return this.#deps.fleet.hasOpenNode() ? this.#place(request) : this.#placeLater(request, gone)
+  }
+
+  async #placeLater(request: PlacementRequest, gone: () => boolean): Promise<Placement> {
+    await this.#openNode(request.deadlineAt)
+    if (gone()) throw new PlatformError('DEADLINE_EXCEEDED', 'the caller did not wait for a node')
+    return this.#place(request)
+  }
+
+  #place(request: PlacementRequest): Placement {
+    const { fleet, metrics } = this.#deps
     fleet.release(request.invocationId)
-    for (const invocationId of request.ended ?? []) fleet.release(invocationId)
-    const decision = place(fleet, request, this.#now())
+    const decision = place(fleet.view, request, this.#now())
     metrics.placements.inc({ decision: decision.kind })
     if (decision.kind === 'none')
       throw new PlatformError('NO_CAPACITY', `no capacity: ${decision.reason}`, { memoryMiB: request.memoryMiB })
@@ -78,18 +87,19 @@ export class Dispatcher {
       this.#wake.resolve()
       this.#wake = Promise.withResolvers<void>()
     }
-    this.#endIdle(fleet.node(report.nodeId))
+    this.#endIdle()
     return inOrder
   }
 
   /** Ends what is over by the clock alone: leases, silent nodes, idle instances. Call several times a second. */
   tick(nodeTimeoutMs: number): void {
-    const { fleet, metrics, logger } = this.#deps
-    for (const nodeId of fleet.expire(this.#now(), nodeTimeoutMs)) {
+    const { fleet, nodes, metrics, logger } = this.#deps
+    for (const { id: nodeId, url } of fleet.expire(this.#now(), nodeTimeoutMs)) {
       metrics.lostNodes.inc()
+      nodes.forget(url)
       logger.warn({ nodeId }, 'the node fell silent: its instances and leases are gone')
     }
-    for (const node of fleet.nodes()) this.#endIdle(node)
+    this.#endIdle()
   }
 
   close(): void {
@@ -143,15 +153,13 @@ export class Dispatcher {
     }
   }
 
-  #endIdle(node: Node | undefined): void {
-    if (!node) return
-    for (const pool of node.pools.values()) {
-      if (pool.idle === 0) continue
+  #endIdle(): void {
+    const { fleet } = this.#deps
+    for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs))
       for (const { instance, reason } of instancesToEnd(pool, this.#now())) {
-        this.#deps.fleet.drop(instance)
-        void this.#end(node, instance, reason)
+        fleet.drop(instance)
+        void this.#end(pool.node, instance, reason)
       }
-    }
   }
 
   /** Never rejects: an instance that did not hear it is in the next full report, and is told again. */

@@ -49,7 +49,7 @@ describe('explain', () => {
       inFlight: 0,
       idleSince: now - 20_000,
     } as const
-    expect(explain(fleetWith([idle]), request, now)).toMatchObject({
+    expect(explain(fleetWith([idle]).view, request, now)).toMatchObject({
       decision: 'idle',
       nodeId: 'n',
       held: [
@@ -60,14 +60,14 @@ describe('explain', () => {
 
   it('tells where a new instance would start, and changes nothing', () => {
     const fleet = fleetWith([])
-    const first = explain(fleet, request, now)
+    const first = explain(fleet.view, request, now)
     expect(first).toMatchObject({ decision: 'start', nodeId: 'n', held: [] })
-    expect(explain(fleet, request, now)).toEqual(first)
+    expect(explain(fleet.view, request, now)).toEqual(first)
     expect([fleet.leaseCount, fleet.node('n')?.usedMemoryMiB]).toEqual([0, 0])
   })
 
   it('tells why nothing would be had', () => {
-    expect(explain(fleetWith([]), { ...request, memoryMiB: 4096 }, now)).toEqual({
+    expect(explain(fleetWith([]).view, { ...request, memoryMiB: 4096 }, now)).toEqual({
       decision: 'none',
       reason: expect.stringContaining('4096 MiB'),
       held: [],

@@ -1,8 +1,7 @@
 /** What the next placement would be, and what it would be decided from. Pure: the decision is the real one, nothing is carried out. */
-import { keepAliveOf } from '../contracts/function.ts'
 import type { Explanation, PlacementRequest } from '../contracts/placement.ts'
 import { place, type FleetView } from './place.ts'
-import { compareIds, freeSlots, type Instance, type Pool } from './pool.ts'
+import { compareIds, endsAt, freeSlots, type Instance, type Pool } from './pool.ts'
 
 export const explain = (fleet: FleetView, request: PlacementRequest, now: number): Explanation => {
   const decision = place(fleet, request, now)
@@ -24,11 +23,9 @@ const describePool = (pool: Pool, now: number): Explanation['held'][number] => (
   instances: [...pool.instances.values()].map((instance) => describeInstance(instance, now)),
 })
 
-const describeInstance = ({ id, state, inFlight, idleSince, policy, keepAliveMs }: Instance, now: number) => ({
-  instanceId: id,
-  state,
-  inFlight,
-  ...(state === 'idle'
-    ? { endsInMs: Math.max(0, Math.round(idleSince + keepAliveOf(policy, keepAliveMs) - now)) }
-    : {}),
+const describeInstance = (instance: Instance, now: number) => ({
+  instanceId: instance.id,
+  state: instance.state,
+  inFlight: instance.inFlight,
+  ...(instance.state === 'idle' ? { endsInMs: Math.max(0, Math.round(endsAt(instance) - now)) } : {}),
 })

@@ -4,9 +4,13 @@
  */
 import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
-import { newNode, newPool, noCache, recount, type Instance, type Node, type Pool } from './pool.ts'
+import { FleetIndex } from './fleet-index.ts'
+import { OrderedHeap } from './ordered-heap.ts'
+import type { FleetView } from './place.ts'
+import { compareIds, newNode, newPool, noCache, recount, type Instance, type Node, type Pool } from './pool.ts'
 
 interface Lease {
+  readonly invocationId: string
   readonly pool: Pool
   readonly expiresAt: number
 }
@@ -18,14 +22,19 @@ const confirmWithinMs = 1_000
 /** Time in which a lent request surely reached the node. */
 const deliveredWithinMs = 2_000
 
+const byExpiry = (a: Lease, b: Lease): number => a.expiresAt - b.expiresAt || compareIds(a.invocationId, b.invocationId)
+
 export class Fleet {
   readonly #nodes = new Map<string, Node>()
-  /** Revision -> node -> pool. */
-  readonly #pools = new Map<string, Map<string, Pool>>()
-  /** Function and version -> keys of its revisions that have pools. */
-  readonly #revisions = new Map<string, Set<string>>()
+  readonly #index = new FleetIndex()
   readonly #leases = new Map<string, Lease>()
+  readonly #expiries = new OrderedHeap(byExpiry)
   readonly #cordoned = new Set<string>()
+
+  /** What placement decides from. */
+  get view(): FleetView {
+    return this.#index
+  }
 
   nodes(): Iterable<Node> {
     return this.#nodes.values()
@@ -36,12 +45,12 @@ export class Fleet {
   }
 
   poolsOf(revision: RevisionRef): Iterable<Pool> {
-    return this.#pools.get(revisionKey(revision))?.values() ?? []
+    return this.#index.poolsOf(revision)
   }
 
-  /** Pools of every revision of the same function and version. */
-  *siblings(revision: RevisionRef): Iterable<Pool> {
-    for (const key of this.#revisions.get(functionKey(revision)) ?? []) yield* this.#pools.get(key)?.values() ?? []
+  /** Pools of every revision of the same function and version; nothing when there is only one. */
+  siblings(revision: RevisionRef): Iterable<Pool> {
+    return this.#index.siblings(revision)
   }
 
   get leaseCount(): number {
@@ -49,8 +58,15 @@ export class Fleet {
   }
 
   hasOpenNode(): boolean {
-    for (const node of this.#nodes.values()) if (node.accepting && !node.cordoned) return true
-    return false
+    return this.#index.hasOpenNode()
+  }
+
+  /** Each pool in which some idle instance may be over; told again at its next end, or after `again` ms when nothing was dropped. */
+  *dueForEnd(now: number, againMs: number): Iterable<Pool> {
+    for (let pool = this.#index.nextCheck(now); pool; pool = this.#index.nextCheck(now)) {
+      yield pool
+      if (pool.idle > 0) this.#index.checkAgain(pool, Math.max(pool.nextEndAt, now + againMs))
+    }
   }
 
   /** @returns false when a report was lost: nothing but the ended invocations was taken from this one, a full one is needed. */
@@ -75,6 +91,7 @@ export class Fleet {
     node.accepting = report.accepting
     node.capacity = report.capacity
     node.cache = report.cache ?? noCache
+    this.#index.nodeChanged(node)
     if (report.full) this.#forgetMissing(node, report, now)
     const touched = new Set<Pool>()
     for (const instance of report.instances) touched.add(this.#applyInstance(node, instance, now))
@@ -87,14 +104,19 @@ export class Fleet {
   lend(pool: Pool, { invocationId, deadlineAt }: PlacementRequest, now: number): void {
     this.release(invocationId)
     pool.leases.set(invocationId, now)
-    this.#leases.set(invocationId, { pool, expiresAt: deadlineAt + leaseSlackMs })
+    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs }
+    this.#leases.set(invocationId, lease)
+    this.#expiries.put(lease)
+    this.#index.slotsChanged(pool)
   }
 
   release(invocationId: string): boolean {
     const lease = this.#leases.get(invocationId)
     if (!lease) return false
     this.#leases.delete(invocationId)
+    this.#expiries.delete(lease)
     lease.pool.leases.delete(invocationId)
+    this.#index.slotsChanged(lease.pool)
     this.#dropIfEmpty(lease.pool)
     return true
   }
@@ -119,6 +141,8 @@ export class Fleet {
     if (!pool.instances.delete(instance.id)) return
     pool.node.instances.delete(instance.id)
     pool.node.usedMemoryMiB -= instance.memoryMiB
+    this.#index.instanceRemoved(instance)
+    this.#index.nodeChanged(pool.node)
     this.#settle(pool)
     this.#dropIfEmpty(pool)
   }
@@ -134,16 +158,18 @@ export class Fleet {
     const node = this.#nodes.get(nodeId)
     if (!node) return false
     node.cordoned = cordoned
+    this.#index.nodeChanged(node)
     if (cordoned) this.#cordoned.add(nodeId)
     else this.#cordoned.delete(nodeId)
     return true
   }
 
-  /** Ends leases past their deadline, and nodes that have been silent for too long. @returns ids of those nodes. */
-  expire(now: number, nodeTimeoutMs: number): string[] {
-    for (const [invocationId, { expiresAt }] of this.#leases) if (expiresAt <= now) this.release(invocationId)
-    const lost = [...this.#nodes.values()].filter(({ lastSeen }) => now - lastSeen > nodeTimeoutMs).map(({ id }) => id)
-    for (const nodeId of lost) this.removeNode(nodeId)
+  /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */
+  expire(now: number, nodeTimeoutMs: number): Node[] {
+    for (let lease = this.#expiries.first(); lease && lease.expiresAt <= now; lease = this.#expiries.first())
+      this.release(lease.invocationId)
+    const lost = [...this.#nodes.values()].filter(({ lastSeen }) => now - lastSeen > nodeTimeoutMs)
+    for (const { id } of lost) this.removeNode(id)
     return lost
   }
 
@@ -158,6 +184,7 @@ export class Fleet {
     for (const instance of node.instances.values()) this.drop(instance)
     for (const pool of node.pools.values()) for (const id of pool.leases.keys()) this.release(id)
     this.#nodes.delete(nodeId)
+    this.#index.nodeRemoved(node)
   }
 
   #addNode(report: NodeReport): Node {
@@ -172,8 +199,7 @@ export class Fleet {
     if (known) return known
     const pool = newPool(key, revision, node)
     node.pools.set(key, pool)
-    entryOf(this.#pools, key, () => new Map<string, Pool>()).set(node.id, pool)
-    entryOf(this.#revisions, functionKey(revision), () => new Set<string>()).add(key)
+    this.#index.poolAdded(pool)
     return pool
   }
 
@@ -189,6 +215,8 @@ export class Fleet {
     pool.instances.set(id, instance)
     pool.node.instances.set(id, instance)
     pool.node.usedMemoryMiB += memoryMiB
+    this.#index.instanceChanged(instance)
+    this.#index.nodeChanged(pool.node)
   }
 
   #applyInstance(node: Node, report: InstanceReport, now: number): Pool {
@@ -207,6 +235,7 @@ export class Fleet {
       instance.idleSince = Math.min(report.idleSince ?? now, now)
       instance.keepAliveMs = report.keepAliveMs
       instance.confirmed = true
+      this.#index.instanceChanged(instance)
     }
     return pool
   }
@@ -234,29 +263,13 @@ export class Fleet {
   #settle(pool: Pool): void {
     recount(pool)
     pool.foreign = Math.max(0, pool.inFlight - pool.leases.size)
+    this.#index.poolChanged(pool)
     this.#dropIfEmpty(pool)
   }
 
   #dropIfEmpty(pool: Pool): void {
     if (pool.instances.size > 0 || pool.leases.size > 0) return
     if (pool.node.pools.get(pool.key) === pool) pool.node.pools.delete(pool.key)
-    const nodes = this.#pools.get(pool.key)
-    if (nodes?.get(pool.node.id) === pool) nodes.delete(pool.node.id)
-    if (nodes && nodes.size === 0) {
-      this.#pools.delete(pool.key)
-      const keys = this.#revisions.get(functionKey(pool.revision))
-      keys?.delete(pool.key)
-      if (keys?.size === 0) this.#revisions.delete(functionKey(pool.revision))
-    }
+    this.#index.poolRemoved(pool)
   }
-}
-
-const functionKey = ({ tenant, name, version }: RevisionRef): string => `${tenant}/${name}/${version}`
-
-const entryOf = <V>(map: Map<string, V>, key: string, make: () => V): V => {
-  const known = map.get(key)
-  if (known !== undefined) return known
-  const made = make()
-  map.set(key, made)
-  return made
 }

@@ -1,6 +1,5 @@
 /** Which idle instances end now, and why: a pure decision. An instance that a lent invocation may need never ends here. */
-import { keepAliveOf } from '../contracts/function.ts'
-import { spareInstances, type Instance, type Pool } from './pool.ts'
+import { endsAt, spareInstances, type Instance, type Pool } from './pool.ts'
 
 export interface End {
   readonly instance: Instance
@@ -11,9 +10,7 @@ export interface End {
 export const instancesToEnd = (pool: Pool, now: number): End[] =>
   spareInstances(pool).flatMap((instance): End[] => {
     if (!instance.policy.reuse) return [{ instance, reason: 'single-use' }]
-    return now - instance.idleSince >= keepAliveOf(instance.policy, instance.keepAliveMs)
-      ? [{ instance, reason: 'keep-alive' }]
-      : []
+    return endsAt(instance) <= now ? [{ instance, reason: 'keep-alive' }] : []
   })
 
 /** A newer revision of the same function and version starts: what the older ones keep idle serves nobody. */

@@ -1,9 +1,9 @@
-/** Hop out to the nodes: start and end instances. */
-import { Pool as HttpPool } from 'undici'
-import { clientTls } from '../chassis/internal-tls.ts'
+/** Hop out to the nodes: start and end instances, over one link to each. */
+import { LinkClient } from '../chassis/link/client.ts'
+import type { Message } from '../chassis/link/link.ts'
 import { PlatformError } from '../contracts/errors.ts'
+import { instanceLink } from '../contracts/links.ts'
 import type { StartInstance } from '../contracts/node.ts'
-import { protocolHeaders } from '../contracts/protocol.ts'
 
 export interface NodeClient {
   /**
@@ -13,6 +13,8 @@ export interface NodeClient {
   start(nodeUrl: string, command: StartInstance): Promise<void>
   /** An idle instance ends at once, a busy one after its requests; one that is not there has ended already. Same errors. */
   end(nodeUrl: string, instanceId: string, reason: string): Promise<void>
+  /** The node is gone. */
+  forget(nodeUrl: string): void
   close(): Promise<void>
 }
 
@@ -20,37 +22,42 @@ const timeoutMs = 2_000
 
 /** @param ca see `clientTls` */
 export const createNodeClient = (token: string, ca?: string): NodeClient => {
-  const pools = new Map<string, HttpPool>()
-  const poolOf = (nodeUrl: string): HttpPool => {
-    const known = pools.get(nodeUrl)
+  const links = new Map<string, LinkClient>()
+  const linkOf = (nodeUrl: string): LinkClient => {
+    const known = links.get(nodeUrl)
     if (known) return known
-    const pool = new HttpPool(nodeUrl, {
-      connections: 8,
-      pipelining: 1,
-      keepAliveTimeout: 30_000,
-      ...clientTls(ca, 'node-agent', timeoutMs),
-    })
-    pools.set(nodeUrl, pool)
-    return pool
+    const options = {
+      url: nodeUrl,
+      protocol: instanceLink,
+      token,
+      ca,
+      service: 'node-agent',
+      connectMs: timeoutMs,
+    } as const
+    const link = new LinkClient(options)
+    links.set(nodeUrl, link)
+    return link
   }
-  const call = async (nodeUrl: string, method: 'POST' | 'DELETE', path: string, body?: string): Promise<void> => {
-    const own = { authorization: `Bearer ${token}`, ...protocolHeaders }
-    const headers = { ...own, ...(body ? { 'content-type': 'application/json' } : {}) }
-    const signal = AbortSignal.timeout(timeoutMs)
-    const { statusCode, body: reply } = await poolOf(nodeUrl)
-      .request({ method, path, headers, body: body ?? null, signal })
-      .catch((cause: unknown) => {
-        throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} did not answer`, { nodeUrl }, { cause })
-      })
-    if (statusCode < 300) return reply.dump()
-    throw PlatformError.fromBody(await reply.json().catch(() => undefined))
+  const call = async (nodeUrl: string, kind: string, args: Message): Promise<void> => {
+    try {
+      const link = linkOf(nodeUrl)
+      if (!link.isOpen) await link.open()
+      await link.call(kind, args, AbortSignal.timeout(timeoutMs))
+    } catch (cause) {
+      if (cause instanceof PlatformError) throw cause
+      throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} did not answer`, { nodeUrl }, { cause })
+    }
+  }
+  const forget = (nodeUrl: string): void => {
+    links.get(nodeUrl)?.close()
+    links.delete(nodeUrl)
   }
   return {
-    start: async (nodeUrl, command) => call(nodeUrl, 'POST', '/v1/instances', JSON.stringify(command)),
-    end: async (nodeUrl, instanceId, reason) =>
-      call(nodeUrl, 'DELETE', `/v1/instances/${encodeURIComponent(instanceId)}?reason=${encodeURIComponent(reason)}`),
+    start: async (nodeUrl, command) => call(nodeUrl, 'start', [command]),
+    end: async (nodeUrl, instanceId, reason) => call(nodeUrl, 'end', [instanceId, reason]),
+    forget,
     close: async () => {
-      await Promise.all([...pools.values()].map(async (pool) => pool.destroy()))
+      for (const nodeUrl of links.keys()) forget(nodeUrl)
     },
   }
 }

@@ -73,7 +73,7 @@ describe('place', () => {
       report('a', 1024, [instance('f', 'old', { idleSince: now - 500 })]),
       report('b', 1024, [instance('f', 'young', { idleSince: now - 10 })]),
     )
-    expect(summary(place(fleet, request('f', 'i1'), now))).toMatchObject({ kind: 'idle', node: 'b' })
+    expect(summary(place(fleet.view, request('f', 'i1'), now))).toMatchObject({ kind: 'idle', node: 'b' })
   })
 
   it('shares the slots of a starting instance before it starts another', () => {
@@ -81,7 +81,7 @@ describe('place', () => {
     const policy = { ...reusable, concurrency: 3 }
     const kinds = ['i1', 'i2', 'i3', 'i4'].map((id) => {
       const asked = request('f', id, { policy })
-      const decision = place(fleet, asked, now)
+      const decision = place(fleet.view, asked, now)
       commit(fleet, asked, decision)
       return decision.kind
     })
@@ -91,33 +91,33 @@ describe('place', () => {
   it('never lends an idle instance of a single-use revision', () => {
     const policy = { ...reusable, reuse: false }
     const fleet = fleetOf(report('a', 1024, [instance('f', 'used', { policy })]))
-    expect(place(fleet, request('f', 'i1', { policy }), now).kind).toBe('start')
+    expect(place(fleet.view, request('f', 'i1', { policy }), now).kind).toBe('start')
   })
 
   it('never lends an instance of another revision', () => {
     const fleet = fleetOf(report('a', 1024, [instance('f', 'i')]))
     const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r2' }
-    expect(place(fleet, request('f', 'i1', { revision }), now).kind).toBe('start')
+    expect(place(fleet.view, request('f', 'i1', { revision }), now).kind).toBe('start')
   })
 
   it('starts a new instance for a forced start, and leaves the others alone', () => {
     const fleet = fleetOf(
       report('a', 1024, [instance('f', 'idle'), instance('f', 'busy', { state: 'busy', inFlight: 1 })]),
     )
-    const decision = summary(place(fleet, request('f', 'i1', { startWish: 'restore' }), now))
+    const decision = summary(place(fleet.view, request('f', 'i1', { startWish: 'restore' }), now))
     expect(decision).toMatchObject({ kind: 'start', end: [] })
   })
 
   it('starts on the least loaded node, ties by id', () => {
     const fleet = fleetOf(report('c', 1024), report('b', 1024), report('a', 1024, [instance('g', 'x')]))
-    expect(summary(place(fleet, request('f', 'i1'), now)).node).toBe('b')
+    expect(summary(place(fleet.view, request('f', 'i1'), now)).node).toBe('b')
   })
 
   it('prefers a node that need not give up what it holds for later, but takes one that can', () => {
     const cache = { heldMiB: 900, pinnedMiB: 0 }
     const [held, busy] = [{ ...report('a', 1024), cache }, report('b', 1024, [instance('g', 'x', { memoryMiB: 512 })])]
-    expect(summary(place(fleetOf(held, busy), request('f', 'i1'), now)).node).toBe('b')
-    expect(summary(place(fleetOf(held), request('f', 'i1', { memoryMiB: 1024 }), now))).toMatchObject({
+    expect(summary(place(fleetOf(held, busy).view, request('f', 'i1'), now)).node).toBe('b')
+    expect(summary(place(fleetOf(held).view, request('f', 'i1', { memoryMiB: 1024 }), now))).toMatchObject({
       kind: 'start',
       end: [],
     })
@@ -125,8 +125,8 @@ describe('place', () => {
 
   it('counts on no memory that a node cannot give back', () => {
     const fleet = fleetOf({ ...report('a', 1024), cache: { heldMiB: 100, pinnedMiB: 100 } })
-    expect(place(fleet, request('f', 'i1', { memoryMiB: 1024 }), now).kind).toBe('none')
-    expect(place(fleet, request('f', 'i1', { memoryMiB: 924 }), now).kind).toBe('start')
+    expect(place(fleet.view, request('f', 'i1', { memoryMiB: 1024 }), now).kind).toBe('none')
+    expect(place(fleet.view, request('f', 'i1', { memoryMiB: 924 }), now).kind).toBe('start')
   })
 
   it('ends the longest idle instance of another function when nothing else makes room', () => {
@@ -136,21 +136,21 @@ describe('place', () => {
         instance('h', 'older', { idleSince: now - 1000 }),
       ]),
     )
-    expect(summary(place(fleet, request('f', 'i1'), now))).toMatchObject({ kind: 'start', end: ['older'] })
+    expect(summary(place(fleet.view, request('f', 'i1'), now))).toMatchObject({ kind: 'start', end: ['older'] })
   })
 
   it('does not make room with an idle instance that is lent', () => {
     const fleet = fleetOf(report('a', 128, [instance('g', 'x')]))
     const lent = request('g', 'i0')
-    commit(fleet, lent, place(fleet, lent, now))
-    expect(place(fleet, request('f', 'i1'), now).kind).toBe('none')
+    commit(fleet, lent, place(fleet.view, lent, now))
+    expect(place(fleet.view, request('f', 'i1'), now).kind).toBe('none')
   })
 
   it('prefers nodes that did not refuse, and starts on one that did as a last resort', () => {
     const fleet = fleetOf(report('a', 1024, [instance('f', 'x')]), report('b', 1024))
-    expect(summary(place(fleet, request('f', 'i1', { excludeNodes: ['a'] }), now)).node).toBe('b')
+    expect(summary(place(fleet.view, request('f', 'i1', { excludeNodes: ['a'] }), now)).node).toBe('b')
     const only = fleetOf(report('a', 1024, [instance('f', 'x')]))
-    expect(summary(place(only, request('f', 'i1', { excludeNodes: ['a'] }), now))).toMatchObject({
+    expect(summary(place(only.view, request('f', 'i1', { excludeNodes: ['a'] }), now))).toMatchObject({
       kind: 'start',
       node: 'a',
     })
@@ -159,14 +159,14 @@ describe('place', () => {
   it('places nothing on a cordoned node', () => {
     const fleet = fleetOf(report('a', 1024, [instance('f', 'x')]))
     fleet.cordon('a', true)
-    expect(place(fleet, request('f', 'i1'), now).kind).toBe('none')
+    expect(place(fleet.view, request('f', 'i1'), now).kind).toBe('none')
   })
 
   it('starts at most one instance for each of 50 requests that come at once', () => {
     const fleet = fleetOf({ ...report('a', 64 * 128), capacity: { memoryMiB: 64 * 128, instances: 64, cpus: 2 } })
     for (let i = 0; i < 50; i++) {
       const asked = request('f', `i${i}`)
-      commit(fleet, asked, place(fleet, asked, now))
+      commit(fleet, asked, place(fleet.view, asked, now))
     }
     expect(fleet.node('a')?.instances.size).toBe(50)
   })
@@ -216,7 +216,7 @@ const run = (
     const revision = { tenant: 't', name, version: '1', revisionId: `${concurrency}-${reuse}-${memoryMiB}` }
     const policy = { concurrency, reuse, keepAliveMs: 1000 }
     const asked = request(name, `i${i}`, { revision, policy, memoryMiB, startWish: forced ? 'boot' : 'auto' })
-    const decision = place(fleet, asked, now)
+    const decision = place(fleet.view, asked, now)
     check(decision, revision)
     commit(fleet, asked, decision)
     if (release) fleet.release(`i${i - 1}`)

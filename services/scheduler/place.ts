@@ -1,12 +1,32 @@
 /** Where an invocation runs: a pure decision over what is known of the fleet. The same fleet and request give the same answer. */
 import type { PlacementRequest } from '../contracts/placement.ts'
-import { byIdleTime, compareIds, freeIdleSlots, freeSlots, spareInstances } from './pool.ts'
-import type { Instance, Node, Pool } from './pool.ts'
+import {
+  freeIdleSlots,
+  freeMiB,
+  freeSlots,
+  isOpen,
+  load,
+  spokenFor,
+  type Instance,
+  type Node,
+  type Pool,
+} from './pool.ts'
 
-/** What placement reads. Both look-ups are by key; only a start looks at all nodes. */
+/** What placement reads. Everything is in order, and read only as far as the decision needs. */
 export interface FleetView {
   poolsOf(revision: PlacementRequest['revision']): Iterable<Pool>
-  nodes(): Iterable<Node>
+  poolOn(revision: PlacementRequest['revision'], nodeId: string): Pool | undefined
+  hasOpenNode(): boolean
+  /** Those of open nodes with a free idle slot, the most recently used first; ties by node. */
+  idlePools(revision: PlacementRequest['revision']): Iterable<Pool>
+  /** Those of open nodes with a free slot, most slots first; ties by node. */
+  freePools(revision: PlacementRequest['revision']): Iterable<Pool>
+  /** Open nodes with a place for an instance, the least loaded first; ties by id. */
+  nodesByLoad(): Iterable<Node>
+  /** The same nodes, most free memory first; ties by id. */
+  nodesByFreeMemory(): Iterable<Node>
+  /** Of all nodes, longest idle first; ties by id. */
+  idleInstances(): Iterable<Instance>
 }
 
 export type Decision =
@@ -20,21 +40,22 @@ export type Decision =
     }
   | { readonly kind: 'none'; readonly reason: string }
 
+/** Nodes that are looked at for a start, in each order: a bound on the work, far above what is needed while there is room. */
+const mostNodes = 64
+/** Nodes among which a start looks for the one with the fewest instances of its revision. */
+const mostCandidates = 8
+/** As loaded as the least loaded one: within this share of the memory. */
+const sameLoad = 0.05
+/** Idle instances that are looked at for room. */
+const mostIdle = 4096
+
 export const place = (fleet: FleetView, request: PlacementRequest, now: number): Decision => {
-  if (request.startWish !== 'auto') return start(fleet, request, now, `start type ${request.startWish} was asked for`)
-  const lendable = [...fleet.poolsOf(request.revision)].filter(
-    ({ node }) => isOpen(node) && !request.excludeNodes.includes(node.id),
-  )
-  const idle = best(
-    lendable.filter((pool) => freeIdleSlots(pool) > 0),
-    // Most recently used first: the others grow old and end.
-    (a, b) => b.lastIdleSince - a.lastIdleSince || compareIds(a.node.id, b.node.id),
-  )
+  const { startWish, revision } = request
+  if (startWish !== 'auto') return start(fleet, request, now, `start type ${startWish} was asked for`)
+  // Most recently used first: the others grow old and end.
+  const idle = lendable(fleet.idlePools(revision), request)
   if (idle) return { kind: 'idle', pool: idle, reason: `${freeIdleSlots(idle)} idle slots on ${idle.node.id}` }
-  const shared = best(
-    lendable.filter((pool) => freeSlots(pool) > 0),
-    (a, b) => freeSlots(b) - freeSlots(a) || compareIds(a.node.id, b.node.id),
-  )
+  const shared = lendable(fleet.freePools(revision), request)
   if (shared) {
     const reason = `${freeSlots(shared)} free slots of starting or busy instances on ${shared.node.id}`
     return { kind: 'shared', pool: shared, reason }
@@ -42,63 +63,101 @@ export const place = (fleet: FleetView, request: PlacementRequest, now: number):
   return start(fleet, request, now, 'every slot is taken')
 }
 
-const start = (fleet: FleetView, request: PlacementRequest, now: number, why: string): Decision => {
-  const open = [...fleet.nodes()].filter(isOpen)
-  if (open.length === 0) return { kind: 'none', reason: 'no node accepts starts' }
-  const poolByNode = new Map([...fleet.poolsOf(request.revision)].map((pool) => [pool.node.id, pool]))
-  const pressed = (node: Node): boolean =>
-    node.usedMemoryMiB + node.cache.heldMiB + request.memoryMiB > node.capacity.memoryMiB
-  const order = (a: Node, b: Node): number =>
-    // A node that refused this invocation, or that could not be reached, is better than none.
-    Number(request.excludeNodes.includes(a.id)) - Number(request.excludeNodes.includes(b.id)) ||
-    Number(a.suspectUntil > now) - Number(b.suspectUntil > now) ||
-    Number(pressed(a)) - Number(pressed(b)) ||
-    load(a) - load(b) ||
-    (poolByNode.get(a.id)?.instances.size ?? 0) - (poolByNode.get(b.id)?.instances.size ?? 0) ||
-    compareIds(a.id, b.id)
-  const node = best(
-    open.filter((candidate) => fits(candidate, request.memoryMiB, [])),
-    order,
-  )
-  if (node) {
-    const reason = `${why}; ${node.id} is the least loaded node with ${request.memoryMiB} MiB free`
-    return { kind: 'start', node, end: [], reason }
-  }
-  const reclaims = open.flatMap((candidate) => {
-    const end = roomFor(candidate, request.memoryMiB)
-    return end ? [{ node: candidate, end }] : []
-  })
-  const reclaim = best(reclaims, (a, b) => a.end.length - b.end.length || order(a.node, b.node))
-  if (!reclaim) return { kind: 'none', reason: `no node has ${request.memoryMiB} MiB and a place for an instance` }
-  const reason = `${why}; ${reclaim.end.length} idle instances of ${reclaim.node.id} end to make room`
-  return { kind: 'start', node: reclaim.node, end: reclaim.end, reason }
+const lendable = (pools: Iterable<Pool>, { excludeNodes }: PlacementRequest): Pool | undefined => {
+  for (const pool of pools) if (!excludeNodes.includes(pool.node.id)) return pool
+  return undefined
 }
 
-/** Idle instances whose end makes room, longest idle first; nothing when even all of them are not enough. */
-const roomFor = (node: Node, memoryMiB: number): Instance[] | undefined => {
-  const end: Instance[] = []
-  for (const instance of [...node.pools.values()].flatMap(spareInstances).toSorted(byIdleTime)) {
-    end.push(instance)
-    if (fits(node, memoryMiB, end)) return end
+const start = (fleet: FleetView, request: PlacementRequest, now: number, why: string): Decision => {
+  if (!fleet.hasOpenNode()) return { kind: 'none', reason: 'no node accepts starts' }
+  const { memoryMiB } = request
+  const node = leastLoaded(fleet, request, now) ?? freest(fleet, request, now)
+  if (node) {
+    const reason = `${why}; ${node.id} is among the least loaded nodes with ${memoryMiB} MiB free`
+    return { kind: 'start', node, end: [], reason }
   }
-  return undefined
+  const reclaim = makeRoom(fleet, request, now)
+  if (!reclaim) return { kind: 'none', reason: `no node has ${memoryMiB} MiB and a place for an instance` }
+  const reason = `${why}; ${reclaim.end.length} idle instances of ${reclaim.node.id} end to make room`
+  return { kind: 'start', ...reclaim, reason }
+}
+
+/** 0: nothing speaks against the node. Whatever does is better than no node at all. */
+const objections = (node: Node, { excludeNodes, memoryMiB }: PlacementRequest, now: number): number =>
+  (excludeNodes.includes(node.id) ? 4 : 0) +
+  (node.suspectUntil > now ? 2 : 0) +
+  (node.usedMemoryMiB + node.cache.heldMiB + memoryMiB > node.capacity.memoryMiB ? 1 : 0)
+
+/** The first of those with the fewest objections. */
+const leastObjectionable = (nodes: Iterable<Node>, request: PlacementRequest, now: number): Node | undefined => {
+  let found: Node | undefined
+  let fewest = Infinity
+  let looked = 0
+  for (const node of nodes) {
+    if (freeMiB(node) >= request.memoryMiB) {
+      const against = objections(node, request, now)
+      if (against < fewest) [found, fewest] = [node, against]
+      if (fewest === 0) return found
+    }
+    if (++looked >= mostNodes) break
+  }
+  return found
+}
+
+/** Among the least loaded with room, the one with the fewest instances of the revision: a function is spread, and not at the others' cost. */
+const leastLoaded = (fleet: FleetView, request: PlacementRequest, now: number): Node | undefined => {
+  let found: Node | undefined
+  let fewest = Infinity
+  let candidates = 0
+  let looked = 0
+  let limit = Infinity
+  for (const node of fleet.nodesByLoad()) {
+    if (load(node) > limit || candidates === mostCandidates || looked++ === mostNodes) break
+    if (freeMiB(node) < request.memoryMiB || objections(node, request, now) > 0) continue
+    if (candidates++ === 0) limit = load(node) + sameLoad
+    const instances = fleet.poolOn(request.revision, node.id)?.instances.size ?? 0
+    if (instances < fewest) [found, fewest] = [node, instances]
+    if (fewest === 0) break
+  }
+  return found ?? leastObjectionable(fleet.nodesByLoad(), request, now)
+}
+
+/** When nodes are of different sizes, the least loaded may all be too small. */
+const freest = (fleet: FleetView, request: PlacementRequest, now: number): Node | undefined =>
+  leastObjectionable(fleet.nodesByFreeMemory(), request, now)
+
+interface Room {
+  readonly node: Node
+  readonly end: readonly Instance[]
+}
+
+/**
+ * The idle instances that were not used for the longest end, on the node where that makes room first. None that an invocation is on the
+ * way to.
+ */
+const makeRoom = (fleet: FleetView, request: PlacementRequest, now: number): Room | undefined => {
+  const ends = new Map<Node, Instance[]>()
+  const spare = new Map<Pool, number>()
+  let found: Room | undefined
+  let looked = 0
+  for (const instance of fleet.idleInstances()) {
+    if (looked++ === mostIdle) break
+    const { pool, policy } = instance
+    const { node } = pool
+    if (!isOpen(node) || found?.node === node) continue
+    const left = (spare.get(pool) ?? pool.slots - spokenFor(pool)) - policy.concurrency
+    spare.set(pool, left)
+    if (left < 0) continue
+    const end = [...(ends.get(node) ?? []), instance]
+    ends.set(node, end)
+    if (!fits(node, request.memoryMiB, end)) continue
+    found ??= { node, end }
+    if (objections(node, request, now) < 2) return { node, end }
+  }
+  return found
 }
 
 const fits = (node: Node, memoryMiB: number, ending: readonly Instance[]): boolean => {
   const released = ending.reduce((sum, instance) => sum + instance.memoryMiB, 0)
-  return (
-    node.usedMemoryMiB + node.cache.pinnedMiB - released + memoryMiB <= node.capacity.memoryMiB &&
-    node.instances.size - ending.length < node.capacity.instances
-  )
-}
-
-const isOpen = (node: Node): boolean => node.accepting && !node.cordoned
-
-const load = (node: Node): number => (node.usedMemoryMiB + node.cache.heldMiB) / node.capacity.memoryMiB
-
-/** First by `order`, without sorting the rest. */
-const best = <T>(candidates: readonly T[], order: (a: T, b: T) => number): T | undefined => {
-  let first: T | undefined
-  for (const candidate of candidates) if (first === undefined || order(candidate, first) < 0) first = candidate
-  return first
+  return freeMiB(node) + released >= memoryMiB && node.instances.size - ending.length < node.capacity.instances
 }

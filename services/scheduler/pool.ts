@@ -2,7 +2,7 @@
  * What the scheduler believes about one node and about the instances of one revision on it. The node's buffer is per revision and
  * any instance of the revision pulls from it, so slots are counted over the pool; no lease names an instance.
  */
-import type { InstancePolicy } from '../contracts/function.ts'
+import { keepAliveOf, type InstancePolicy } from '../contracts/function.ts'
 import type { NodeReport } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 
@@ -41,6 +41,10 @@ export interface Pool {
   startingSlots: number
   /** When the most recently used idle instance became idle; 0 without one. */
   lastIdleSince: number
+  /** Epoch milliseconds at which the first of the idle instances is over; Infinity without one. */
+  nextEndAt: number
+  /** Epoch milliseconds at which the pool is looked at for that. */
+  checkAt: number
   /** Some instance of the pool ends after its first batch. */
   singleUse: boolean
 }
@@ -102,8 +106,19 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   idleSlots: 0,
   startingSlots: 0,
   lastIdleSince: 0,
+  nextEndAt: Infinity,
+  checkAt: Infinity,
   singleUse: false,
 })
+
+/** Takes placements. */
+export const isOpen = (node: Node): boolean => node.accepting && !node.cordoned
+
+/** Share of its memory that instances and the cache take. */
+export const load = (node: Node): number => (node.usedMemoryMiB + node.cache.heldMiB) / node.capacity.memoryMiB
+
+/** Memory for new instances, once the cache has given back what it can. */
+export const freeMiB = (node: Node): number => node.capacity.memoryMiB - node.usedMemoryMiB - node.cache.pinnedMiB
 
 /** Slots promised to someone: leases of this process and whatever else is in flight. */
 export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign
@@ -136,19 +151,26 @@ export const spareInstances = (pool: Pool): Instance[] => {
   return spare
 }
 
+/** Epoch milliseconds at which an idle instance is over; one that may not be used again is over at once. */
+export const endsAt = ({ policy, idleSince, keepAliveMs }: Instance): number =>
+  policy.reuse ? idleSince + keepAliveOf(policy, keepAliveMs) : 0
+
 /** Recounts what changed with the pool's instances. */
 export const recount = (pool: Pool): void => {
   pool.idle = pool.starting = pool.inFlight = 0
   pool.slots = pool.idleSlots = pool.startingSlots = pool.lastIdleSince = 0
+  pool.nextEndAt = Infinity
   pool.singleUse = false
-  for (const { state, inFlight, policy, idleSince } of pool.instances.values()) {
+  for (const instance of pool.instances.values()) {
+    const { state, inFlight, policy } = instance
     pool.slots += policy.concurrency
     pool.inFlight += inFlight
     pool.singleUse ||= !policy.reuse
     if (state === 'idle') {
       pool.idle++
       pool.idleSlots += policy.concurrency
-      pool.lastIdleSince = Math.max(pool.lastIdleSince, idleSince)
+      pool.lastIdleSince = Math.max(pool.lastIdleSince, instance.idleSince)
+      pool.nextEndAt = Math.min(pool.nextEndAt, endsAt(instance))
     } else if (state === 'starting') {
       pool.starting++
       pool.startingSlots += policy.concurrency

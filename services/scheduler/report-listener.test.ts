@@ -56,7 +56,12 @@ beforeEach(() => {
   fleet = new Fleet()
   const logger = pino({ level: 'silent' })
   const metrics = createSchedulerMetrics(createMetrics(), fleet)
-  const nodes = { start: async () => undefined, end: async () => undefined, close: async () => undefined }
+  const nodes = {
+    start: async () => undefined,
+    end: async () => undefined,
+    forget: () => undefined,
+    close: async () => undefined,
+  }
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs: 0 })
   stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000 })
 })

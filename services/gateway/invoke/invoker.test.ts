@@ -28,8 +28,8 @@ const { latest } = newRecord(
 )
 
 let placed: PlacementRequest[]
-let released: string[]
-let ended: string[]
+/** Invocations whose slot was given back. */
+let over: string[]
 let sent: { url: string; request: NodeRequest }[]
 /** What the nodes answer, in turn; the last one for good. */
 let answers: (Error | 'ok')[]
@@ -40,8 +40,7 @@ const scheduler = {
     const nodeId = `n${request.excludeNodes.length}`
     return { invocationId: request.invocationId, nodeId, nodeUrl: `http://${nodeId}`, decision: 'start', reason: '' }
   },
-  ended: (id: string) => void ended.push(id),
-  release: async (id: string) => void released.push(id),
+  over: (id: string) => void over.push(id),
 } as unknown as SchedulerClient
 const nodes = {
   invoke: async (url: string, request: NodeRequest) => {
@@ -54,8 +53,7 @@ const nodes = {
 
 beforeEach(() => {
   placed = []
-  released = []
-  ended = []
+  over = []
   sent = []
   answers = ['ok']
   vi.useFakeTimers({ toFake: ['Date'] })
@@ -98,14 +96,14 @@ describe('an invocation', () => {
       'forkyard-client-context': 'c',
       traceparent: 't',
     })
-    expect(released).toEqual([])
+    expect(over).toEqual([])
   })
 
   it('is told as ended when its answer was read to its end, and not before', async () => {
     const { reply } = await invoke()
-    expect(ended).toEqual([])
+    expect(over).toEqual([])
     await text(reply.body)
-    expect(ended).toEqual(['id'])
+    expect(over).toEqual(['id'])
   })
 
   it.each<ErrorCode>(['NO_INSTANCE', 'TOO_MANY_REQUESTS', 'STORAGE_FULL', 'NO_CAPACITY'])(
@@ -122,7 +120,7 @@ describe('an invocation', () => {
     answers = [error('NO_INSTANCE')]
     await expect(invoke()).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     expect(sent).toHaveLength(3)
-    expect(released).toEqual(['id'])
+    expect(over).toEqual(['id'])
     answers = [error('TOO_MANY_REQUESTS')]
     await expect(invoke()).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS' })
   })
@@ -139,7 +137,7 @@ describe('an invocation', () => {
     await vi.waitFor(() => expect(sent.length).toBeGreaterThan(1))
     vi.setSystemTime(Date.now() + 11_000)
     await refused
-    expect(released).toEqual(['id'])
+    expect(over).toEqual(['id'])
   })
 
   it.each<ErrorCode>(['INSTANCE_LOST', 'START_FAILED', 'DEADLINE_EXCEEDED', 'INTERNAL'])(
@@ -154,10 +152,10 @@ describe('an invocation', () => {
   it('of which the node may still be running keeps its lease; others give it back', async () => {
     answers = [error('INSTANCE_LOST')]
     await expect(invoke()).rejects.toThrow()
-    expect(released).toEqual([])
+    expect(over).toEqual([])
     answers = [error('INVALID_REQUEST')]
     await expect(invoke()).rejects.toThrow()
-    expect(released).toEqual(['id'])
+    expect(over).toEqual(['id'])
   })
 
   it('asks for its version again with each placement: a deploy may have come between', async () => {
@@ -174,6 +172,6 @@ describe('an invocation', () => {
     await vi.waitFor(() => expect(sent.length).toBeGreaterThan(0))
     gone.abort()
     await refused
-    expect(released).toEqual(['id'])
+    expect(over).toEqual(['id'])
   })
 })

@@ -89,7 +89,7 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
             signal,
           })
           if (!Buffer.isBuffer(body)) body.release()
-          reply.body.once('end', () => scheduler.ended(invocationId))
+          reply.body.once('end', () => scheduler.over(invocationId))
           return { reply, config, placeMs, sentAt }
         } catch (error) {
           if (!neverStarted(error)) throw error
@@ -102,7 +102,7 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
       }
     } catch (error) {
       // Whoever holds a lease after this is known by the node's report; one of an invocation that has ended is gone already.
-      if (leased && !mayRun(error)) void scheduler.release(invocationId)
+      if (leased && !mayRun(error)) scheduler.over(invocationId)
       if (signal.aborted && !(error instanceof PlatformError)) {
         if (deadline.aborted)
           throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline passed before an answer', { deadlineAt })

@@ -220,7 +220,7 @@ describe('Invoke', () => {
     await vi.waitFor(() => expect(gateway.node.calls).toHaveLength(1))
     gone.abort()
     await Promise.all([left.promise, request])
-    expect(gateway.released).toEqual([gateway.node.calls[0]?.invocationId])
+    expect(gateway.over).toEqual([gateway.node.calls[0]?.invocationId])
   })
 
   it('lets go of what it held of the body', async () => {

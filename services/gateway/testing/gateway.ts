@@ -46,9 +46,8 @@ export interface TestGateway {
   /** Replies so far that the OpenAPI document does not allow. */
   readonly problems: readonly string[]
   readonly placements: PlacementRequest[]
-  readonly released: string[]
-  /** Invocations whose answer was read to its end. */
-  readonly ended: string[]
+  /** Invocations that hold no slot any more. */
+  readonly over: string[]
   readonly pushed: { event: AsyncEvent; payload: Buffer }[]
   /** Begins the drain, as SIGTERM does. */
   readonly closing: AbortController
@@ -97,8 +96,7 @@ export const startGateway = async ({
   })
   registry.start()
   const placements: PlacementRequest[] = []
-  const released: string[] = []
-  const ended: string[] = []
+  const over: string[] = []
   const pushed: TestGateway['pushed'] = []
   const nodeSummary = {
     nodeId: 'n-1',
@@ -120,8 +118,8 @@ export const startGateway = async ({
       placements.push(request)
       return { invocationId: request.invocationId, nodeId: 'n-1', nodeUrl: node.url, decision: 'start', reason: 'test' }
     },
-    ended: (id) => void ended.push(id),
-    release: async (id) => void released.push(id),
+    over: (id) => void over.push(id),
+    isThere: async () => true,
     explain: async () => ({ decision: 'start', nodeId: 'n-1', reason: 'test', held: [] }),
     nodes: async () => [nodeSummary],
     close: async () => undefined,
@@ -180,8 +178,7 @@ export const startGateway = async ({
     app,
     problems,
     placements,
-    released,
-    ended,
+    over,
     pushed,
     closing,
     client: (as = account) => new LambdaClient({ endpoint: url, region, credentials: { ...as }, maxAttempts: 1 }),

@@ -1,0 +1,168 @@
+/** The calling side of links: one connection to one service, opened when it is needed, and many calls at the same time on it. */
+import { request as requestPlain, type IncomingMessage } from 'node:http'
+import { request as requestTls } from 'node:https'
+import type { Duplex } from 'node:stream'
+import { PlatformError } from '../../contracts/errors.ts'
+import type { CalledService } from '../internal-tls.ts'
+import { Link, type Message } from './link.ts'
+import { linkHeaders, linkProtocol, type LinkProtocol } from './protocol.ts'
+
+export interface LinkClientOptions {
+  /** Base URL of the service. */
+  readonly url: string
+  readonly protocol: LinkProtocol
+  readonly token: string
+  /** Issuer of the service's certificate; absent: no TLS. */
+  readonly ca?: string | undefined
+  readonly service: CalledService
+  readonly connectMs: number
+  /** The first thing on each new connection. */
+  readonly onOpen?: (send: (message: Message) => void) => void
+}
+
+interface Call {
+  readonly resolve: (result: Message) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Calls that wait for an answer on one link; more are refused at once. */
+const maxCalls = 20_000
+
+export class LinkClient {
+  readonly #options: LinkClientOptions
+  readonly #calls = new Map<number, Call>()
+  #link: Link | undefined
+  #opening: Promise<Link> | undefined
+  #lastCall = 0
+  #closed = false
+
+  constructor(options: LinkClientOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when the connection is there. @throws whatever prevents it; a PlatformError is final */
+  async open(): Promise<void> {
+    if (this.#link) return
+    if (this.#closed) throw new Error('closed')
+    this.#opening ??= this.#connect().finally(() => (this.#opening = undefined))
+    await this.#opening
+  }
+
+  /**
+   * To be called when the connection is there, and on that one.
+   *
+   * @returns what followed `done` @throws PlatformError what the service refused with, TOO_MANY_REQUESTS; anything else: the connection
+   *   broke or is not there, and the call may have been carried out
+   */
+  async call(kind: string, args: Message, signal?: AbortSignal): Promise<Message> {
+    signal?.throwIfAborted()
+    const link = this.#link
+    if (!link) throw new Error('the connection is not there')
+    if (this.#calls.size >= maxCalls)
+      throw new PlatformError('TOO_MANY_REQUESTS', 'too many calls wait for an answer', { limit: maxCalls })
+    const call = ++this.#lastCall
+    const { promise, resolve, reject } = Promise.withResolvers<Message>()
+    this.#calls.set(call, { resolve, reject })
+    link.send([kind, call, ...args])
+    if (!signal) return promise
+    const abort = (): void => {
+      this.#calls.delete(call)
+      this.#link?.send(['cancel', call])
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    return promise.finally(() => signal.removeEventListener('abort', abort))
+  }
+
+  /** One way, and only while the connection is there. */
+  tell(kind: string, args: Message): void {
+    this.#link?.send([kind, 0, ...args])
+  }
+
+  get isOpen(): boolean {
+    return this.#link !== undefined
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#link?.end()
+  }
+
+  async #connect(): Promise<Link> {
+    const { protocol, onOpen } = this.#options
+    const { response, socket, head } = await upgrade(this.#options)
+    if (this.#closed || !protocol.versions.includes(Number(response.headers[linkHeaders.version]))) {
+      socket.destroy()
+      throw new Error(this.#closed ? 'closed' : 'the service speaks another version')
+    }
+    const link: Link = new Link(
+      socket,
+      {
+        onMessage: (message) => this.#take(message),
+        onClose: (cause) => {
+          if (this.#link === link) this.#link = undefined
+          this.#failAll(new Error('the connection broke', { cause }))
+        },
+      },
+      head,
+    )
+    this.#link = link
+    onOpen?.((message) => link.send(message))
+    return link
+  }
+
+  #take([kind, number, ...rest]: Message): void {
+    const call = this.#calls.get(Number(number))
+    // Its caller has given up.
+    if (!call) return
+    this.#calls.delete(Number(number))
+    if (kind === 'done') call.resolve(rest)
+    else call.reject(PlatformError.fromBody(rest[0]))
+  }
+
+  #failAll(error: Error): void {
+    const calls = [...this.#calls.values()]
+    this.#calls.clear()
+    for (const { reject } of calls) reject(error)
+  }
+}
+
+interface Upgraded {
+  readonly response: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+const upgrade = ({ url, protocol, token, ca, service, connectMs }: LinkClientOptions): Promise<Upgraded> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Upgraded>()
+  const headers = {
+    authorization: `Bearer ${token}`,
+    connection: 'Upgrade',
+    upgrade: linkProtocol,
+    [linkHeaders.versions]: protocol.versions.join(','),
+  }
+  const target = new URL(protocol.path, url)
+  const common = { headers, agent: false } as const
+  const request =
+    ca === undefined ? requestPlain(target, common) : requestTls(target, { ...common, ca, servername: service })
+  // Not a signal of the request: that would end the connection later on.
+  const timer = setTimeout(() => request.destroy(new Error(`no connection within ${connectMs} ms`)), connectMs)
+  request.once('close', () => clearTimeout(timer))
+  request.once('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
+    clearTimeout(timer)
+    resolve({ response, socket, head })
+  })
+  request.once('response', (response) => {
+    clearTimeout(timer)
+    response.resume()
+    const { statusCode: status } = response
+    reject(
+      status === 403
+        ? new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
+        : new Error(`the service at ${url} does not open a link: ${status}`),
+    )
+  })
+  request.once('error', reject)
+  request.end()
+  return promise
+}

@@ -1,0 +1,81 @@
+/**
+ * Links between services (`chassis/link`): what is said on them. A message is `[kind, call, ...]`; its answer `['done', call, ...]` or
+ * `['refused', call, ErrorBody]`. Call 0 is answered by nobody. `['cancel', call]` says that nobody waits any more.
+ */
+import { Type, type Static } from 'typebox'
+import { InstancePolicy, runtimeNames } from './function.ts'
+import { StartInstance } from './node.ts'
+import { Placement, RevisionRef, StartWish, type PlacementRequest } from './placement.ts'
+
+/** Gateway -> scheduler. */
+export const placementLink = { path: '/v1/placement-link', versions: [1] } as const
+
+/** What all placements of a revision have in common; told once on a connection. */
+export const RevisionNeeds = Type.Object(
+  {
+    revision: RevisionRef,
+    runtime: Type.Enum(runtimeNames),
+    memoryMiB: Type.Integer(),
+    policy: InstancePolicy,
+  },
+  { additionalProperties: false },
+)
+export type RevisionNeeds = Static<typeof RevisionNeeds>
+
+/** Revisions that a connection knows at the same time. A number that is told again is another revision from then on. */
+export const maxRevisions = 65_536
+/** Invocations in one `over`. */
+export const maxOver = 1000
+
+const Call = Type.Integer({ minimum: 0 })
+const Invocations = Type.Array(Type.String(), { maxItems: maxOver })
+const RevisionNumber = Type.Integer({ minimum: 0, exclusiveMaximum: maxRevisions })
+
+/** One way. */
+export const RevisionMessage = Type.Tuple([Type.Literal('revision'), Call, RevisionNumber, RevisionNeeds])
+/** Number of the revision, then the invocation: id, start wish, deadline, nodes to leave out. Answered with a PlacedMessage. */
+export const PlaceMessage = Type.Tuple([
+  Type.Literal('place'),
+  Call,
+  RevisionNumber,
+  Type.String(),
+  StartWish,
+  Type.Integer(),
+  Type.Array(Type.String()),
+])
+/**
+ * One way: these invocations hold their slots no longer, because their whole answer is here or because they were given up. The nodes report
+ * that too, but a caller's next request may be faster than that.
+ */
+export const OverMessage = Type.Tuple([Type.Literal('over'), Call, Invocations])
+
+/** After `done` and the call: the fields of a Placement. */
+export const Placed = Type.Tuple([
+  Placement.properties.nodeId,
+  Placement.properties.nodeUrl,
+  Placement.properties.decision,
+  Placement.properties.reason,
+])
+export type Placed = Static<typeof Placed>
+
+export const placementOf = (
+  { revision, runtime, memoryMiB, policy }: RevisionNeeds,
+  [, , , invocationId, startWish, deadlineAt, excludeNodes]: Static<typeof PlaceMessage>,
+): PlacementRequest => ({
+  revision,
+  runtime,
+  memoryMiB,
+  policy,
+  invocationId,
+  startWish,
+  deadlineAt,
+  excludeNodes,
+})
+
+/** Scheduler -> node. */
+export const instanceLink = { path: '/v1/instance-link', versions: [1] } as const
+
+/** Done as soon as the start is queued. */
+export const StartMessage = Type.Tuple([Type.Literal('start'), Call, StartInstance])
+/** Instance and reason. An idle instance ends at once, a busy one after its requests; one that is not there has ended already. */
+export const EndMessage = Type.Tuple([Type.Literal('end'), Call, Type.String(), Type.String()])

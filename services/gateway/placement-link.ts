@@ -1,0 +1,87 @@
+/** The gateway's link to a scheduler: each revision is told once, each placement after that is a few numbers and an id. */
+import { Compile } from 'typebox/compile'
+import { LinkClient } from '../chassis/link/client.ts'
+import { PlatformError } from '../contracts/errors.ts'
+import { maxOver, maxRevisions, Placed, placementLink } from '../contracts/links.ts'
+import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
+
+const schema = Compile(Placed)
+const connectMs = 2_000
+
+export class PlacementLink {
+  readonly #client: LinkClient
+  /** Revisions that this connection knows, by number and by key. */
+  #numbers = new Map<string, number>()
+  #keys: string[] = []
+  #next = 0
+  #over: string[] = []
+
+  /** @param ca see `clientTls` */
+  constructor(url: string, token: string, ca?: string) {
+    const common = { url, token, ca, protocol: placementLink, service: 'scheduler', connectMs } as const
+    this.#client = new LinkClient({
+      ...common,
+      onOpen: () => {
+        this.#numbers = new Map()
+        this.#keys = []
+        this.#next = 0
+      },
+    })
+  }
+
+  /** @throws PlatformError what the scheduler answered; anything else: it cannot be reached, or the connection broke before its answer */
+  async place(request: PlacementRequest, signal: AbortSignal): Promise<Placement> {
+    if (!this.#client.isOpen) await this.#client.open()
+    // A slot that the caller's last request held may be the one for this.
+    this.#tellOver()
+    const { invocationId, startWish, deadlineAt, excludeNodes } = request
+    const number = this.#numberOf(request)
+    const args = [number, invocationId, startWish, deadlineAt, excludeNodes]
+    const result = await this.#client.call('place', args, signal).catch((error: unknown) => {
+      // The answer may be on its way: nobody will use it.
+      if (signal.aborted) this.over(invocationId)
+      throw error
+    })
+    if (!schema.Check(result)) throw new PlatformError('INTERNAL', 'the scheduler answered with something else')
+    const [nodeId, nodeUrl, decision, reason] = result
+    return { invocationId, nodeId, nodeUrl, decision, reason }
+  }
+
+  /** Told with everything else of this turn. */
+  over(invocationId: string): void {
+    if (!this.#client.isOpen) return
+    this.#over.push(invocationId)
+    if (this.#over.length === 1) queueMicrotask(() => this.#tellOver())
+    if (this.#over.length === maxOver) this.#tellOver()
+  }
+
+  async isThere(): Promise<boolean> {
+    return this.#client.open().then(
+      () => true,
+      () => false,
+    )
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  #tellOver(): void {
+    if (this.#over.length === 0) return
+    this.#client.tell('over', [this.#over])
+    this.#over = []
+  }
+
+  #numberOf({ revision, runtime, memoryMiB, policy }: PlacementRequest): number {
+    const key = revisionKey(revision)
+    const known = this.#numbers.get(key)
+    if (known !== undefined) return known
+    const number = this.#next++ % maxRevisions
+    const before = this.#keys[number]
+    if (before !== undefined) this.#numbers.delete(before)
+    this.#keys[number] = key
+    this.#numbers.set(key, number)
+    this.#client.tell('revision', [number, { revision, runtime, memoryMiB, policy }])
+    return number
+  }
+}

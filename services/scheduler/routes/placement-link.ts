@@ -1,0 +1,39 @@
+/** Hop in from the gateways: places for invocations, and the ends of their leases, over links. */
+import { Compile } from 'typebox/compile'
+import type { Session } from '../../chassis/link/accept.ts'
+import type { Message } from '../../chassis/link/link.ts'
+import { PlatformError } from '../../contracts/errors.ts'
+import { OverMessage, placementOf, PlaceMessage, RevisionMessage, type RevisionNeeds } from '../../contracts/links.ts'
+import type { Placement } from '../../contracts/placement.ts'
+import type { Dispatcher } from '../dispatcher.ts'
+import type { Fleet } from '../fleet.ts'
+import type { SchedulerMetrics } from '../metrics.ts'
+
+const schemas = { revision: Compile(RevisionMessage), place: Compile(PlaceMessage), over: Compile(OverMessage) }
+
+const placed = ({ nodeId, nodeUrl, decision, reason }: Placement): Message => [nodeId, nodeUrl, decision, reason]
+
+const nothing: Message = []
+
+export const placementSession = (dispatcher: Dispatcher, fleet: Fleet, metrics: SchedulerMetrics): Session => {
+  const revisions = new Map<number, RevisionNeeds>()
+  const timed = (from: number, placement: Placement): Message => {
+    metrics.placementSeconds.observe((performance.now() - from) / 1000)
+    return placed(placement)
+  }
+  return {
+    handle: (message, gone) => {
+      if (schemas.place.Check(message)) {
+        const from = performance.now()
+        const needs = revisions.get(message[2])
+        if (!needs) throw new PlatformError('INVALID_REQUEST', `revision ${message[2]} was not told`)
+        const answer = dispatcher.place(placementOf(needs, message), gone)
+        return answer instanceof Promise ? answer.then((late) => timed(from, late)) : timed(from, answer)
+      }
+      if (schemas.over.Check(message)) for (const invocationId of message[2]) fleet.release(invocationId)
+      else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
+      else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
+      return nothing
+    },
+  }
+}
