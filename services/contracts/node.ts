@@ -30,30 +30,33 @@ export const InstanceState = Type.Union([
 ])
 export type InstanceState = Static<typeof InstanceState>
 
+/** What changes in the life of an instance. */
+const instanceChange = {
+  instanceId: Type.String(),
+  state: InstanceState,
+  /** Invocations that it handles now. */
+  inFlight: Type.Integer(),
+  /** Epoch milliseconds since which it is idle. */
+  idleSince: Type.Optional(Type.Integer()),
+  /** In state `idle`: for how long it is worth keeping, in milliseconds since `idleSince`, as the node's cache decides. */
+  keepAliveMs: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `start-failed`, `surplus`, ...). */
+  reason: Type.Optional(Type.String()),
+}
+
+export const InstanceChange = Type.Object(instanceChange, { additionalProperties: false })
+export type InstanceChange = Static<typeof InstanceChange>
+
 export const InstanceReport = Type.Object(
-  {
-    instanceId: Type.String(),
-    revision: RevisionRef,
-    memoryMiB: Type.Integer(),
-    policy: InstancePolicy,
-    state: InstanceState,
-    /** Invocations that it handles now. */
-    inFlight: Type.Integer(),
-    /** Epoch milliseconds since which it is idle. */
-    idleSince: Type.Optional(Type.Integer()),
-    /** In state `idle`: for how long it is worth keeping, in milliseconds since `idleSince`, as the node's cache decides. */
-    keepAliveMs: Type.Optional(Type.Integer({ minimum: 0 })),
-    /** With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `start-failed`, `surplus`, ...). */
-    reason: Type.Optional(Type.String()),
-  },
+  { ...instanceChange, revision: RevisionRef, memoryMiB: Type.Integer(), policy: InstancePolicy },
   { additionalProperties: false },
 )
 export type InstanceReport = Static<typeof InstanceReport>
 
 /**
- * Node -> scheduler, NATS subject `node.<nodeId>.report`. `full` reports (every second, and at once when asked on subject
- * `node.report-now`) list everything the node has; the others list what changed. `seq` grows by one within an `epoch` (one run
- * of the agent); after a gap the receiver waits for the next full report.
+ * Node -> scheduler, NATS subject `node.<nodeId>.report`. `full` reports (every ten seconds, and at once when asked on subject
+ * `node.report-now` or `node.<nodeId>.report-now`) list everything the node has; the others, at least one a second, list what changed.
+ * `seq` grows by one within an `epoch` (one run of the agent); after a gap the receiver asks for a full report.
  */
 export const NodeReport = Type.Object(
   {
@@ -61,17 +64,23 @@ export const NodeReport = Type.Object(
     epoch: Type.String(),
     seq: Type.Integer(),
     full: Type.Boolean(),
-    /** Base URL of the node gateway. */
-    url: Type.String(),
+    /** Base URL of the node gateway. In full reports. */
+    url: Type.Optional(Type.String()),
     /** False while draining or unable to start sandboxes (disk full, runsc missing). */
     accepting: Type.Boolean(),
-    capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
+    /** In full reports. */
+    capacity: Type.Optional(
+      Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
+    ),
     /**
      * Memory that is held for starts to come and is no instance's. The node gives it back when a start needs it, all but `pinnedMiB`:
      * seeds whose forks serve.
      */
     cache: Type.Optional(Type.Object({ heldMiB: Type.Integer(), pinnedMiB: Type.Integer() })),
+    /** In full reports all, otherwise those that were not in a report before. */
     instances: Type.Array(InstanceReport),
+    /** Those that were. */
+    changed: Type.Optional(Type.Array(InstanceChange)),
     /** Invocations that ended since the last report: their leases are over. */
     endedInvocations: Type.Array(Type.String()),
   },

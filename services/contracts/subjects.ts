@@ -13,6 +13,8 @@ export const subjects = {
   allNodeReports: 'node.*.report',
   /** Asks every node for a full report at once. */
   reportNow: 'node.report-now',
+  /** Asks one. */
+  nodeReportNow: (nodeId: string) => `node.${nodeId}.report-now`,
 } as const
 
 export const registryKey = (tenant: string, name: string): string => `${tenant}.${name}`

@@ -80,7 +80,7 @@ export class Dispatcher {
   /** Takes a report in. @returns false when a full one is needed. */
   report(report: NodeReport): boolean {
     const { fleet, metrics } = this.#deps
-    for (const { state, reason } of report.instances)
+    for (const { state, reason } of [...report.instances, ...(report.changed ?? [])])
       if (state === 'ended') metrics.instancesEnded.inc({ reason: reason ?? 'unknown' })
     const inOrder = fleet.apply(report, this.#now())
     if (fleet.hasOpenNode()) {
@@ -148,6 +148,7 @@ export class Dispatcher {
         logger.warn({ err: error, nodeId: node.id, instanceId: command.instanceId }, 'the node did not take the start')
         const booked = node.instances.get(command.instanceId)
         if (booked && !booked.confirmed) fleet.drop(booked)
+        if (code === 'UNAVAILABLE') fleet.doubt(node.id)
         return fleet.suspect(node.id, this.#now() + suspectMs)
       }
     }
@@ -164,11 +165,12 @@ export class Dispatcher {
 
   /** Never rejects: an instance that did not hear it is in the next full report, and is told again. */
   async #end(node: Node, instance: Instance, reason: string): Promise<void> {
-    const { nodes, metrics, logger } = this.#deps
+    const { fleet, nodes, metrics, logger } = this.#deps
     metrics.ends.inc({ reason })
     try {
       await nodes.end(node.url, instance.id, reason)
     } catch (error) {
+      fleet.doubt(node.id)
       logger.warn({ err: error, nodeId: node.id, instanceId: instance.id }, 'the node did not end the instance')
     }
   }

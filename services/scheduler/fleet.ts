@@ -2,12 +2,22 @@
  * Soft state: what nodes reported, plus what this process booked and lent since. Nothing here outlives the process; full reports
  * rebuild it within a second. Every method takes the time, so that tests own the clock.
  */
-import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
+import type { InstanceChange, InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
 import { FleetIndex } from './fleet-index.ts'
 import { OrderedHeap } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
-import { compareIds, newNode, newPool, noCache, recount, type Instance, type Node, type Pool } from './pool.ts'
+import {
+  compareIds,
+  newNode,
+  newPool,
+  noCache,
+  recount,
+  type FirstReport,
+  type Instance,
+  type Node,
+  type Pool,
+} from './pool.ts'
 
 interface Lease {
   readonly invocationId: string
@@ -19,8 +29,12 @@ interface Lease {
 const leaseSlackMs = 2_000
 /** A booking that a full report does not name so long after the node took it is gone. */
 const confirmWithinMs = 1_000
+/** How often the leases of a node are compared with what it reports. */
+const leasesCheckMs = 1_000
 /** Time in which a lent request surely reached the node. */
 const deliveredWithinMs = 2_000
+
+const isFirst = (report: NodeReport): report is FirstReport => report.url !== undefined && report.capacity !== undefined
 
 const byExpiry = (a: Lease, b: Lease): number => a.expiresAt - b.expiresAt || compareIds(a.invocationId, b.invocationId)
 
@@ -83,20 +97,32 @@ export class Fleet {
       if (node) node.synced = false
       return false
     }
-    node ??= this.#addNode(report)
+    if (!node) {
+      if (!isFirst(report)) return false
+      node = newNode(report, this.#cordoned.has(report.nodeId))
+      this.#nodes.set(node.id, node)
+    }
     node.lastSeen = now
     node.seq = report.seq
     node.synced = true
-    node.url = report.url
+    node.url = report.url ?? node.url
     node.accepting = report.accepting
-    node.capacity = report.capacity
+    node.capacity = report.capacity ?? node.capacity
     node.cache = report.cache ?? noCache
     this.#index.nodeChanged(node)
     if (report.full) this.#forgetMissing(node, report, now)
     const touched = new Set<Pool>()
     for (const instance of report.instances) touched.add(this.#applyInstance(node, instance, now))
+    for (const change of report.changed ?? []) {
+      const known = node.instances.get(change.instanceId)
+      // One that was told to end is known no more; if it did not hear, the next full report has it.
+      if (known) touched.add(this.#change(known, change, now))
+    }
     for (const pool of touched) this.#settle(pool)
-    if (report.full) for (const pool of node.pools.values()) this.#dropLostLeases(pool, now)
+    if (now - node.leasesCheckedAt >= leasesCheckMs) {
+      node.leasesCheckedAt = now
+      for (const pool of node.pools.values()) if (pool.leases.size > 0) this.#dropLostLeases(pool, now)
+    }
     return true
   }
 
@@ -153,6 +179,12 @@ export class Fleet {
     if (node) node.suspectUntil = until
   }
 
+  /** It is not known whether the node heard a command: what it has is taken from its next full report alone, which is asked for. */
+  doubt(nodeId: string): void {
+    const node = this.#nodes.get(nodeId)
+    if (node) node.synced = false
+  }
+
   /** A cordoned node keeps what it has and gets nothing new. Known to this process only. */
   cordon(nodeId: string, cordoned: boolean): boolean {
     const node = this.#nodes.get(nodeId)
@@ -187,12 +219,6 @@ export class Fleet {
     this.#index.nodeRemoved(node)
   }
 
-  #addNode(report: NodeReport): Node {
-    const node = newNode(report, this.#cordoned.has(report.nodeId))
-    this.#nodes.set(node.id, node)
-    return node
-  }
-
   #pool(node: Node, revision: RevisionRef): Pool {
     const key = revisionKey(revision)
     const known = node.pools.get(key)
@@ -207,7 +233,7 @@ export class Fleet {
     pool: Pool,
     from: Omit<InstanceReport, 'state'> & { state: Instance['state'] },
     confirmed: boolean,
-  ): void {
+  ): Instance {
     const { instanceId: id, memoryMiB, policy, state, inFlight, keepAliveMs } = from
     const idleSince = from.idleSince ?? 0
     const known = { id, pool, memoryMiB, policy, state, inFlight, idleSince, keepAliveMs }
@@ -217,27 +243,30 @@ export class Fleet {
     pool.node.usedMemoryMiB += memoryMiB
     this.#index.instanceChanged(instance)
     this.#index.nodeChanged(pool.node)
+    return instance
   }
 
   #applyInstance(node: Node, report: InstanceReport, now: number): Pool {
-    const { state } = report
     const known = node.instances.get(report.instanceId)
     const pool = known?.pool ?? this.#pool(node, report.revision)
-    if (state === 'ended') {
-      if (known) this.drop(known)
-      return pool
-    }
-    if (!known) this.#addInstance(pool, { ...report, state }, true)
-    const instance = node.instances.get(report.instanceId)
-    if (instance) {
-      instance.state = state
-      instance.inFlight = report.inFlight
-      instance.idleSince = Math.min(report.idleSince ?? now, now)
-      instance.keepAliveMs = report.keepAliveMs
-      instance.confirmed = true
-      this.#index.instanceChanged(instance)
-    }
+    const { state } = report
+    if (known) return this.#change(known, report, now)
+    if (state !== 'ended') this.#change(this.#addInstance(pool, { ...report, state }, true), report, now)
     return pool
+  }
+
+  #change(instance: Instance, { state, inFlight, idleSince, keepAliveMs }: InstanceChange, now: number): Pool {
+    if (state === 'ended') {
+      this.drop(instance)
+      return instance.pool
+    }
+    instance.state = state
+    instance.inFlight = inFlight
+    instance.idleSince = Math.min(idleSince ?? now, now)
+    instance.keepAliveMs = keepAliveMs
+    instance.confirmed = true
+    this.#index.instanceChanged(instance)
+    return instance.pool
   }
 
   /** A full report lists everything: what it does not name is gone, except bookings that it may have crossed on the way. */

@@ -58,9 +58,11 @@ export interface Node {
   synced: boolean
   accepting: boolean
   cordoned: boolean
-  capacity: NodeReport['capacity']
+  capacity: NonNullable<NodeReport['capacity']>
   /** Milliseconds of the caller's clock. */
   lastSeen: number
+  /** When its leases were last compared with its reports. */
+  leasesCheckedAt: number
   /** Its start endpoint failed; until then other nodes are preferred. */
   suspectUntil: number
   usedMemoryMiB: number
@@ -72,8 +74,11 @@ export interface Node {
 
 export const noCache = { heldMiB: 0, pinnedMiB: 0 } as const
 
+/** A report that may be the first of its node. */
+export type FirstReport = NodeReport & Required<Pick<NodeReport, 'url' | 'capacity'>>
+
 export const newNode = (
-  { nodeId, url, epoch, seq, accepting, capacity, cache }: NodeReport,
+  { nodeId, url, epoch, seq, accepting, capacity, cache }: FirstReport,
   cordoned: boolean,
 ): Node => ({
   id: nodeId,
@@ -85,6 +90,7 @@ export const newNode = (
   cordoned,
   capacity,
   lastSeen: 0,
+  leasesCheckedAt: 0,
   suspectUntil: 0,
   usedMemoryMiB: 0,
   cache: cache ?? noCache,

@@ -19,7 +19,7 @@ export interface ReportListenerDeps {
 }
 
 const tickMs = 100
-/** At most one request for full reports in this time: each asks every node. */
+/** At most one request for full reports to all nodes, and to each of them, in this time. */
 const askEveryMs = 200
 
 const schema = Compile(NodeReport)
@@ -29,6 +29,7 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
   const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs } = deps
   let connected = true
   let askedAt = -Infinity
+  const nodesAsked = new Map<string, number>()
   let tickedAt = performance.now()
 
   const ask = (): void => {
@@ -37,6 +38,12 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
     connection.publish(subjects.reportNow)
   }
   const isUnderstood = createReportFilter(logger)
+  const askNode = (nodeId: string): void => {
+    const now = performance.now()
+    if (now - Math.max(askedAt, nodesAsked.get(nodeId) ?? -Infinity) < askEveryMs) return
+    nodesAsked.set(nodeId, now)
+    connection.publish(subjects.nodeReportNow(nodeId))
+  }
   const subscription = connection.subscribe(subjects.allNodeReports, {
     callback: (error, message) => {
       if (error) return logger.error({ err: error }, 'reports: the subscription failed')
@@ -45,7 +52,7 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
       if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
       if (dispatcher.report(report)) return
       metrics.lostReports.inc()
-      ask()
+      askNode(report.nodeId)
     },
   })
   const watch = async (): Promise<void> => {
@@ -64,6 +71,7 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
     // Without NATS, or after this process stood still, silence says nothing about the nodes.
     if (!connected || stood) fleet.excuse(Date.now())
     dispatcher.tick(nodeTimeoutMs)
+    for (const [nodeId, at] of nodesAsked) if (performance.now() - at > askEveryMs) nodesAsked.delete(nodeId)
   }, tickMs)
   ask()
   return () => {

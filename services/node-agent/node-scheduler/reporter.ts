@@ -1,22 +1,29 @@
-/** Tells the schedulers what this node has: changes at once (gathered until the code that made them returns), everything each second. */
+/**
+ * Tells the schedulers what this node has: what frees a slot at once, with everything else of the same turn; what takes one a moment later,
+ * since the scheduler that lent it knows; each second whatever differs from what was told; and everything now and then, and when asked.
+ */
 import { randomUUID } from 'node:crypto'
 import { headers, type NatsConnection, type Subscription } from '@nats-io/transport-node'
-import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
+import type { InstanceChange, InstanceReport, NodeReport } from '../../contracts/node.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
 
 export interface ReporterDeps {
-  readonly connection: NatsConnection
+  readonly connection: Pick<NatsConnection, 'publish' | 'subscribe' | 'isClosed'>
   readonly nodeId: string
   /** Known only once the agent listens. */
   readonly url: () => string
   readonly accepting: () => boolean
-  readonly capacity: NodeReport['capacity']
+  readonly capacity: NonNullable<NodeReport['capacity']>
   readonly cache: () => NonNullable<NodeReport['cache']>
   readonly all: () => InstanceReport[]
 }
 
-const fullEveryMs = 1000
+const aliveEveryMs = 1000
+/** Of the reports that say that the node is alive, every so many tells everything. */
+const fullEvery = 10
+/** An instance that became busy is told so much later: a short request is over by then. */
+const busyAfterMs = 20
 
 const spoken = headers()
 spoken.set(protocolHeader, String(protocolVersion))
@@ -24,72 +31,108 @@ spoken.set(protocolHeader, String(protocolVersion))
 export class Reporter {
   readonly #deps: ReporterDeps
   readonly #epoch = randomUUID()
+  /** As the readers know them, who keep what never changes of an instance. */
+  readonly #told = new Map<string, InstanceReport>()
   readonly #changed = new Map<string, InstanceReport>()
   #ended: string[] = []
   #seq = 0
-  #scheduled = false
+  #beats = 0
+  #soon: NodeJS.Immediate | undefined
+  #later: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
-  #asked: Subscription | undefined
+  #asked: Subscription[] = []
 
   constructor(deps: ReporterDeps) {
     this.#deps = deps
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#publish(true), fullEveryMs)
-    this.#asked = this.#deps.connection.subscribe(subjects.reportNow, { callback: () => this.#publish(true) })
-    this.#publish(true)
+    const { connection, nodeId } = this.#deps
+    this.#timer = setInterval(() => this.#beat(), aliveEveryMs)
+    this.#asked = [subjects.reportNow, subjects.nodeReportNow(nodeId)].map((subject) =>
+      connection.subscribe(subject, { callback: () => this.publishFull() }),
+    )
+    this.publishFull()
   }
 
   instanceChanged(report: InstanceReport): void {
     this.#changed.set(report.instanceId, report)
-    this.#soon()
+    if (report.state !== 'busy') this.#publishSoon()
+    else this.#later ??= setTimeout(() => this.#publishChanges(), busyAfterMs)
   }
 
   invocationEnded(invocationId: string): void {
     this.#ended.push(invocationId)
-    this.#soon()
+    this.#publishSoon()
   }
 
   /** Everything, at once: what changed is not an instance. */
   publishFull(): void {
-    this.#publish(true)
+    const all = this.#deps.all()
+    // What ended is no longer in the table, but must be told once.
+    const ended = [...this.#changed.values()].filter(({ state }) => state === 'ended')
+    this.#told.clear()
+    this.#publish({ full: true, url: this.#deps.url(), capacity: this.#deps.capacity, instances: [...all, ...ended] })
   }
 
   /** Last word: a full report, so that the schedulers need not wait for this node's silence. */
   stop(): void {
     clearInterval(this.#timer)
-    this.#asked?.unsubscribe()
-    this.#publish(true)
+    for (const subscription of this.#asked) subscription.unsubscribe()
+    this.publishFull()
   }
 
-  #soon(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    queueMicrotask(() => this.#publish(false))
+  #publishSoon(): void {
+    this.#soon ??= setImmediate(() => this.#publishChanges())
   }
 
-  #publish(full: boolean): void {
-    this.#scheduled = false
-    const { connection, nodeId, url, accepting, capacity, cache, all } = this.#deps
+  #beat(): void {
+    if (++this.#beats % fullEvery === 0) return this.publishFull()
+    const all = this.#deps.all()
+    for (const report of all)
+      if (differs(report, this.#told.get(report.instanceId))) this.#changed.set(report.instanceId, report)
+    this.#publishChanges()
+  }
+
+  #publishChanges(): void {
+    const reports = [...this.#changed.values()]
+    this.#publish({
+      full: false,
+      instances: reports.filter(({ instanceId }) => !this.#told.has(instanceId)),
+      changed: reports.filter(({ instanceId }) => this.#told.has(instanceId)).map(toChange),
+    })
+  }
+
+  #publish(what: Pick<NodeReport, 'full' | 'url' | 'capacity' | 'instances' | 'changed'>): void {
+    clearImmediate(this.#soon)
+    clearTimeout(this.#later)
+    this.#soon = this.#later = undefined
+    const { connection, nodeId, accepting, cache } = this.#deps
     if (connection.isClosed()) return
     const report: NodeReport = {
       nodeId,
       epoch: this.#epoch,
       seq: this.#seq++,
-      full,
-      url: url(),
       accepting: accepting(),
-      capacity,
       cache: cache(),
-      // What ended is no longer in the table, but must be told once.
-      instances: full
-        ? [...all(), ...[...this.#changed.values()].filter(({ state }) => state === 'ended')]
-        : [...this.#changed.values()],
+      ...what,
       endedInvocations: this.#ended,
     }
+    for (const told of [...what.instances, ...this.#changed.values()])
+      if (told.state === 'ended') this.#told.delete(told.instanceId)
+      else this.#told.set(told.instanceId, told)
     this.#changed.clear()
     this.#ended = []
     connection.publish(subjects.nodeReport(nodeId), JSON.stringify(report), { headers: spoken })
   }
 }
+
+const toChange = ({ revision: _, memoryMiB: __, policy: ___, ...change }: InstanceReport): InstanceChange => change
+
+const differs = (report: InstanceReport, told: InstanceReport | undefined): boolean =>
+  report.state === 'ended'
+    ? told !== undefined
+    : report.state !== told?.state ||
+      report.inFlight !== told.inFlight ||
+      report.idleSince !== told.idleSince ||
+      report.keepAliveMs !== told.keepAliveMs

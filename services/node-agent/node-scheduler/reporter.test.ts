@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
+import { Fleet } from '../../scheduler/fleet.ts'
+import { Reporter } from './reporter.ts'
+
+const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r' }
+const policy = { concurrency: 1, reuse: true }
+const instance = (instanceId: string, state: InstanceReport['state'], over: Partial<InstanceReport> = {}) => ({
+  instanceId,
+  revision,
+  memoryMiB: 128,
+  policy,
+  state,
+  inFlight: state === 'busy' ? 1 : 0,
+  ...over,
+})
+
+let table: InstanceReport[]
+let reports: NodeReport[]
+let asked: Map<string, () => void>
+let reporter: Reporter
+
+const changed = () =>
+  reports.at(-1)?.changed?.map(({ instanceId, state, keepAliveMs }) => [instanceId, state, keepAliveMs])
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  table = [instance('a', 'idle', { idleSince: 1, keepAliveMs: 500 })]
+  reports = []
+  asked = new Map()
+  reporter = new Reporter({
+    connection: {
+      publish: (_subject: string, text: string) => void reports.push(JSON.parse(text) as NodeReport),
+      subscribe: (subject: string, { callback }: { callback: () => void }) => {
+        asked.set(subject, callback)
+        return { unsubscribe: () => asked.delete(subject) }
+      },
+      isClosed: () => false,
+    } as never,
+    nodeId: 'n',
+    url: () => 'http://n',
+    accepting: () => true,
+    capacity: { memoryMiB: 1024, instances: 8, cpus: 2 },
+    cache: () => ({ heldMiB: 0, pinnedMiB: 0 }),
+    all: () => table,
+  })
+  reporter.start()
+})
+
+afterEach(() => {
+  reporter.stop()
+  vi.useRealTimers()
+})
+
+describe('a reporter', () => {
+  it('begins with everything', () => {
+    expect(reports).toMatchObject([
+      { full: true, url: 'http://n', capacity: { memoryMiB: 1024 }, instances: [{ instanceId: 'a', revision }] },
+    ])
+  })
+
+  it('tells what frees a slot at once, all of a turn together, and only what changed of it', () => {
+    reporter.instanceChanged(instance('a', 'idle', { idleSince: 2 }))
+    reporter.invocationEnded('i1')
+    vi.advanceTimersToNextTimer()
+    expect(reports).toHaveLength(2)
+    expect(reports[1]).toMatchObject({ full: false, instances: [], endedInvocations: ['i1'] })
+    expect(reports[1]?.changed).toEqual([{ instanceId: 'a', state: 'idle', inFlight: 0, idleSince: 2 }])
+  })
+
+  it('tells of a busy instance later, and never when it is idle again by then', () => {
+    reporter.instanceChanged(instance('a', 'busy'))
+    vi.advanceTimersByTime(10)
+    expect(reports).toHaveLength(1)
+    reporter.instanceChanged(instance('a', 'idle', { idleSince: 9 }))
+    vi.advanceTimersByTime(15)
+    expect(reports).toHaveLength(2)
+    expect(changed()).toEqual([['a', 'idle', undefined]])
+    reporter.instanceChanged(instance('a', 'busy'))
+    vi.advanceTimersByTime(25)
+    expect(changed()).toEqual([['a', 'busy', undefined]])
+  })
+
+  it('tells all of an instance that is new to the readers, and the end of one once', () => {
+    table = [...table, instance('b', 'starting')]
+    reporter.instanceChanged(instance('b', 'starting'))
+    vi.advanceTimersByTime(1)
+    expect(reports[1]?.instances).toMatchObject([{ instanceId: 'b', revision, memoryMiB: 128 }])
+    table = table.slice(0, 1)
+    reporter.instanceChanged(instance('b', 'ended', { reason: 'exit' }))
+    vi.advanceTimersByTime(1)
+    expect(changed()).toEqual([['b', 'ended', undefined]])
+    vi.advanceTimersByTime(1000)
+    expect(reports[3]).toMatchObject({ full: false, instances: [], changed: [] })
+  })
+
+  it('each second tells what differs from what was told, though nobody said that it changed', () => {
+    table = [instance('a', 'idle', { idleSince: 1, keepAliveMs: 900 })]
+    vi.advanceTimersByTime(1000)
+    expect(changed()).toEqual([['a', 'idle', 900]])
+    vi.advanceTimersByTime(1000)
+    expect(changed()).toEqual([])
+  })
+
+  it('tells everything every ten seconds, and whenever it is asked', () => {
+    vi.advanceTimersByTime(10_000)
+    expect(reports.filter(({ full }) => full)).toHaveLength(2)
+    asked.get('node.n.report-now')?.()
+    asked.get('node.report-now')?.()
+    expect(reports.filter(({ full }) => full)).toHaveLength(4)
+  })
+
+  it('leaves a scheduler with the very instances that the node has', () => {
+    table = [...table, instance('b', 'starting'), instance('c', 'busy')]
+    for (const each of table) reporter.instanceChanged(each)
+    vi.advanceTimersByTime(1)
+    table = [instance('a', 'busy'), instance('c', 'idle', { idleSince: 5, keepAliveMs: 100 })]
+    reporter.instanceChanged(instance('b', 'ended'))
+    vi.advanceTimersByTime(1100)
+    const fleet = new Fleet()
+    for (const report of reports) expect(fleet.apply(report, 10)).toBe(true)
+    const known = [...(fleet.node('n')?.instances.values() ?? [])].map(({ id, state, keepAliveMs }) => ({
+      id,
+      state,
+      keepAliveMs,
+    }))
+    expect(known).toEqual([
+      { id: 'a', state: 'busy', keepAliveMs: undefined },
+      { id: 'c', state: 'idle', keepAliveMs: 100 },
+    ])
+  })
+})
