@@ -37,7 +37,7 @@ export class PlacementLink {
     const { invocationId, startWish, deadlineAt, excludeNodes } = request
     const number = this.#numberOf(request)
     const args = [number, invocationId, startWish, deadlineAt, excludeNodes]
-    const result = await this.#client.call('place', args, signal).catch((error: unknown) => {
+    const result = await this.#client.call('place', args, { signal }).catch((error: unknown) => {
       // The answer may be on its way: nobody will use it.
       if (signal.aborted) this.over(invocationId)
       throw error

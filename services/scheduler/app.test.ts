@@ -97,6 +97,7 @@ let app: FastifyInstance
 let url: string
 let gateway: PlacementLink
 let seq: number
+let ticking: NodeJS.Timeout
 
 const report = (instances: InstanceReport[], over: Partial<NodeReport> = {}): boolean =>
   dispatcher.report({
@@ -132,9 +133,11 @@ beforeEach(async () => {
   seq = 1
   stub = await startStub()
   await build(10_000)
+  ticking = setInterval(() => dispatcher.tick(60_000), 20)
 })
 
 afterEach(async () => {
+  clearInterval(ticking)
   dispatcher.close()
   gateway.close()
   await app.close()
@@ -277,7 +280,7 @@ describe('a link', () => {
   ])('refuses %s', async (_what, kind, args) => {
     const link = client()
     await link.open()
-    await expect(link.call(kind, args)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+    await expect(link.call(kind, args, {})).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
     link.close()
   })
 

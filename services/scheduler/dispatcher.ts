@@ -1,6 +1,5 @@
 /** Carries decisions out: takes the lease, books the start, tells the node. The answer never waits for a node. */
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../chassis/log.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { NodeReport, StartInstance } from '../contracts/node.ts'
@@ -9,8 +8,10 @@ import type { Fleet } from './fleet.ts'
 import { instancesToEnd, outdated } from './lifecycle.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import type { NodeClient } from './node-client.ts'
+import { NodeCommands } from './node-commands.ts'
 import { place, type Decision } from './place.ts'
-import type { Instance, Node } from './pool.ts'
+import type { Node, Pool } from './pool.ts'
+import { WaitingPlacements, type WaitingLimits, type WaitingPlacement } from './waiting.ts'
 
 export interface DispatcherDeps {
   readonly fleet: Fleet
@@ -18,63 +19,56 @@ export interface DispatcherDeps {
   readonly metrics: SchedulerMetrics
   readonly logger: Logger
   readonly firstNodeWaitMs: number
+  readonly waiting?: WaitingLimits
   readonly now?: () => number
 }
 
-/** Placements that wait for the first node at the same time; more are refused at once. */
-const maxWaiting = 10_000
-/** A node whose start endpoint failed is the last choice for so long. */
-const suspectMs = 2_000
-/** A node that was told to make room may refuse until the ended instances are really gone. */
-const roomRetries = 20
-const roomRetryMs = 100
+const defaultLimits: WaitingLimits = { all: 10_000, perFunction: 2_000 }
+/**
+ * Starts on their way at the same time. More would only be late: whoever comes then waits for a start to be answered, or for a slot, which
+ * after a pause of this process come faster than starts do.
+ */
+const maxStarts = 256
 /** An instance that is over while an invocation may need it is looked at again after so long. */
 const lookAgainMs = 100
-
-type Start = Extract<Decision, { kind: 'start' }>
 
 export class Dispatcher {
   readonly #deps: DispatcherDeps
   readonly #now: () => number
-  #waiting = 0
-  #wake = Promise.withResolvers<void>()
-  readonly #closed = new AbortController()
+  readonly #commands: NodeCommands
+  readonly #waiting: WaitingPlacements
+  /** Pools that got a free slot since those who wait were last served. */
+  readonly #freed = new Set<Pool>()
+  #serving = false
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps
     this.#now = deps.now ?? Date.now
+    this.#waiting = new WaitingPlacements(deps.waiting ?? defaultLimits)
+    this.#commands = new NodeCommands({ ...deps, now: this.#now, answered: () => this.#serve() })
+    deps.fleet.onFree = (pool) => {
+      if (this.#waiting.size > 0) this.#freed.add(pool)
+    }
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
   }
 
   /**
-   * At once where a node takes placements; otherwise once one does.
+   * At once where a node takes placements and not too many starts are on their way; otherwise later.
    *
    * @param gone tells whether the caller has hung up: nothing is started or lent for it any more.
-   * @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound or the deadline; DEADLINE_EXCEEDED.
+   * @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound; DEADLINE_EXCEEDED; TOO_MANY_REQUESTS when too
+   *   many wait already
    */
   place(request: PlacementRequest, gone: () => boolean = () => false): Placement | Promise<Placement> {
-    if (request.deadlineAt <= this.#now()) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
-    return this.#deps.fleet.hasOpenNode() ? this.#place(request) : this.#placeLater(request, gone)
-  }
-
-  async #placeLater(request: PlacementRequest, gone: () => boolean): Promise<Placement> {
-    await this.#openNode(request.deadlineAt)
-    if (gone()) throw new PlatformError('DEADLINE_EXCEEDED', 'the caller did not wait for a node')
-    return this.#place(request)
-  }
-
-  #place(request: PlacementRequest): Placement {
-    const { fleet, metrics } = this.#deps
-    fleet.release(request.invocationId)
-    const decision = place(fleet.view, request, this.#now())
-    metrics.placements.inc({ decision: decision.kind })
-    if (decision.kind === 'none')
-      throw new PlatformError('NO_CAPACITY', `no capacity: ${decision.reason}`, { memoryMiB: request.memoryMiB })
-    if (decision.kind !== 'start') {
-      fleet.lend(decision.pool, request, this.#now())
-      return answer(request, decision.pool.node, decision)
-    }
-    this.#start(decision, request)
-    return answer(request, decision.node, decision)
+    const now = this.#now()
+    const { fleet, firstNodeWaitMs } = this.#deps
+    if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
+    if (!fleet.hasOpenNode())
+      return this.#waiting.add(request, Math.min(request.deadlineAt, now + firstNodeWaitMs), gone)
+    return this.#tryToPlace(request) ?? this.#waiting.add(request, request.deadlineAt, gone)
   }
 
   /** Takes a report in. @returns false when a full one is needed. */
@@ -83,15 +77,18 @@ export class Dispatcher {
     for (const { state, reason } of [...report.instances, ...(report.changed ?? [])])
       if (state === 'ended') metrics.instancesEnded.inc({ reason: reason ?? 'unknown' })
     const inOrder = fleet.apply(report, this.#now())
-    if (fleet.hasOpenNode()) {
-      this.#wake.resolve()
-      this.#wake = Promise.withResolvers<void>()
-    }
+    this.#serve()
     this.#endIdle()
     return inOrder
   }
 
-  /** Ends what is over by the clock alone: leases, silent nodes, idle instances. Call several times a second. */
+  /** The invocations hold their slots no longer. */
+  over(invocationIds: readonly string[]): void {
+    for (const invocationId of invocationIds) this.#deps.fleet.release(invocationId)
+    this.#serve()
+  }
+
+  /** Ends what is over by the clock alone: leases, silent nodes, idle instances, waiting. Call several times a second. */
   tick(nodeTimeoutMs: number): void {
     const { fleet, nodes, metrics, logger } = this.#deps
     for (const { id: nodeId, url } of fleet.expire(this.#now(), nodeTimeoutMs)) {
@@ -99,59 +96,80 @@ export class Dispatcher {
       nodes.forget(url)
       logger.warn({ nodeId }, 'the node fell silent: its instances and leases are gone')
     }
+    this.#waiting.expire(this.#now(), fleet.hasOpenNode())
+    this.#serve()
     this.#endIdle()
   }
 
   close(): void {
-    this.#closed.abort()
+    this.#commands.close()
+    this.#waiting.close()
   }
 
-  #start({ node, end }: Start, request: PlacementRequest): void {
+  /** @returns nothing when it would take a start, and too many are on their way. @throws PlatformError NO_CAPACITY */
+  #tryToPlace(request: PlacementRequest): Placement | undefined {
+    const { fleet, metrics } = this.#deps
+    fleet.release(request.invocationId)
+    const decision = place(fleet.view, request, this.#now())
+    if (decision.kind === 'start' && this.#commands.unanswered >= maxStarts) return undefined
+    metrics.placements.inc({ decision: decision.kind })
+    if (decision.kind === 'none')
+      throw new PlatformError('NO_CAPACITY', `no capacity: ${decision.reason}`, { memoryMiB: request.memoryMiB })
+    if (decision.kind === 'start') this.#start(decision, request)
+    else fleet.lend(decision.pool, request, this.#now())
+    return answer(request, decision.kind === 'start' ? decision.node : decision.pool.node, decision)
+  }
+
+  #start({ node, end }: Extract<Decision, { kind: 'start' }>, request: PlacementRequest): void {
     const { fleet } = this.#deps
     const { invocationId, revision, runtime, memoryMiB, policy, startWish } = request
     const forced = startWish === 'auto' ? {} : { forInvocation: invocationId }
-    const command: StartInstance = {
-      instanceId: randomUUID(),
-      revision,
-      runtime,
-      memoryMiB,
-      policy,
-      startWish,
-      ...forced,
-    }
+    const instanceId = randomUUID()
+    const command: StartInstance = { instanceId, revision, runtime, memoryMiB, policy, startWish, ...forced }
     for (const instance of end) fleet.drop(instance)
-    const pool = fleet.book(node, command)
-    fleet.lend(pool, request, this.#now())
-    const cleared = Promise.all(end.map(async (instance) => this.#end(node, instance, 'reclaim')))
-    for (const { instance, reason: why } of outdated(fleet.siblings(revision), pool.key)) {
+    fleet.lend(fleet.book(node, command), request, this.#now())
+    for (const { instance, reason } of outdated(fleet.otherRevisions(revision))) {
       fleet.drop(instance)
-      void this.#end(instance.pool.node, instance, why)
+      void this.#commands.end(instance, reason)
     }
-    void cleared.then(async () => this.#command(node, command, end.length > 0))
+    void this.#commands.start(node, command, end)
   }
 
-  /** Never rejects: a start that failed is booked out, and the node tells the gateway that no instance will come. */
-  async #command(node: Node, command: StartInstance, madeRoom: boolean): Promise<void> {
-    const { fleet, nodes, metrics, logger } = this.#deps
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await nodes.start(node.url, command)
-        metrics.starts.inc({ answer: 'accepted' })
-        return fleet.accepted(node.id, command.instanceId, this.#now())
-      } catch (error) {
-        const code = error instanceof PlatformError ? error.code : 'INTERNAL'
-        if (code === 'NO_CAPACITY' && madeRoom && attempt < roomRetries && !this.#closed.signal.aborted) {
-          await sleep(roomRetryMs, undefined, { ref: false })
-          continue
-        }
-        metrics.starts.inc({ answer: code })
-        logger.warn({ err: error, nodeId: node.id, instanceId: command.instanceId }, 'the node did not take the start')
-        const booked = node.instances.get(command.instanceId)
-        if (booked && !booked.confirmed) fleet.drop(booked)
-        if (code === 'UNAVAILABLE') fleet.doubt(node.id)
-        return fleet.suspect(node.id, this.#now() + suspectMs)
+  /** Those who wait for a slot that is free now, then those whose turn it is to start. */
+  #serve(): void {
+    if (this.#waiting.size === 0 || this.#serving) return
+    this.#serving = true
+    try {
+      for (const { key, revision } of this.#freed)
+        for (
+          let item = this.#waiting.first(revision.tenant, key);
+          item;
+          item = this.#waiting.first(revision.tenant, key)
+        )
+          if (!this.#answer(item)) break
+      this.#freed.clear()
+      if (!this.#deps.fleet.hasOpenNode()) return
+      while (this.#commands.unanswered < maxStarts) {
+        const item = this.#waiting.next()
+        if (!item || !this.#answer(item)) return
       }
+    } finally {
+      this.#serving = false
     }
+  }
+
+  /** @returns false when it waits on */
+  #answer(item: WaitingPlacement): boolean {
+    try {
+      const placement = this.#tryToPlace(item.request)
+      if (!placement) return false
+      this.#waiting.remove(item)
+      item.resolve(placement)
+    } catch (error) {
+      this.#waiting.remove(item)
+      item.reject(error as PlatformError)
+    }
+    return true
   }
 
   #endIdle(): void {
@@ -159,34 +177,8 @@ export class Dispatcher {
     for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs))
       for (const { instance, reason } of instancesToEnd(pool, this.#now())) {
         fleet.drop(instance)
-        void this.#end(pool.node, instance, reason)
+        void this.#commands.end(instance, reason)
       }
-  }
-
-  /** Never rejects: an instance that did not hear it is in the next full report, and is told again. */
-  async #end(node: Node, instance: Instance, reason: string): Promise<void> {
-    const { fleet, nodes, metrics, logger } = this.#deps
-    metrics.ends.inc({ reason })
-    try {
-      await nodes.end(node.url, instance.id, reason)
-    } catch (error) {
-      fleet.doubt(node.id)
-      logger.warn({ err: error, nodeId: node.id, instanceId: instance.id }, 'the node did not end the instance')
-    }
-  }
-
-  async #openNode(deadlineAt: number): Promise<void> {
-    const { fleet, firstNodeWaitMs } = this.#deps
-    const waitMs = Math.min(firstNodeWaitMs, deadlineAt - this.#now())
-    if (waitMs <= 0 || this.#waiting >= maxWaiting) return
-    const over = AbortSignal.any([AbortSignal.timeout(waitMs), this.#closed.signal])
-    const ended = new Promise<void>((resolve) => over.addEventListener('abort', () => resolve(), { once: true }))
-    this.#waiting++
-    try {
-      while (!fleet.hasOpenNode() && !over.aborted) await Promise.race([this.#wake.promise, ended])
-    } finally {
-      this.#waiting--
-    }
   }
 }
 

@@ -34,6 +34,8 @@ export class FleetIndex {
   readonly #idleInstances = new OrderedHeap(byIdleTime)
   readonly #checks = new OrderedHeap(byCheck)
 
+  onFree: (pool: Pool) => void = () => undefined
+
   hasOpenNode(): boolean {
     return this.#open.size > 0
   }
@@ -46,14 +48,12 @@ export class FleetIndex {
     return this.#revisions.get(revisionKey(revision))?.byNode.get(nodeId)
   }
 
-  *siblings(revision: RevisionRef): Iterable<Pool> {
-    for (const key of this.#siblings.get(functionKey(revision)) ?? [])
-      yield* this.#revisions.get(key)?.byNode.values() ?? []
-  }
-
-  /** Some other revision of the function and version has pools. */
-  hasSiblings(revision: RevisionRef): boolean {
-    return (this.#siblings.get(functionKey(revision))?.size ?? 0) > 1
+  /** Pools of the other revisions of the same function and version. */
+  *otherRevisions(revision: RevisionRef): Iterable<Pool> {
+    const keys = this.#siblings.get(functionKey(revision))
+    if (!keys || keys.size < 2) return
+    const own = revisionKey(revision)
+    for (const key of keys) if (key !== own) yield* this.#revisions.get(key)?.byNode.values() ?? []
   }
 
   idlePools(revision: RevisionRef): Iterable<Pool> {
@@ -138,8 +138,10 @@ export class FleetIndex {
     const open = this.#open.has(pool.node)
     if (open && freeIdleSlots(pool) > 0) pools.idle.put(pool)
     else pools.idle.delete(pool)
-    if (open && freeSlots(pool) > 0) pools.free.put(pool)
-    else pools.free.delete(pool)
+    if (open && freeSlots(pool) > 0) {
+      pools.free.put(pool)
+      this.onFree(pool)
+    } else pools.free.delete(pool)
   }
 
   poolRemoved(pool: Pool): void {

@@ -45,6 +45,11 @@ export class Fleet {
   readonly #expiries = new OrderedHeap(byExpiry)
   readonly #cordoned = new Set<string>()
 
+  /** Told when a pool has a free slot after a change. */
+  set onFree(tell: (pool: Pool) => void) {
+    this.#index.onFree = tell
+  }
+
   /** What placement decides from. */
   get view(): FleetView {
     return this.#index
@@ -62,9 +67,9 @@ export class Fleet {
     return this.#index.poolsOf(revision)
   }
 
-  /** Pools of every revision of the same function and version; nothing when there is only one. */
-  siblings(revision: RevisionRef): Iterable<Pool> {
-    return this.#index.siblings(revision)
+  /** Pools of the other revisions of the same function and version. */
+  otherRevisions(revision: RevisionRef): Iterable<Pool> {
+    return this.#index.otherRevisions(revision)
   }
 
   get leaseCount(): number {

@@ -107,6 +107,6 @@ describe('outdated', () => {
       idle('b', 2, {}, 'r0'),
       { ...idle('c', 0, {}, 'r0'), state: 'busy', inFlight: 1 },
     ])
-    expect(ids(outdated(fleet.siblings(revisionOf('r1')), 't/f/$LATEST/r1'))).toEqual(['b old-revision'])
+    expect(ids(outdated(fleet.otherRevisions(revisionOf('r1'))))).toEqual(['b old-revision'])
   })
 })

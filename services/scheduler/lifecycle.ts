@@ -14,8 +14,5 @@ export const instancesToEnd = (pool: Pool, now: number): End[] =>
   })
 
 /** A newer revision of the same function and version starts: what the older ones keep idle serves nobody. */
-export const outdated = (pools: Iterable<Pool>, newest: string): End[] =>
-  [...pools]
-    .filter(({ key }) => key !== newest)
-    .flatMap(spareInstances)
-    .map((instance) => ({ instance, reason: 'old-revision' }))
+export const outdated = (older: Iterable<Pool>): End[] =>
+  [...older].flatMap(spareInstances).map((instance) => ({ instance, reason: 'old-revision' }))

@@ -42,7 +42,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     try {
       const link = linkOf(nodeUrl)
       if (!link.isOpen) await link.open()
-      await link.call(kind, args, AbortSignal.timeout(timeoutMs))
+      await link.call(kind, args, { timeoutMs })
     } catch (cause) {
       if (cause instanceof PlatformError) throw cause
       throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} did not answer`, { nodeUrl }, { cause })

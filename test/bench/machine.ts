@@ -7,15 +7,18 @@ import { repoRoot } from '../../scripts/setup/paths.ts'
 import { toolVersions } from '../../scripts/setup/tool-table.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 
-export interface Machine {
+export interface Host {
   readonly cpu: string
   readonly cores: number
   readonly memoryGiB: number
   readonly kernel: string
   readonly node: string
-  readonly runsc: string
   /** Versions of the platform, of what the stack installs and of what it is brought up with, by name. */
   readonly versions: Readonly<Record<string, string>>
+}
+
+export interface Machine extends Host {
+  readonly runsc: string
   /** Digests of the runtimes' images, and keys of their checkpoints, by runtime. */
   readonly runtimes: Readonly<Record<string, { readonly image: string; readonly checkpoint: string | null }>>
 }
@@ -38,14 +41,18 @@ const commit = (): string => {
   }
 }
 
-export const describeMachine = ({ runscPath, runtimes }: NodeAgentConfig): Machine => ({
+export const describeHost = (): Host => ({
   cpu: cpus()[0]?.model ?? 'unknown',
   cores: cpus().length,
   memoryGiB: Math.round(totalmem() / 1024 ** 3),
   kernel: release(),
   node: process.version,
-  runsc: execFileSync(runscPath, ['--version'], { encoding: 'utf8' }).split('\n')[0] ?? '',
   versions: versions(),
+})
+
+export const describeMachine = ({ runscPath, runtimes }: NodeAgentConfig): Machine => ({
+  ...describeHost(),
+  runsc: execFileSync(runscPath, ['--version'], { encoding: 'utf8' }).split('\n')[0] ?? '',
   runtimes: Object.fromEntries(
     Object.entries(runtimes).map(([name, { imageDigest, checkpointPath }]) => [
       name,

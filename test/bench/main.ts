@@ -1,9 +1,10 @@
-/** `npm run bench -- start|burst|soak|cache [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak|cache|schedule [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compareCaches } from './cache.ts'
 import { benchBurst } from './burst.ts'
-import type { Machine } from './machine.ts'
+import { describeHost, type Host, type Machine } from './machine.ts'
+import { benchSchedule } from './schedule/schedule.ts'
 import { benchSoak, soakTypes, type SoakType } from './soak.ts'
 import type { Waterfall } from './waterfall.ts'
 import { benchRuntimes, benchStart, coldStarts, type BenchRuntime } from './start.ts'
@@ -12,6 +13,7 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
        npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
+       npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--profile DIR] [--json FILE]
 `
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -23,6 +25,10 @@ const { positionals, values } = parseArgs({
     'start-type': { type: 'string' },
     runtime: { type: 'string' },
     only: { type: 'string' },
+    rate: { type: 'string' },
+    seconds: { type: 'string' },
+    scale: { type: 'string' },
+    profile: { type: 'string' },
   },
 })
 const fail = (): never => {
@@ -49,10 +55,23 @@ const rowsOf = (runtime: BenchRuntime, text: string | undefined): string[] | und
 const progress = (line: string): void => void process.stderr.write(`\r${line.padEnd(40)}`)
 
 interface Result {
-  readonly machine: Machine
+  readonly machine: Machine | Host
   readonly rows: readonly object[]
   readonly leaks?: readonly string[]
   readonly waterfalls?: readonly Waterfall[]
+}
+
+const scalesOf = (text: string) =>
+  text.split(',').map((scale) => {
+    const [nodes, functions] = scale.split('x')
+    return { nodes: count(nodes, 0), functions: count(functions, 0) }
+  })
+
+const runSchedule = async (): Promise<Result> => {
+  const scales = scalesOf(values.scale ?? '100x1000,1000x10000')
+  const [perSecond, seconds] = [count(values.rate, 10_000), count(values.seconds, 60)]
+  const input = { perSecond, seconds, scales, profileDir: values.profile }
+  return { machine: describeHost(), rows: await benchSchedule(input, progress) }
 }
 
 const run = (): Promise<Result> => {
@@ -63,6 +82,7 @@ const run = (): Promise<Result> => {
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
   if (positionals[0] === 'soak')
     return benchSoak(soakTypeOf(values['start-type']), count(values.starts, 1000), progress)
+  if (positionals[0] === 'schedule') return runSchedule()
   return fail()
 }
 
@@ -72,8 +92,9 @@ if (positionals[0] === 'cache') {
 }
 const result = await run()
 process.stderr.write('\n')
-const { cores, cpu, memoryGiB, kernel, runsc } = result.machine
-console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, ${runsc}`)
+const { cores, cpu, memoryGiB, kernel } = result.machine
+const runsc = 'runsc' in result.machine ? `, ${result.machine.runsc}` : ''
+console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}${runsc}`)
 console.table(result.rows)
 if (result.waterfalls) {
   console.log('Phases, median milliseconds:')

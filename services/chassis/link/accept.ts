@@ -24,7 +24,7 @@ export interface Session {
 export interface Acceptor {
   readonly protocol: LinkProtocol
   readonly token: string
-  readonly open: (version: number) => Session
+  readonly open: (version: number, request: IncomingMessage) => Session
 }
 
 const refuse = (socket: Duplex, status: string, headers = ''): void => {
@@ -52,7 +52,7 @@ export const acceptLinks = (app: FastifyInstance, { protocol, token, open }: Acc
     socket.write(
       `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${linkProtocol}\r\n${linkHeaders.version}: ${version}\r\n\r\n`,
     )
-    serve(socket, head, open(version), links)
+    serve(socket, head, open(version, request), links)
   })
   app.addHook('preClose', async () => {
     for (const link of links) link.end()

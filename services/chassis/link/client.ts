@@ -20,7 +20,15 @@ export interface LinkClientOptions {
   readonly onOpen?: (send: (message: Message) => void) => void
 }
 
+/** What ends the waiting for an answer; the service is told. */
+export interface CallBounds {
+  readonly signal?: AbortSignal
+  readonly timeoutMs?: number
+}
+
 interface Call {
+  /** Nothing ends the waiting any more. */
+  readonly settled: () => void
   readonly resolve: (result: Message) => void
   readonly reject: (error: unknown) => void
 }
@@ -54,7 +62,7 @@ export class LinkClient {
    * @returns what followed `done` @throws PlatformError what the service refused with, TOO_MANY_REQUESTS; anything else: the connection
    *   broke or is not there, and the call may have been carried out
    */
-  async call(kind: string, args: Message, signal?: AbortSignal): Promise<Message> {
+  async call(kind: string, args: Message, { signal, timeoutMs }: CallBounds): Promise<Message> {
     signal?.throwIfAborted()
     const link = this.#link
     if (!link) throw new Error('the connection is not there')
@@ -62,16 +70,22 @@ export class LinkClient {
       throw new PlatformError('TOO_MANY_REQUESTS', 'too many calls wait for an answer', { limit: maxCalls })
     const call = ++this.#lastCall
     const { promise, resolve, reject } = Promise.withResolvers<Message>()
-    this.#calls.set(call, { resolve, reject })
-    link.send([kind, call, ...args])
-    if (!signal) return promise
-    const abort = (): void => {
+    const give = (reason: unknown): void => {
       this.#calls.delete(call)
+      settled()
       this.#link?.send(['cancel', call])
-      reject(signal.reason)
+      reject(reason)
     }
-    signal.addEventListener('abort', abort, { once: true })
-    return promise.finally(() => signal.removeEventListener('abort', abort))
+    const abort = (): void => give(signal?.reason)
+    const timer = timeoutMs && setTimeout(() => give(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const settled = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+    signal?.addEventListener('abort', abort)
+    this.#calls.set(call, { resolve, reject, settled })
+    link.send([kind, call, ...args])
+    return promise
   }
 
   /** One way, and only while the connection is there. */
@@ -116,6 +130,7 @@ export class LinkClient {
     // Its caller has given up.
     if (!call) return
     this.#calls.delete(Number(number))
+    call.settled()
     if (kind === 'done') call.resolve(rest)
     else call.reject(PlatformError.fromBody(rest[0]))
   }
@@ -123,7 +138,10 @@ export class LinkClient {
   #failAll(error: Error): void {
     const calls = [...this.#calls.values()]
     this.#calls.clear()
-    for (const { reject } of calls) reject(error)
+    for (const { reject, settled } of calls) {
+      settled()
+      reject(error)
+    }
   }
 }
 

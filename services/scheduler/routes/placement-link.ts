@@ -6,7 +6,6 @@ import { PlatformError } from '../../contracts/errors.ts'
 import { OverMessage, placementOf, PlaceMessage, RevisionMessage, type RevisionNeeds } from '../../contracts/links.ts'
 import type { Placement } from '../../contracts/placement.ts'
 import type { Dispatcher } from '../dispatcher.ts'
-import type { Fleet } from '../fleet.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 
 const schemas = { revision: Compile(RevisionMessage), place: Compile(PlaceMessage), over: Compile(OverMessage) }
@@ -15,7 +14,7 @@ const placed = ({ nodeId, nodeUrl, decision, reason }: Placement): Message => [n
 
 const nothing: Message = []
 
-export const placementSession = (dispatcher: Dispatcher, fleet: Fleet, metrics: SchedulerMetrics): Session => {
+export const placementSession = (dispatcher: Dispatcher, metrics: SchedulerMetrics): Session => {
   const revisions = new Map<number, RevisionNeeds>()
   const timed = (from: number, placement: Placement): Message => {
     metrics.placementSeconds.observe((performance.now() - from) / 1000)
@@ -30,7 +29,7 @@ export const placementSession = (dispatcher: Dispatcher, fleet: Fleet, metrics: 
         const answer = dispatcher.place(placementOf(needs, message), gone)
         return answer instanceof Promise ? answer.then((late) => timed(from, late)) : timed(from, answer)
       }
-      if (schemas.over.Check(message)) for (const invocationId of message[2]) fleet.release(invocationId)
+      if (schemas.over.Check(message)) dispatcher.over(message[2])
       else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
       else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
       return nothing
