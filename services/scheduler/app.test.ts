@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createMetrics } from '../chassis/http-server.ts'
 import { acceptLinks } from '../chassis/link/accept.ts'
-import { LinkClient } from '../chassis/link/client.ts'
+import { LinkClient, type LinkClientOptions } from '../chassis/link/client.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { instanceLink, placementLink } from '../contracts/links.ts'
 import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
@@ -267,10 +267,10 @@ describe('a placement', () => {
   })
 })
 
-describe('a link', () => {
-  const client = (over: Partial<ConstructorParameters<typeof LinkClient>[0]> = {}) =>
-    new LinkClient({ url, protocol: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
+const client = (over: Partial<LinkClientOptions> = {}) =>
+  new LinkClient({ url, protocol: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
 
+describe('a link', () => {
   it.each([
     ['a message of an unknown kind', 'other', []],
     ['a number as text', 'place', ['0', 'i1', 'auto', 1, []]],

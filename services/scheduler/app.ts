@@ -39,7 +39,7 @@ export const buildApp = ({
   acceptLinks(app, {
     protocol: placementLink,
     token: internalToken,
-    open: () => placementSession(dispatcher, metrics),
+    open: () => placementSession(dispatcher, metrics.placementSeconds),
   })
   registerExplanationRoutes(app, fleet)
   registerNodeRoutes(app, fleet)

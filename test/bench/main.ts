@@ -1,9 +1,10 @@
-/** `npm run bench -- start|burst|soak|cache|schedule [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak|cache|schedule|protocols [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compareCaches } from './cache.ts'
 import { benchBurst } from './burst.ts'
 import { describeHost, type Host, type Machine } from './machine.ts'
+import { benchProtocols } from './protocols/protocols.ts'
 import { benchSchedule } from './schedule/schedule.ts'
 import { benchSoak, soakTypes, type SoakType } from './soak.ts'
 import type { Waterfall } from './waterfall.ts'
@@ -14,6 +15,7 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
        npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--profile DIR] [--json FILE]
+       npm run bench -- protocols [--rate N] [--seconds N] [--json FILE]
 `
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -83,6 +85,11 @@ const run = (): Promise<Result> => {
   if (positionals[0] === 'soak')
     return benchSoak(soakTypeOf(values['start-type']), count(values.starts, 1000), progress)
   if (positionals[0] === 'schedule') return runSchedule()
+  if (positionals[0] === 'protocols') {
+    const rates = values.rate === undefined ? [2_000, 10_000] : [count(values.rate, 0)]
+    const rows = benchProtocols(rates, count(values.seconds, 10), progress)
+    return rows.then((all) => ({ machine: describeHost(), rows: all }))
+  }
   return fail()
 }
 

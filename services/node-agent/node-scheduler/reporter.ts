@@ -127,7 +127,14 @@ export class Reporter {
   }
 }
 
-const toChange = ({ revision: _, memoryMiB: __, policy: ___, ...change }: InstanceReport): InstanceChange => change
+const toChange = ({ instanceId, state, inFlight, idleSince, keepAliveMs, reason }: InstanceReport): InstanceChange => ({
+  instanceId,
+  state,
+  inFlight,
+  ...(idleSince === undefined ? {} : { idleSince }),
+  ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
+  ...(reason === undefined ? {} : { reason }),
+})
 
 const differs = (report: InstanceReport, told: InstanceReport | undefined): boolean =>
   report.state === 'ended'

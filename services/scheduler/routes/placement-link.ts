@@ -14,10 +14,13 @@ const placed = ({ nodeId, nodeUrl, decision, reason }: Placement): Message => [n
 
 const nothing: Message = []
 
-export const placementSession = (dispatcher: Dispatcher, metrics: SchedulerMetrics): Session => {
+export const placementSession = (
+  dispatcher: Pick<Dispatcher, 'place' | 'over'>,
+  seconds: Pick<SchedulerMetrics['placementSeconds'], 'observe'>,
+): Session => {
   const revisions = new Map<number, RevisionNeeds>()
   const timed = (from: number, placement: Placement): Message => {
-    metrics.placementSeconds.observe((performance.now() - from) / 1000)
+    seconds.observe((performance.now() - from) / 1000)
     return placed(placement)
   }
   return {

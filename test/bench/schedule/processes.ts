@@ -10,11 +10,10 @@ import { repoRoot, toolPath } from '../../../scripts/setup/paths.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
 
 export const internalToken = 'benchmark-token-of-the-scheduler'
-const natsUser = { user: 'bench', password: 'bench-password' }
+const natsLogin = { user: 'bench', password: 'bench-password' }
 
 export interface SchedulerProcesses {
-  readonly natsUrl: string
-  readonly natsUser: typeof natsUser
+  readonly nats: Omit<NatsProcess, 'stop'>
   readonly schedulerUrl: string
   /** CPU time of the scheduler so far. */
   schedulerCpuSeconds(): number
@@ -53,43 +52,76 @@ const stop = async (child: ChildProcess): Promise<void> => {
   clearTimeout(killed)
 }
 
-/** @param profileDir where the scheduler leaves a CPU profile when it ends */
-export const startSchedulerProcesses = async (profileDir?: string): Promise<SchedulerProcesses> => {
-  const dir = mkdtempSync(join(tmpdir(), 'forkyard-schedule-'))
-  const children: ChildProcess[] = []
-  const run = (command: string, args: readonly string[]): ChildProcess => {
+/** Processes and their files, ended in the order opposite to that of their start. */
+class Processes {
+  readonly dir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
+  readonly #children: ChildProcess[] = []
+
+  run(command: string, args: readonly string[]): ChildProcess {
     const child = spawn(command, args, { stdio: 'ignore' })
-    children.unshift(child)
+    this.#children.unshift(child)
     return child
   }
-  const stopAll = async (): Promise<void> => {
-    for (const child of children) await stop(child)
-    rmSync(dir, { recursive: true, force: true })
+
+  async stop(): Promise<void> {
+    for (const child of this.#children) await stop(child)
+    rmSync(this.dir, { recursive: true, force: true })
   }
+}
+
+export interface NatsProcess {
+  readonly url: string
+  readonly login: typeof natsLogin
+  stop(): Promise<void>
+}
+
+const runNats = async (processes: Processes): Promise<string> => {
+  const [port, monitorPort] = [await freePort(), await freePort()]
+  const login = ['--user', natsLogin.user, '--pass', natsLogin.password]
+  const listen = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)]
+  const nats = processes.run(toolPath('nats-server'), [...listen, ...login, '-js', '-sd', join(processes.dir, 'nats')])
+  await untilAnswers(`http://127.0.0.1:${monitorPort}/healthz`, nats)
+  return `nats://127.0.0.1:${port}`
+}
+
+export const startNats = async (): Promise<NatsProcess> => {
+  const processes = new Processes()
   try {
-    const [natsPort, monitorPort, schedulerPort] = [await freePort(), await freePort(), await freePort()]
-    const login = ['--user', natsUser.user, '--pass', natsUser.password]
-    const listen = ['-a', '127.0.0.1', '-p', String(natsPort), '-m', String(monitorPort)]
-    const nats = run(toolPath('nats-server'), [...listen, ...login, '-js', '-sd', join(dir, 'nats')])
-    await untilAnswers(`http://127.0.0.1:${monitorPort}/healthz`, nats)
-    const natsUrl = `nats://127.0.0.1:${natsPort}`
+    return { url: await runNats(processes), login: natsLogin, stop: () => processes.stop() }
+  } catch (error) {
+    await processes.stop()
+    throw error
+  }
+}
+
+/** @param profileDir where the scheduler leaves a CPU profile when it ends */
+export const startSchedulerProcesses = async (profileDir?: string): Promise<SchedulerProcesses> => {
+  const processes = new Processes()
+  try {
+    const natsUrl = await runNats(processes)
+    const port = await freePort()
     const config: SchedulerConfig = {
-      listen: { host: '127.0.0.1', port: schedulerPort },
+      listen: { host: '127.0.0.1', port },
       internalToken,
-      nats: { servers: [natsUrl], ...natsUser, replicas: 1 },
+      nats: { servers: [natsUrl], ...natsLogin, replicas: 1 },
       nodeTimeoutMs: 5_000,
       logLevel: 'error',
     }
-    const file = join(dir, 'scheduler.json')
+    const file = join(processes.dir, 'scheduler.json')
     writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
     const profile = profileDir ? ['--cpu-prof', '--cpu-prof-dir', profileDir] : []
     const main = join(repoRoot, 'services/scheduler/main.ts')
-    const scheduler = run(process.execPath, [...profile, main, '--config', file])
-    const schedulerUrl = `http://127.0.0.1:${schedulerPort}`
+    const scheduler = processes.run(process.execPath, [...profile, main, '--config', file])
+    const schedulerUrl = `http://127.0.0.1:${port}`
     await untilAnswers(`${schedulerUrl}/readyz`, scheduler)
-    return { natsUrl, natsUser, schedulerUrl, schedulerCpuSeconds: () => cpuSeconds(scheduler.pid), stop: stopAll }
+    return {
+      nats: { url: natsUrl, login: natsLogin },
+      schedulerUrl,
+      schedulerCpuSeconds: () => cpuSeconds(scheduler.pid),
+      stop: () => processes.stop(),
+    }
   } catch (error) {
-    await stopAll()
+    await processes.stop()
     throw error
   }
 }

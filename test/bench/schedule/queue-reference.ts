@@ -6,7 +6,7 @@ import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, StorageType } 
 import type { NatsConnection } from '@nats-io/transport-node'
 import { percentile } from '../statistics.ts'
 import { generateLoad } from './load.ts'
-import { round, type ScheduleInput, type ScheduleRow } from './schedule.ts'
+import { round, type ScheduleInput, type ScheduleRow } from './row.ts'
 
 /** It does not get better with time. */
 const mostSeconds = 20

@@ -11,32 +11,10 @@ import { PlacementLink } from '../../../services/gateway/placement-link.ts'
 import { placementRequest } from '../../../services/gateway/placement-request.ts'
 import { percentile } from '../statistics.ts'
 import { generateLoad, zipf } from './load.ts'
+import { round, type ScheduleInput, type ScheduleRow } from './row.ts'
 import { internalToken, startSchedulerProcesses, type SchedulerProcesses } from './processes.ts'
 import { measureQueue } from './queue-reference.ts'
 import { startFleet, type SimulatedFleet } from './simulated-nodes.ts'
-
-export interface ScheduleRow {
-  readonly name: string
-  readonly nodes: number
-  readonly functions: number
-  readonly offeredPerSecond: number
-  readonly achievedPerSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly errors: number
-  readonly errorCodes?: Readonly<Record<string, number>>
-  /** Of the scheduler; null where there is none. */
-  readonly cpuSecondsPerMillion: number | null
-  /** Placements that started an instance. */
-  readonly startShare: number | null
-}
-
-export interface ScheduleInput {
-  readonly perSecond: number
-  readonly seconds: number
-  readonly scales: readonly { readonly nodes: number; readonly functions: number }[]
-  readonly profileDir?: string | undefined
-}
 
 const warmUpSeconds = 15
 const settleSeconds = 5
@@ -57,8 +35,6 @@ const versionOf = (index: number): VersionConfig =>
     memoryMiB: 128,
     policy: { concurrency: 1, reuse: true, keepAliveMs },
   }) as VersionConfig
-
-export const round = (value: number): number => Number(value.toFixed(3))
 
 const measureScheduler = async (
   processes: SchedulerProcesses,
@@ -137,13 +113,11 @@ const measureScheduler = async (
 }
 
 const withNats = async <T>(
-  { natsUrl, natsUser }: SchedulerProcesses,
+  { nats: { url, login } }: SchedulerProcesses,
   use: (connections: NatsConnection[]) => Promise<T>,
 ) => {
   const connections = await Promise.all(
-    Array.from({ length: natsConnections }, () =>
-      connect({ servers: natsUrl, user: natsUser.user, pass: natsUser.password }),
-    ),
+    Array.from({ length: natsConnections }, () => connect({ servers: url, user: login.user, pass: login.password })),
   )
   try {
     return await use(connections)
