@@ -68,7 +68,7 @@ export class Dispatcher {
     if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
     if (!fleet.hasOpenNode())
       return this.#waiting.add(request, Math.min(request.deadlineAt, now + firstNodeWaitMs), gone)
-    return this.#tryToPlace(request) ?? this.#waiting.add(request, request.deadlineAt, gone)
+    return this.#tryToPlace(request, this.#mayStart) ?? this.#waiting.add(request, request.deadlineAt, gone)
   }
 
   /** Takes a report in. @returns false when a full one is needed. */
@@ -106,12 +106,16 @@ export class Dispatcher {
     this.#waiting.close()
   }
 
-  /** @returns nothing when it would take a start, and too many are on their way. @throws PlatformError NO_CAPACITY */
-  #tryToPlace(request: PlacementRequest): Placement | undefined {
+  get #mayStart(): boolean {
+    return this.#commands.unanswered < maxStarts
+  }
+
+  /** @returns nothing when it would take a start, and may not. @throws PlatformError NO_CAPACITY */
+  #tryToPlace(request: PlacementRequest, mayStart: boolean): Placement | undefined {
     const { fleet, metrics } = this.#deps
     fleet.release(request.invocationId)
     const decision = place(fleet.view, request, this.#now())
-    if (decision.kind === 'start' && this.#commands.unanswered >= maxStarts) return undefined
+    if (decision.kind === 'start' && !mayStart) return undefined
     metrics.placements.inc({ decision: decision.kind })
     if (decision.kind === 'none')
       throw new PlatformError('NO_CAPACITY', `no capacity: ${decision.reason}`, { memoryMiB: request.memoryMiB })
@@ -146,12 +150,12 @@ export class Dispatcher {
           item;
           item = this.#waiting.first(revision.tenant, key)
         )
-          if (!this.#answer(item)) break
+          if (!this.#answer(item, false)) break
       this.#freed.clear()
       if (!this.#deps.fleet.hasOpenNode()) return
-      while (this.#commands.unanswered < maxStarts) {
+      while (this.#mayStart) {
         const item = this.#waiting.next()
-        if (!item || !this.#answer(item)) return
+        if (!item || !this.#answer(item, true)) return
       }
     } finally {
       this.#serving = false
@@ -159,9 +163,9 @@ export class Dispatcher {
   }
 
   /** @returns false when it waits on */
-  #answer(item: WaitingPlacement): boolean {
+  #answer(item: WaitingPlacement, mayStart: boolean): boolean {
     try {
-      const placement = this.#tryToPlace(item.request)
+      const placement = this.#tryToPlace(item.request, mayStart)
       if (!placement) return false
       this.#waiting.remove(item)
       item.resolve(placement)

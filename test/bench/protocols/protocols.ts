@@ -68,6 +68,8 @@ const callers = (addresses: ServerAddresses, nats: ServerSettings['nats']): Reco
   'HTTP/2': async () => {
     const session = connectHttp2(addresses.http2)
     await once(session, 'connect')
+    // Each call that fails says so itself.
+    session.on('error', () => undefined)
     const headers = { ':method': 'POST', ':path': '/v1/placements', authorization: `Bearer ${internalToken}` }
     return {
       ask: async (request) => {
