@@ -122,7 +122,7 @@ describe('when starts are behind', () => {
     const other = dispatcher.place(asked('other', 'i1'))
     for (const { answer } of unanswered.slice(0, 2)) answer()
     await settled()
-    expect(await Promise.race([other, 'waits'])).toMatchObject({ decision: 'start' })
+    expect(await Promise.race([other, Promise.resolve('waits')])).toMatchObject({ decision: 'start' })
   })
 
   it('more than may wait are refused at once', () => {

@@ -25,6 +25,8 @@ const changed = () =>
 
 beforeEach(() => {
   vi.useFakeTimers()
+  // The full report that comes by the clock is ten seconds away.
+  vi.spyOn(Math, 'random').mockReturnValue(0)
   table = [instance('a', 'idle', { idleSince: 1, keepAliveMs: 500 })]
   reports = []
   asked = new Map()
@@ -50,6 +52,7 @@ beforeEach(() => {
 afterEach(() => {
   reporter.stop()
   vi.useRealTimers()
+  vi.restoreAllMocks()
 })
 
 describe('a reporter', () => {

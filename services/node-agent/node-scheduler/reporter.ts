@@ -36,7 +36,8 @@ export class Reporter {
   readonly #changed = new Map<string, InstanceReport>()
   #ended: string[] = []
   #seq = 0
-  #beats = 0
+  /** Nodes that begin together do not tell everything together ever after. */
+  #beats = Math.floor(Math.random() * fullEvery)
   #soon: NodeJS.Immediate | undefined
   #later: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined

@@ -3,6 +3,7 @@
  * do what an instance does. For measuring schedulers, and nothing else.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
 import type { NatsConnection } from '@nats-io/transport-node'
 import fastify, { type FastifyInstance } from 'fastify'
@@ -28,6 +29,8 @@ interface Waiting {
 
 /** A restore, give or take. */
 const startMs = () => 60 + Math.random() * 40
+/** A reporter's. */
+const beatMs = 1_000
 const capacity = { memoryMiB: 65_536, instances: 512, cpus: 16 }
 
 export class SimulatedNode {
@@ -153,6 +156,8 @@ export const startFleet = async (
     const node = new SimulatedNode(nodeId, `http://${address}:${port}`, connection)
     nodes.set(nodeId, node)
     byAddress.set(address, node)
+    // Their clocks do not beat together.
+    await delay(beatMs / count)
   }
   return {
     nodes,
