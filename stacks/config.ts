@@ -88,6 +88,13 @@ export const StackConfig = Type.Object(
       default: 'default',
       description: 'Tenant of the generated access key',
     }),
+    sealingGeneration: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      default: 1,
+      description:
+        'Secrets in the store are sealed with the key of this generation; one more at a time makes a new key (docs/operations.md)',
+    }),
     runtimes: Type.Array(Type.Enum(runtimeNames), {
       minItems: 1,
       uniqueItems: true,

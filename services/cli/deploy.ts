@@ -5,7 +5,6 @@ import {
   DeleteFunctionUrlConfigCommand,
   GetFunctionCommand,
   GetFunctionUrlConfigCommand,
-  ResourceNotFoundException,
   TagResourceCommand,
   UpdateFunctionCodeCommand,
   UpdateFunctionConfigurationCommand,
@@ -15,9 +14,11 @@ import {
   type FunctionConfiguration,
   type LambdaClient,
 } from '@aws-sdk/client-lambda'
-import { accountId } from '../contracts/function.ts'
+import { accountIdOf } from '../contracts/function.ts'
 import type { Bundle } from './bundle.ts'
 import type { ProjectFile } from './project-file.ts'
+import { orUndefined } from './or-undefined.ts'
+import { permitUrl } from './url-permission.ts'
 
 export interface Deployment {
   readonly functionName: string
@@ -28,7 +29,7 @@ export interface Deployment {
 }
 
 /** Functions need no role here; the API wants one. */
-export const role = `arn:aws:iam::${accountId}:role/forkyard`
+export const role = `arn:aws:iam::${accountIdOf('default')}:role/forkyard`
 const waiting = { maxWaitTime: 60, minDelay: 0.1, maxDelay: 1 }
 
 export const deploy = async (
@@ -136,9 +137,11 @@ const setUrl = async (
   if (project.url === undefined) return before?.FunctionUrl
   if (project.url === 'none') {
     if (before) await client.send(new DeleteFunctionUrlConfigCommand({ FunctionName }))
+    await permitUrl(client, { FunctionName }, undefined)
     return undefined
   }
   const AuthType = project.url === 'public' ? 'NONE' : 'AWS_IAM'
+  await permitUrl(client, { FunctionName }, AuthType)
   const InvokeMode = project.streaming ? 'RESPONSE_STREAM' : 'BUFFERED'
   if (before?.AuthType === AuthType && before.InvokeMode === InvokeMode) return before.FunctionUrl
   const command = { FunctionName, AuthType, InvokeMode } as const
@@ -155,14 +158,4 @@ const active = async (client: LambdaClient, FunctionName: string): Promise<void>
 
 const updated = async (client: LambdaClient, FunctionName: string): Promise<void> => {
   await waitUntilFunctionUpdatedV2({ client, ...waiting }, { FunctionName })
-}
-
-/** @returns undefined for what the platform does not have. */
-export const orUndefined = async <T>(answer: Promise<T>): Promise<T | undefined> => {
-  try {
-    return await answer
-  } catch (error) {
-    if (error instanceof ResourceNotFoundException) return undefined
-    throw error
-  }
 }

@@ -4,13 +4,28 @@ import { addEnv } from './commands/env.ts'
 import { addExplain } from './commands/explain.ts'
 import { addList, addRemove } from './commands/functions.ts'
 import { addInvoke } from './commands/invoke.ts'
+import { addKeys } from './commands/keys.ts'
 import { addLogs } from './commands/logs.ts'
+import { addPrincipals, addWhoami } from './commands/principals.ts'
 import { addStatus } from './commands/status.ts'
 
 export const buildProgram = (): Command => {
   const program = new Command('forkyard')
     .description('Functions on your own machines, over the AWS Lambda API')
     .showHelpAfterError('(forkyard --help lists the commands)')
-  for (const add of [addDeploy, addInvoke, addLogs, addList, addRemove, addStatus, addExplain, addEnv]) add(program)
+  for (const add of [
+    addDeploy,
+    addInvoke,
+    addLogs,
+    addList,
+    addRemove,
+    addStatus,
+    addExplain,
+    addEnv,
+    addPrincipals,
+    addKeys,
+    addWhoami,
+  ])
+    add(program)
   return program
 }

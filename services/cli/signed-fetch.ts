@@ -8,12 +8,15 @@ export interface SignedRequest {
   readonly method?: string
   readonly path: string
   readonly query?: Readonly<Record<string, string>>
+  /** Sent as JSON. */
+  readonly body?: unknown
   readonly signal?: AbortSignal
 }
 
 /** @throws CliError with the platform's own message when it answers with anything but 2xx. */
 export const signedFetch = async (connection: Connection, request: SignedRequest): Promise<Response> => {
   const { method = 'GET', path, query = {}, signal } = request
+  const body = request.body === undefined ? undefined : JSON.stringify(request.body)
   const url = new URL(path, connection.endpoint)
   const { accessKeyId, secretAccessKey, region } = connection
   const credentials = { accessKeyId, secretAccessKey }
@@ -26,13 +29,19 @@ export const signedFetch = async (connection: Connection, request: SignedRequest
     path: url.pathname,
     query: { ...query },
     headers: { host: url.host },
+    ...(body === undefined ? {} : { body }),
   })
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
   const { host: _host, ...headers } = signed.headers
-  const response = await fetch(url, { method, headers, ...(signal ? { signal } : {}) })
+  const response = await fetch(url, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body }),
+    ...(signal ? { signal } : {}),
+  })
   if (response.ok) return response
-  const body: unknown = await response.json().catch(() => undefined)
-  throw new CliError(`${method} ${path}: ${response.status} ${messageOf(body) ?? response.statusText}`)
+  const answer: unknown = await response.json().catch(() => undefined)
+  throw new CliError(`${method} ${path}: ${response.status} ${messageOf(answer) ?? response.statusText}`)
 }
 
 const messageOf = (body: unknown): string | undefined => {

@@ -4,7 +4,9 @@
  * Key `<tenant>.<name>`: one `FunctionRecord`, changed by compare-and-set, so that a deploy is either wholly old or wholly new.
  * Key `<tenant>.<name>.<n>`: the `VersionConfig` of published version n, written before the record names n, then immutable.
  */
+import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
+import { ResourcePolicy } from './access.ts'
 
 export const runtimeNames = ['nodejs24.x', 'provided.al2023', 'python3.11'] as const
 export type RuntimeName = (typeof runtimeNames)[number]
@@ -134,13 +136,27 @@ export const FunctionRecord = Type.Object(
     }),
     /** By qualifier (`$LATEST`, version or alias): what was configured for it; the others have `eventInvoke`. */
     eventInvokeConfigs: Type.Optional(Type.Record(Type.String(), EventInvokeRecord)),
+    /** By qualifier (`$LATEST` stands for the function without one): who else may call. */
+    policies: Type.Optional(Type.Record(Type.String(), ResourcePolicy)),
   },
   { additionalProperties: false },
 )
 export type FunctionRecord = Static<typeof FunctionRecord>
 
-/** Account number in ARNs. One installation is one account; tenants are told apart by their names. */
-export const accountId = '000000000000'
+const accountIds = new Map([['default', '000000000000']])
 
-export const functionArn = (region: string, name: string, qualifier?: string): string =>
-  `arn:aws:lambda:${region}:${accountId}:function:${name}${qualifier ? `:${qualifier}` : ''}`
+/**
+ * Account number in ARNs: twelve digits that stand for a tenant. `default` has zeros, a tenant whose name is twelve digits has its
+ * name, the others have a digest of it; two tenants with one number are refused when the second is made.
+ */
+export const accountIdOf = (tenant: string): string => {
+  const known = accountIds.get(tenant)
+  if (known !== undefined) return known
+  const digest = createHash('sha256').update(tenant).digest('hex').slice(0, 16)
+  const id = /^\d{12}$/.test(tenant) ? tenant : String(BigInt(`0x${digest}`) % 10n ** 12n).padStart(12, '0')
+  accountIds.set(tenant, id)
+  return id
+}
+
+export const functionArn = (region: string, tenant: string, name: string, qualifier?: string): string =>
+  `arn:aws:lambda:${region}:${accountIdOf(tenant)}:function:${name}${qualifier ? `:${qualifier}` : ''}`

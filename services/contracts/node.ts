@@ -170,6 +170,8 @@ export const HttpPrelude = Type.Object({
   receivedAt: Type.Integer(),
   /** Set when the URL's auth type is AWS_IAM: who called. */
   principal: Type.Optional(Type.String()),
+  /** Account number of its tenant. */
+  account: Type.Optional(Type.String()),
 })
 export type HttpPrelude = Static<typeof HttpPrelude>
 

@@ -1,6 +1,9 @@
 /** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
-/** `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id. */
-export const buckets = { functions: 'functions', code: 'code', asyncState: 'async-state' } as const
+/**
+ * `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id.
+ * `access`: principals and their access keys.
+ */
+export const buckets = { functions: 'functions', code: 'code', asyncState: 'async-state', access: 'access' } as const
 export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS' } as const
 
 export const subjects = {
@@ -21,5 +24,7 @@ export const registryKey = (tenant: string, name: string): string => `${tenant}.
 export const versionKey = (tenant: string, name: string, version: number): string => `${tenant}.${name}.${version}`
 /** Keeps the next version number of a deleted function, so that no number is ever used again. */
 export const tombstoneKey = (tenant: string, name: string): string => `${tenant}.${name}.next`
+export const principalKey = (tenant: string, name: string): string => `principal.${tenant}.${name}`
+export const accessKeyKey = (accessKeyId: string): string => `key.${accessKeyId}`
 export const zipObject = (digest: string): string => `zip/${digest}`
 export const imageObject = (digest: string): string => `image/${digest}`

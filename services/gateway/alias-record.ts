@@ -16,7 +16,10 @@ const invalid = (message: string): PlatformError => new PlatformError('INVALID_R
 export const aliasOf = (record: FunctionRecord, name: string, region: string): AliasRecord => {
   const alias = Object.hasOwn(record.aliases, name) ? record.aliases[name] : undefined
   if (alias) return alias
-  throw new PlatformError('NOT_FOUND', `Cannot find alias arn: ${functionArn(region, record.name, name)}`)
+  throw new PlatformError(
+    'NOT_FOUND',
+    `Cannot find alias arn: ${functionArn(region, record.tenant, record.name, name)}`,
+  )
 }
 
 /** @throws PlatformError NOT_FOUND for a version that is not there; INVALID_REQUEST for weights that make no sense. */
@@ -45,12 +48,16 @@ export const withoutAlias = (record: FunctionRecord, name: string): FunctionReco
   const { [name]: _alias, ...aliases } = record.aliases
   const { [name]: _url, ...urls } = record.urls
   const { [name]: _config, ...eventInvokeConfigs } = record.eventInvokeConfigs ?? {}
-  return { ...record, aliases, urls, eventInvokeConfigs }
+  const { [name]: _policy, ...policies } = record.policies ?? {}
+  return { ...record, aliases, urls, eventInvokeConfigs, policies }
 }
 
 const requireVersion = (record: FunctionRecord, version: string, region: string): void => {
   if (version === latest || record.versions.includes(Number(version))) return
-  throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(region, record.name, version)}`)
+  throw new PlatformError(
+    'NOT_FOUND',
+    `Function not found: ${functionArn(region, record.tenant, record.name, version)}`,
+  )
 }
 
 const checkWeights = (record: FunctionRecord, { functionVersion, weights }: AliasRecord, region: string): void => {

@@ -19,6 +19,8 @@ import { invokeOperations } from './routes/invoke.ts'
 import { invokeStreamOperations } from './routes/invoke-stream.ts'
 import { logOperations } from './routes/logs.ts'
 import { openApiOptions } from './routes/openapi.ts'
+import { policyOperations } from './routes/policies.ts'
+import { principalOperations } from './routes/principals.ts'
 import { registerOperations, useSchemas } from './routes/operation.ts'
 import { statusOperations } from './routes/status.ts'
 import { tagOperations } from './routes/tags.ts'
@@ -74,6 +76,8 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...eventInvokeOperations(deps),
       ...tagOperations(deps),
       ...accountOperations(deps),
+      ...policyOperations(deps),
+      ...principalOperations(deps),
       ...invokeOperations(deps),
       ...invokeStreamOperations(deps),
       ...statusOperations(deps),

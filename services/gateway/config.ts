@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
 import { NatsConfig } from '../chassis/nats.ts'
+import { SealingKeys } from '../chassis/sealing.ts'
 
 /** An access key and the tenant that it acts for. */
 export const Account = Type.Object(
@@ -59,7 +60,10 @@ export const GatewayConfig = Type.Object(
     /** Issuer of the certificates of schedulers and nodes (PEM). Absent: plain connections, for an installation on one machine. */
     internalCa: Type.Optional(Type.String()),
     nats: NatsConfig,
+    /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),
+    /** What secrets in the store are sealed with; the first seals, the others open what they sealed before. */
+    sealingKeys: SealingKeys,
     /** Scratch space for archives; emptied at start. */
     stagingDir: Type.String(),
     /** Asynchronous events handled at the same time by this gateway. */

@@ -21,7 +21,7 @@ export const deleteFunctionOrVersion = async (
   const number = Number(qualifier)
   await registry.update(tenant, name, (record) => {
     if (!record.versions.includes(number))
-      throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(config.region, name, qualifier)}`)
+      throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(config.region, tenant, name, qualifier)}`)
     const holders = Object.values(record.aliases).filter(
       ({ functionVersion, weights }) => functionVersion === qualifier || Object.hasOwn(weights, qualifier),
     )
@@ -31,7 +31,9 @@ export const deleteFunctionOrVersion = async (
         `Version ${qualifier} of ${name} is in use by the alias ${holders.map((alias) => alias.name).join(', ')}`,
       )
     const { [qualifier]: _gone, ...eventInvokeConfigs } = record.eventInvokeConfigs ?? {}
-    return { ...record, versions: record.versions.filter((each) => each !== number), eventInvokeConfigs }
+    const { [qualifier]: _policy, ...policies } = record.policies ?? {}
+    const versions = record.versions.filter((each) => each !== number)
+    return { ...record, versions, eventInvokeConfigs, policies }
   })
   await registry.dropVersion(tenant, name, number)
 }

@@ -1,6 +1,7 @@
 /** What the routes stand on. */
 import type { Registry as MetricsRegistry } from 'prom-client'
 import type { Logger } from '../chassis/log.ts'
+import type { AccessDirectory } from './access/directory.ts'
 import type { DeadLetters } from './async/dead-letters.ts'
 import type { AsyncQueue } from './async/queue.ts'
 import type { ImageBuilder } from './archive/build-image.ts'
@@ -20,6 +21,8 @@ export interface GatewayDeps {
   readonly metricsRegistry: MetricsRegistry
   readonly metrics: GatewayMetrics
   readonly registry: Registry
+  /** Principals and their keys. */
+  readonly access: AccessDirectory
   readonly code: CodeStore
   readonly images: ImageBuilder
   readonly invoker: Invoker

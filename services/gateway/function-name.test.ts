@@ -16,13 +16,13 @@ describe('a function is named', () => {
     [arn, undefined],
     [`${arn}:live`, 'live'],
   ])('%s', (text, qualifier) => {
-    expect(parseFunctionName(text, region)).toEqual({ name: 'f', qualifier })
+    expect(parseFunctionName(text, region, 'default')).toEqual({ name: 'f', qualifier })
   })
 
   it('by name and query qualifier together, when they agree', () => {
-    expect(parseFunctionName('f', region, 'live')).toEqual({ name: 'f', qualifier: 'live' })
-    expect(parseFunctionName('f:live', region, 'live')).toEqual({ name: 'f', qualifier: 'live' })
-    expect(() => parseFunctionName('f:live', region, '2')).toThrow('does not match the specified qualifier')
+    expect(parseFunctionName('f', region, 'default', 'live')).toEqual({ name: 'f', qualifier: 'live' })
+    expect(parseFunctionName('f:live', region, 'default', 'live')).toEqual({ name: 'f', qualifier: 'live' })
+    expect(() => parseFunctionName('f:live', region, 'default', '2')).toThrow('does not match the specified qualifier')
   })
 })
 
@@ -42,18 +42,20 @@ describe('no function is named', () => {
     `${arn}:`,
     'arn:aws:s3:::f',
   ])('%j', (text) => {
-    expect(() => parseFunctionName(text, region)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }))
+    expect(() => parseFunctionName(text, region, 'default')).toThrow(
+      expect.objectContaining({ code: 'INVALID_REQUEST' }),
+    )
   })
 
   it.each([arn.replace(region, 'eu-test-2'), arn.replace('000000000000', '111111111111')])('here: %s', (text) => {
-    expect(() => parseFunctionName(text, region)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+    expect(() => parseFunctionName(text, region, 'default')).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
   })
 
   it('or the name is safe as a subject token', () => {
     assert(
       property(string({ unit: 'binary' }), (text) => {
         try {
-          expect(parseFunctionName(text, region).name).toMatch(/^[A-Za-z0-9_-]{1,64}$/)
+          expect(parseFunctionName(text, region, 'default').name).toMatch(/^[A-Za-z0-9_-]{1,64}$/)
         } catch (error) {
           expect(error).toBeInstanceOf(PlatformError)
         }

@@ -9,9 +9,19 @@ import {
 } from '../contracts/function.ts'
 import { architecture } from './unsupported-members.ts'
 
+interface Owned {
+  readonly tenant: string
+  readonly name: string
+}
+
 export const configurationView = (region: string, config: VersionConfig, qualifier?: string) => ({
   FunctionName: config.name,
-  FunctionArn: functionArn(region, config.name, qualifier ?? (config.version === latest ? undefined : config.version)),
+  FunctionArn: functionArn(
+    region,
+    config.tenant,
+    config.name,
+    qualifier ?? (config.version === latest ? undefined : config.version),
+  ),
   Runtime: config.runtime,
   Role: config.role,
   Handler: config.handler,
@@ -35,8 +45,8 @@ export const configurationView = (region: string, config: VersionConfig, qualifi
   LoggingConfig: { LogFormat: 'Text', LogGroup: `/aws/lambda/${config.name}` },
 })
 
-export const aliasView = (region: string, name: string, alias: AliasRecord) => ({
-  AliasArn: functionArn(region, name, alias.name),
+export const aliasView = (region: string, { tenant, name }: Owned, alias: AliasRecord) => ({
+  AliasArn: functionArn(region, tenant, name, alias.name),
   Name: alias.name,
   FunctionVersion: alias.functionVersion,
   Description: alias.description,
@@ -44,9 +54,14 @@ export const aliasView = (region: string, name: string, alias: AliasRecord) => (
   ...(Object.keys(alias.weights).length > 0 ? { RoutingConfig: { AdditionalVersionWeights: alias.weights } } : {}),
 })
 
-export const eventInvokeView = (region: string, name: string, qualifier: string, config: EventInvokeRecord) => ({
+export const eventInvokeView = (
+  region: string,
+  { tenant, name }: Owned,
+  qualifier: string,
+  config: EventInvokeRecord,
+) => ({
   LastModified: Date.parse(config.lastModified) / 1000,
-  FunctionArn: functionArn(region, name, qualifier),
+  FunctionArn: functionArn(region, tenant, name, qualifier),
   MaximumRetryAttempts: config.maximumRetryAttempts,
   MaximumEventAgeInSeconds: config.maximumEventAgeMs / 1000,
   DestinationConfig: { OnSuccess: {}, OnFailure: {} },
@@ -54,12 +69,12 @@ export const eventInvokeView = (region: string, name: string, qualifier: string,
 
 export const urlView = (
   where: { region: string; publicUrl: string; urlDomain: string },
-  name: string,
+  { tenant, name }: Owned,
   qualifier: string,
   url: UrlRecord,
 ) => ({
   FunctionUrl: functionUrl(where, url.urlId),
-  FunctionArn: functionArn(where.region, name, qualifier === latest ? undefined : qualifier),
+  FunctionArn: functionArn(where.region, tenant, name, qualifier === latest ? undefined : qualifier),
   AuthType: url.authType,
   InvokeMode: url.invokeMode,
   ...(url.cors ? { Cors: url.cors } : {}),

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { CreateFunctionCommand, CreateFunctionUrlConfigCommand, ListFunctionsCommand } from '@aws-sdk/client-lambda'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { permitUrl } from '../cli/url-permission.ts'
 import { answerWhole, httpAnswer } from './testing/fake-node.ts'
 import { roleArn, startGateway, zipOf, type TestGateway } from './testing/gateway.ts'
 import { signedHead } from './testing/signed-head.ts'
@@ -22,6 +23,7 @@ beforeAll(async () => {
       Code,
     }),
   )
+  await permitUrl(client, { FunctionName: 'f' }, 'NONE')
   const { FunctionUrl } = await client.send(new CreateFunctionUrlConfigCommand({ FunctionName: 'f', AuthType: 'NONE' }))
   urlHost = new URL(FunctionUrl ?? '').host
   gateway.node.answer = (call) => answerWhole(call, httpAnswer({ statusCode: 200 }, 'url'))

@@ -17,7 +17,7 @@ export const targetOf = (
   tenant: string,
   functionName: string,
   qualifier?: string,
-): Target => ({ tenant, ...parseFunctionName(functionName, config.region, qualifier) })
+): Target => ({ tenant, ...parseFunctionName(functionName, config.region, tenant, qualifier) })
 
 /** For operations on the function as a whole. @throws PlatformError INVALID_REQUEST when a qualifier is given */
 export const unqualified = (deps: Pick<GatewayDeps, 'config'>, tenant: string, functionName: string): Target => {
@@ -53,5 +53,9 @@ export const findVersion = async (
 export const requireQualifier = (record: FunctionRecord, qualifier: string, region: string): void => {
   const known =
     qualifier === '$LATEST' || Object.hasOwn(record.aliases, qualifier) || record.versions.includes(Number(qualifier))
-  if (!known) throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(region, record.name, qualifier)}`)
+  if (!known)
+    throw new PlatformError(
+      'NOT_FOUND',
+      `Function not found: ${functionArn(region, record.tenant, record.name, qualifier)}`,
+    )
 }

@@ -4,7 +4,9 @@ import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
+import { createSealer } from '../chassis/sealing.ts'
 import { buckets } from '../contracts/subjects.ts'
+import { AccessDirectory } from './access/directory.ts'
 import { buildApp } from './app.ts'
 import { createImageBuilder } from './archive/build-image.ts'
 import { createDeadLetters } from './async/dead-letters.ts'
@@ -47,17 +49,26 @@ await runService(
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
     const registry = new Registry({ kv: store.functions, connection, logger, region })
     registry.start()
+    const access = new AccessDirectory({
+      kv: await new Kvm(store.js).create(buckets.access, { history: 1, replicas }),
+      connection,
+      logger,
+      sealer: createSealer(config.sealingKeys),
+      accounts: config.accounts,
+    })
+    access.start()
     const scheduler = createSchedulerClient(schedulerUrl, internalToken, internalCa)
     const nodes = createNodeClient(internalToken, internalCa)
     const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)
-    const readiness = watchReadiness({ connection, registry, scheduler, closing: closing.signal })
+    const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })
     const app = buildApp({
       config,
       logger,
       metricsRegistry,
       metrics,
       registry,
+      access,
       code: createCodeStore(store.code),
       images,
       invoker,
@@ -88,6 +99,7 @@ await runService(
         closing.abort()
         await Promise.all([drainServer(app, drainMs), stopWorkers(drainMs)])
         registry.close()
+        access.close()
         await Promise.all([scheduler.close(), nodes.close()])
         await connection.close()
       },

@@ -122,7 +122,8 @@ const ids = [
   'DeleteFunctionEventInvokeConfig', 'ListFunctionEventInvokeConfigs', 'ListTags', 'TagResource', 'UntagResource',
   'GetAccountSettings', 'GetPolicy', 'GetFunctionCodeSigningConfig', 'GetFunctionConcurrency', 'GetRuntimeManagementConfig',
   'GetFunctionRecursionConfig', 'Invoke', 'InvokeWithResponseStream', 'GetStatus', 'ExplainPlacement', 'GetLogs', 'ListDeadLetters',
-  'RedriveDeadLetters', 'DownloadCode',
+  'RedriveDeadLetters', 'DownloadCode', 'AddPermission', 'RemovePermission', 'GetCaller', 'ListTenants', 'ListPrincipals',
+  'PutPrincipal', 'DeletePrincipal', 'ListAccessKeys', 'CreateAccessKey', 'UpdateAccessKey', 'DeleteAccessKey',
 ] // prettier-ignore
 
 it('every operation is in the document', () => {

@@ -1,12 +1,14 @@
 /** What the gateway cannot do its work without, and whether it is there. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { NatsConnection } from '@nats-io/transport-node'
+import type { AccessDirectory } from './access/directory.ts'
 import type { Registry } from './registry.ts'
 import type { SchedulerClient } from './scheduler-client.ts'
 
 export interface ReadinessDeps {
   readonly connection: Pick<NatsConnection, 'status' | 'isClosed'>
   readonly registry: Pick<Registry, 'synced'>
+  readonly access: Pick<AccessDirectory, 'synced'>
   readonly scheduler: Pick<SchedulerClient, 'isThere'>
   /** Aborted when the gateway drains. */
   readonly closing: AbortSignal
@@ -15,7 +17,7 @@ export interface ReadinessDeps {
 const checkMs = 1_000
 
 /** Ready without nodes: they come and go, and invocations wait for the first. */
-export const watchReadiness = ({ connection, registry, scheduler, closing }: ReadinessDeps) => {
+export const watchReadiness = ({ connection, registry, access, scheduler, closing }: ReadinessDeps) => {
   let connected = true
   let scheduled = false
   const watchConnection = async (): Promise<void> => {
@@ -37,6 +39,7 @@ export const watchReadiness = ({ connection, registry, scheduler, closing }: Rea
       if (closing.aborted) return 'draining'
       if (connection.isClosed() || !connected) return 'nats'
       if (!registry.synced) return 'registry'
+      if (!access.synced) return 'access'
       return scheduled ? undefined : 'scheduler'
     },
   }

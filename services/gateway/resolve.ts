@@ -35,5 +35,8 @@ export const resolveVersion = (
       ? registry.version(record.tenant, record.name, number)
       : undefined
   if (config) return config
-  throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(region, record.name, qualifier)}`)
+  throw new PlatformError(
+    'NOT_FOUND',
+    `Function not found: ${functionArn(region, record.tenant, record.name, qualifier)}`,
+  )
 }

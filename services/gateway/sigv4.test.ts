@@ -5,7 +5,13 @@ import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../contracts/errors.ts'
 import { readClaim, verify, type ReceivedHead } from './sigv4.ts'
 
-const key = { accessKeyId: 'AKIATESTTESTTEST0001', secretAccessKey: 'a-secret-of-this-test', tenant: 'one' }
+const key = {
+  accessKeyId: 'AKIATESTTESTTEST0001',
+  secretAccessKey: 'a-secret-of-this-test',
+  tenant: 'one',
+  principal: 'root',
+  roles: ['admin'] as const,
+}
 const now = Date.UTC(2026, 0, 2, 3, 4, 5)
 const options = { keys: new Map([[key.accessKeyId, key]]), region: 'eu-test-1', clockSkewMs: 300_000, now: () => now }
 const hex = (body: string) => createHash('sha256').update(body).digest('hex')

@@ -7,6 +7,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
+import type { Role } from '../contracts/access.ts'
 import { PlatformError } from '../contracts/errors.ts'
 
 export interface ReceivedHead {
@@ -21,10 +22,15 @@ export interface AccessKey {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly tenant: string
+  readonly principal: string
+  readonly roles: readonly Role[]
+  /** Epoch milliseconds; from then on it is refused. */
+  readonly expiresAt?: number
 }
 
 export interface VerifierOptions {
-  readonly keys: ReadonlyMap<string, AccessKey>
+  /** Only keys that are in force. */
+  readonly keys: { get(accessKeyId: string): AccessKey | undefined }
   readonly region: string
   readonly clockSkewMs: number
   readonly now: () => number
@@ -53,7 +59,7 @@ const badSignature = (message: string): never => {
 }
 
 /**
- * @throws PlatformError MISSING_AUTHENTICATION, UNKNOWN_ACCESS_KEY, or BAD_SIGNATURE for a malformed, expired, skewed or
+ * @throws PlatformError MISSING_AUTHENTICATION, UNKNOWN_ACCESS_KEY, EXPIRED_ACCESS_KEY, or BAD_SIGNATURE for a malformed, expired, skewed or
  * wrongly scoped signature.
  */
 export const readClaim = (head: ReceivedHead, options: VerifierOptions): Claim => {
@@ -72,6 +78,8 @@ export const readClaim = (head: ReceivedHead, options: VerifierOptions): Claim =
     throw new PlatformError('UNKNOWN_ACCESS_KEY', 'The security token included in the request is invalid.', {
       accessKeyId: accessKeyId.slice(0, 128),
     })
+  if (key.expiresAt !== undefined && key.expiresAt <= options.now())
+    throw new PlatformError('EXPIRED_ACCESS_KEY', 'The security token included in the request is expired')
   const signedAt = parseDate(fields.date)
   if (rest.length > 0 || end !== 'aws4_request' || day !== fields.date.slice(0, 8))
     badSignature(

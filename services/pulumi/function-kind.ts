@@ -17,7 +17,8 @@ import {
   type LambdaClient,
 } from '@aws-sdk/client-lambda'
 import { CliError } from '../cli/cli-error.ts'
-import { orUndefined, policyTags, role } from '../cli/deploy.ts'
+import { policyTags, role } from '../cli/deploy.ts'
+import { orUndefined } from '../cli/or-undefined.ts'
 import { loadCode } from './function-code.ts'
 import { completeInputs, FunctionInputs, ownerTag, packing, type CompleteInputs } from './function-inputs.ts'
 import { readFunction } from './function-state.ts'

@@ -7,7 +7,7 @@ import {
   type FunctionConfiguration,
   type LambdaClient,
 } from '@aws-sdk/client-lambda'
-import { orUndefined } from '../cli/deploy.ts'
+import { orUndefined } from '../cli/or-undefined.ts'
 import { policyTagNames } from '../gateway/policy-tags.ts'
 import { ownerTag } from './function-inputs.ts'
 import { isObject, secret, type Properties } from './property-values.ts'

@@ -19,7 +19,8 @@ import {
   type LambdaClient,
 } from '@aws-sdk/client-lambda'
 import { Type, type TObject } from 'typebox'
-import { orUndefined } from '../cli/deploy.ts'
+import { orUndefined } from '../cli/or-undefined.ts'
+import { permitUrl } from '../cli/url-permission.ts'
 import { Alias } from './function-inputs.ts'
 import type { Properties } from './property-values.ts'
 import { splitId, type Found, type ResourceKind } from './resource-kind.ts'
@@ -135,6 +136,7 @@ export const functionUrlKind = settingKind({
     const { FunctionUrl } = before
       ? await client.send(new UpdateFunctionUrlConfigCommand(command))
       : await client.send(new CreateFunctionUrlConfigCommand(command))
+    await permitUrl(client, names, wanted.authType)
     return { url: FunctionUrl }
   },
   get: async (client, name, of) => {
@@ -146,7 +148,10 @@ export const functionUrlKind = settingKind({
       computed: { url: found.FunctionUrl },
     }
   },
-  remove: (client, name, of) => client.send(new DeleteFunctionUrlConfigCommand(ofUrl(name, of))),
+  remove: async (client, name, of) => {
+    await permitUrl(client, ofUrl(name, of), undefined)
+    await client.send(new DeleteFunctionUrlConfigCommand(ofUrl(name, of)))
+  },
 })
 
 export const eventQueueKind = settingKind({

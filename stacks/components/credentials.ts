@@ -1,11 +1,12 @@
 import * as pulumi from '@pulumi/pulumi'
+import type { SealingKeys } from '../../services/chassis/sealing.ts'
 
 const users = ['gateway', 'scheduler', 'node-agent'] as const
 export type NatsUser = (typeof users)[number]
 
 type Secrets = Readonly<Record<string, string>>
 
-/** Made when the stack is, and never again; kept in the stack's state, encrypted. */
+/** Each made once and never again, also when others are added; kept in the stack's state, encrypted. */
 class RandomSecrets extends pulumi.dynamic.Resource {
   declare readonly values: pulumi.Output<Secrets>
 
@@ -16,6 +17,15 @@ class RandomSecrets extends pulumi.dynamic.Resource {
         const { randomBytes } = process.getBuiltinModule('node:crypto')
         const values = Object.fromEntries(inputs.keys.map((key) => [key, randomBytes(32).toString('hex')]))
         return { id: 'credentials', outs: { keys: inputs.keys, values } }
+      },
+      update: async (_id, before, inputs) => {
+        const { randomBytes } = process.getBuiltinModule('node:crypto')
+        if (!inputs.keys.some((key) => before.values[key] !== undefined))
+          throw new Error(`none of ${before.keys.join(', ')} would be left: a generation goes up by one at a time`)
+        const values = Object.fromEntries(
+          inputs.keys.map((key) => [key, before.values[key] ?? randomBytes(32).toString('hex')]),
+        )
+        return { outs: { keys: inputs.keys, values } }
       },
     }
     super(provider, name, { keys: [...keys], values: undefined }, { ...options, additionalSecretOutputs: ['values'] })
@@ -29,8 +39,11 @@ export class Credentials extends pulumi.ComponentResource {
   readonly accessKeyId: pulumi.Output<string>
   readonly secretAccessKey: pulumi.Output<string>
   readonly natsPasswords: Readonly<Record<NatsUser, pulumi.Output<string>>>
+  /** What gateways seal secrets with before they store them; the first seals. */
+  readonly sealingKeys: pulumi.Output<SealingKeys>
 
-  constructor(name: string, options: pulumi.ComponentResourceOptions = {}) {
+  /** @param sealingGeneration 1, and one more for each rotation */
+  constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Credentials', name, {}, options)
     const keys = ['internalToken', 'accessKeyId', 'secretAccessKey', ...users.map((user) => `nats-${user}`)]
     const { values } = new RandomSecrets(`${name}-random`, keys, { parent: this })
@@ -44,6 +57,10 @@ export class Credentials extends pulumi.ComponentResource {
       scheduler: value('nats-scheduler'),
       'node-agent': value('nats-node-agent'),
     }
+    // One generation back opens what was sealed before a rotation, until the gateways have sealed it anew.
+    const sealing = [sealingGeneration, sealingGeneration - 1].filter((number) => number > 0).map((id) => `seal-${id}`)
+    const { values: sealed } = new RandomSecrets(`${name}-sealing`, sealing, { parent: this })
+    this.sealingKeys = sealed.apply((all) => sealing.map((id) => ({ id, key: pick(all, id) })))
     this.registerOutputs({ accessKeyId: this.accessKeyId })
   }
 }

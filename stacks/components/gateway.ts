@@ -47,12 +47,13 @@ export const gatewayConfig = (
   { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
-  const { internalToken, accessKeyId, secretAccessKey } = credentials
+  const { internalToken, accessKeyId, secretAccessKey, sealingKeys } = credentials
   return pulumi
     .output({
       internalToken,
       accessKeyId,
       secretAccessKey,
+      sealingKeys,
       natsConfig: nats.configFor('gateway'),
       tls: site.exposure.tls,
     })
@@ -66,6 +67,7 @@ export const gatewayConfig = (
       ...(known.tls ? { internalCa: known.tls.ca } : {}),
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
+      sealingKeys: known.sealingKeys,
       stagingDir: stagingDir(site),
       logLevel,
     }))

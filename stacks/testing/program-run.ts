@@ -16,6 +16,7 @@ export const secretMark = '0123456789abcdef01'
 
 const secretNames = ['internalToken', 'accessKeyId', 'secretAccessKey', 'password'].concat(
   ['gateway', 'scheduler', 'node-agent'].map((user) => `nats-${user}`),
+  ['seal-1'],
 )
 const secretOf = (name: string): string => `${name}-${secretMark}23456789abcdef0123456789abcdef`
 

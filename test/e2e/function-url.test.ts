@@ -6,6 +6,7 @@ import {
   DeleteFunctionUrlConfigCommand,
 } from '@aws-sdk/client-lambda'
 import { describe, expect, it } from 'vitest'
+import { permitUrl } from '../../services/cli/url-permission.ts'
 import { createFunction, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { installation } from './installation.ts'
 
@@ -49,6 +50,7 @@ const online = async (
   const exported = ['handler', 'cloudEvent'].find((word) => source.includes(`export const ${word} `)) ?? 'default'
   await createFunction(client, name, source, { Handler: `index.${exported}` })
   const config = new CreateFunctionUrlConfigCommand({ FunctionName: name, AuthType: 'NONE', ...url })
+  await permitUrl(client, { FunctionName: name }, 'NONE')
   return { name, url: (await client.send(config)).FunctionUrl ?? '' }
 }
 

@@ -2,15 +2,18 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PlatformError } from '../../contracts/errors.ts'
-import { latest, type FunctionRecord, type UrlRecord } from '../../contracts/function.ts'
+import { accountIdOf, functionArn, latest, type FunctionRecord, type UrlRecord } from '../../contracts/function.ts'
 import { toGatewayError } from '../aws-errors.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Invoked } from '../invoke/invoker.ts'
 import { traceparentOf } from '../invoke/traceparent.ts'
+import { decideAccess, refuseAccess } from '../access/authorize.ts'
+import { rowOf, urlOperation } from '../access/operation-table.ts'
+import { statementsOf } from '../access/policy.ts'
 import { resolveVersion } from '../resolve.ts'
 import { verifierOptions } from '../routes/authenticate.ts'
 import { declaredBytes, readBody, sha256 } from '../routes/read-body.ts'
-import { readClaim, verify, type VerifierOptions } from '../sigv4.ts'
+import { readClaim, verify, type AccessKey, type VerifierOptions } from '../sigv4.ts'
 import { sendAnswer, type UrlPhases } from './answer.ts'
 import { answerCors } from './cors.ts'
 import { sendUrlError } from './error-reply.ts'
@@ -34,9 +37,11 @@ export const createUrlHandler = (deps: GatewayDeps): UrlHandler => {
       cors = corsHeaders
       if (preflight)
         return void response.writeHead(200, { ...cors, 'x-amzn-requestid': requestId, 'content-length': 0 }).end()
+      if (url.authType === 'NONE') authorize(deps, { record, qualifier, url }, undefined)
       response.once('close', deps.bodies.take(declaredBytes(request, bodyLimit(deps))))
-      const authenticated = url.authType === 'NONE' ? undefined : await authenticate(deps, verifier, request, record)
+      const authenticated = url.authType === 'NONE' ? undefined : await authenticate(deps, verifier, request)
       phases.authMs = authenticated?.authMs ?? 0
+      if (authenticated) authorize(deps, { record, qualifier, url }, authenticated.accessKey)
       const invoked = await invoke(deps, { request, response, requestId, record, qualifier, url, authenticated })
       Object.assign(phases, { placeMs: invoked.placeMs, sentAt: invoked.sentAt })
       await sendAnswer(deps, {
@@ -75,8 +80,25 @@ const findUrl = ({ registry }: GatewayDeps, urlId: string): Found => {
   throw new PlatformError('NOT_FOUND', 'no function has this URL')
 }
 
+const urlRow = rowOf(urlOperation)
+
+/** A URL is private like its function: also one without signatures needs a statement that lets everybody call it. */
+const authorize = (deps: GatewayDeps, { record, qualifier, url }: Found, identity: AccessKey | undefined): void => {
+  const of = qualifier === latest ? undefined : qualifier
+  const question = {
+    identity,
+    row: urlRow,
+    tenant: record.tenant,
+    resource: functionArn(deps.config.region, record.tenant, record.name, of),
+    statements: statementsOf(record, of),
+    urlAuthType: url.authType,
+  }
+  const { allowed, reason } = decideAccess(question)
+  if (!allowed) refuseAccess(question, reason)
+}
+
 interface Authenticated {
-  readonly principal: string
+  readonly accessKey: AccessKey
   readonly body: Buffer
   readonly authMs: number
 }
@@ -88,7 +110,6 @@ const authenticate = async (
   deps: GatewayDeps,
   verifier: VerifierOptions,
   request: IncomingMessage,
-  record: FunctionRecord,
 ): Promise<Authenticated> => {
   const { method = 'GET', url = '/', rawHeaders } = request
   const from = performance.now()
@@ -96,9 +117,8 @@ const authenticate = async (
   const headMs = performance.now() - from
   const body = await readBody(request, bodyLimit(deps), deps.config.limits.stalledMs)
   const bodyFrom = performance.now()
-  const { tenant, accessKeyId } = await verify(claim, await sha256(body, 'hex'))
-  if (tenant !== record.tenant) throw new PlatformError('FORBIDDEN', 'the function belongs to another tenant')
-  return { principal: accessKeyId, body, authMs: headMs + performance.now() - bodyFrom }
+  const accessKey = await verify(claim, await sha256(body, 'hex'))
+  return { accessKey, body, authMs: headMs + performance.now() - bodyFrom }
 }
 
 interface UrlInvocation extends Found {
@@ -134,7 +154,12 @@ const invoke = async (deps: GatewayDeps, call: UrlInvocation): Promise<Invoked> 
     sourceIp,
     protocol: `HTTP/${request.httpVersion}`,
     receivedAt: Date.now(),
-    ...(authenticated ? { principal: authenticated.principal } : {}),
+    ...(authenticated
+      ? {
+          principal: authenticated.accessKey.accessKeyId,
+          account: accountIdOf(authenticated.accessKey.tenant),
+        }
+      : {}),
   }
   return deps.invoker.invoke({
     invocationId: requestId,

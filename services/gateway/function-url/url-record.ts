@@ -32,7 +32,10 @@ export const urlQualifier = (record: FunctionRecord, qualifier: string | undefin
   if (isVersionNumber(qualifier))
     throw new PlatformError('INVALID_REQUEST', 'A function URL belongs to $LATEST or an alias, not to a version')
   if (Object.hasOwn(record.aliases, qualifier)) return qualifier
-  throw new PlatformError('NOT_FOUND', `Function not found: ${functionArn(region, record.name, qualifier)}`)
+  throw new PlatformError(
+    'NOT_FOUND',
+    `Function not found: ${functionArn(region, record.tenant, record.name, qualifier)}`,
+  )
 }
 
 /** @throws PlatformError NOT_FOUND */

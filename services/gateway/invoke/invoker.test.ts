@@ -19,7 +19,7 @@ const settings = {
   environment: {},
 } as const
 const { latest } = newRecord(
-  'one',
+  'default',
   'f',
   1,
   settings,
@@ -88,7 +88,7 @@ describe('an invocation', () => {
       'forkyard-attempt': '2',
       'forkyard-function-arn': 'arn:aws:lambda:eu-test-1:000000000000:function:f:live',
       'forkyard-revision': JSON.stringify({
-        tenant: 'one',
+        tenant: 'default',
         name: 'f',
         version: '$LATEST',
         revisionId: latest.revisionId,

@@ -140,7 +140,7 @@ const headersOf = (
     [invocationHeaders.timeoutMs]: String(config.timeoutMs),
     [invocationHeaders.kind]: invocation.kind,
     [invocationHeaders.responseMode]: invocation.responseMode,
-    [invocationHeaders.functionArn]: functionArn(region, name, invocation.qualifier),
+    [invocationHeaders.functionArn]: functionArn(region, tenant, name, invocation.qualifier),
     [invocationHeaders.attempt]: String(invocation.attempt),
     'content-type': 'application/octet-stream',
   }

@@ -1,6 +1,5 @@
 /** Limits and use of the account, and what clients ask about features that functions here do not have. */
 import { Type, type TSchema } from 'typebox'
-import { PlatformError } from '../../contracts/errors.ts'
 import { functionArn } from '../../contracts/function.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { findVersion, targetOf, type Target } from '../lookup.ts'
@@ -70,9 +69,6 @@ export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
         }
       },
     }),
-    probe('GetPolicy', `/2015-03-31${functions}/policy`, 'There are no resource policies', Type.Object({}), () => {
-      throw new PlatformError('NOT_FOUND', 'The resource you requested does not exist.')
-    }),
     probe(
       'GetFunctionCodeSigningConfig',
       `/2020-06-30${functions}/code-signing-config`,
@@ -92,7 +88,10 @@ export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
       `/2021-07-20${functions}/runtime-management-config`,
       'Runtimes come with the installation',
       Type.Object({ UpdateRuntimeOn: Type.String(), FunctionArn: Type.String() }),
-      ({ name, qualifier }) => ({ UpdateRuntimeOn: 'Auto', FunctionArn: functionArn(region, name, qualifier) }),
+      ({ tenant, name, qualifier }) => ({
+        UpdateRuntimeOn: 'Auto',
+        FunctionArn: functionArn(region, tenant, name, qualifier),
+      }),
     ),
     probe(
       'GetFunctionRecursionConfig',

@@ -46,7 +46,10 @@ export const aliasOperations = (deps: GatewayDeps): AnyOperation[] => {
         const { tenant, name } = target(caller.tenant, params.FunctionName)
         const record = await registry.update(tenant, name, (before) => {
           if (Object.hasOwn(before.aliases, body.Name))
-            throw new PlatformError('ALREADY_EXISTS', `Alias already exists: ${functionArn(region, name, body.Name)}`)
+            throw new PlatformError(
+              'ALREADY_EXISTS',
+              `Alias already exists: ${functionArn(region, tenant, name, body.Name)}`,
+            )
           const change = {
             functionVersion: body.FunctionVersion,
             description: body.Description ?? undefined,
@@ -54,7 +57,7 @@ export const aliasOperations = (deps: GatewayDeps): AnyOperation[] => {
           }
           return withAlias(before, body.Name, undefined, change, region)
         })
-        return aliasView(region, name, aliasOf(record, body.Name, region))
+        return aliasView(region, record, aliasOf(record, body.Name, region))
       },
     }),
     operation({
@@ -67,7 +70,7 @@ export const aliasOperations = (deps: GatewayDeps): AnyOperation[] => {
       reply: Alias,
       handle: async ({ caller, params }) => {
         const record = await findRecord(registry, target(caller.tenant, params.FunctionName))
-        return aliasView(region, record.name, aliasOf(record, params.Name, region))
+        return aliasView(region, record, aliasOf(record, params.Name, region))
       },
     }),
     operation({
@@ -97,7 +100,7 @@ export const aliasOperations = (deps: GatewayDeps): AnyOperation[] => {
           }
           return withAlias(before, params.Name, alias, change, region)
         })
-        return aliasView(region, name, aliasOf(record, params.Name, region))
+        return aliasView(region, record, aliasOf(record, params.Name, region))
       },
     }),
     operation({
@@ -132,7 +135,7 @@ export const aliasOperations = (deps: GatewayDeps): AnyOperation[] => {
           )
           .toSorted((a, b) => (a.name < b.name ? -1 : 1))
         const { items, next } = pageOf(aliases, query, ({ name }) => name)
-        return { Aliases: items.map((alias) => aliasView(region, record.name, alias)), ...next }
+        return { Aliases: items.map((alias) => aliasView(region, record, alias)), ...next }
       },
     }),
   ]

@@ -8,6 +8,7 @@ import { parseCodeBody, parseJson } from './code-body.ts'
 import { declaredBytes, readBody, sha256 } from './read-body.ts'
 
 export interface Caller {
+  /** Whose function it is about: the caller's own tenant, unless an ARN names another that lets the caller in (`authorize.ts`). */
   readonly tenant: string
   readonly accessKey: AccessKey
 }
@@ -35,11 +36,11 @@ const emptyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 /** The payload of an invocation without one, as AWS has it. */
 const noPayload = Buffer.from('{}')
 
-export const verifierOptions = ({ config }: GatewayDeps): VerifierOptions => ({
-  keys: new Map(config.accounts.map((account) => [account.accessKeyId, account])),
+export const verifierOptions = ({ config, access }: GatewayDeps): VerifierOptions => ({
+  keys: access,
   region: config.region,
   clockSkewMs: config.limits.clockSkewMs,
-  now: Date.now,
+  now: () => Date.now(),
 })
 
 export const payloadLimit = ({ limits }: GatewayDeps['config'], invocationType: unknown): BodyLimit =>

@@ -3,7 +3,7 @@ import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { Type } from 'typebox'
 import { PlatformError } from '../../contracts/errors.ts'
-import type { VersionConfig } from '../../contracts/function.ts'
+import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { sendStream } from '../invoke/send-stream.ts'
 import { findRecord, unqualified } from '../lookup.ts'
@@ -16,8 +16,8 @@ const validSeconds = 600
 /** Signed with the caller's own key: it gives nobody more than the caller has. */
 export const codeLocation = async (
   { config }: Pick<GatewayDeps, 'config'>,
-  { accessKeyId, secretAccessKey }: AccessKey,
-  { name, zipDigest }: VersionConfig,
+  { accessKeyId, secretAccessKey, tenant: own }: AccessKey,
+  { tenant, name, zipDigest }: VersionConfig,
 ): Promise<string> => {
   const base = new URL(config.publicUrl)
   const signer = new SignatureV4({
@@ -27,7 +27,7 @@ export const codeLocation = async (
     sha256: Sha256Node,
     applyChecksum: false,
   })
-  const path = `/forkyard/v1/functions/${name}/code`
+  const path = `/forkyard/v1/functions/${tenant === own ? name : functionArn(config.region, tenant, name)}/code`
   const signed = await signer.presign(
     {
       method: 'GET',

@@ -120,14 +120,14 @@ describe('event invoke configurations', () => {
 describe('tags', () => {
   it('are added, replaced, removed, and take effect', async () => {
     await create({ Tags: { a: '1', b: '2' } })
-    const before = gateway.deps.registry.get('one', FunctionName)
+    const before = gateway.deps.registry.get('default', FunctionName)
     await client.send(new TagResourceCommand({ Resource: arn(), Tags: { b: '3', 'forkyard:concurrency': '4' } }))
     await client.send(new UntagResourceCommand({ Resource: arn(), TagKeys: ['a', 'none'] }))
     expect((await client.send(new ListTagsCommand({ Resource: arn() }))).Tags).toEqual({
       b: '3',
       'forkyard:concurrency': '4',
     })
-    const { latest } = gateway.deps.registry.get('one', FunctionName)
+    const { latest } = gateway.deps.registry.get('default', FunctionName)
     expect(latest.policy.concurrency).toBe(4)
     expect(latest.revisionId).not.toBe(before.latest.revisionId)
   })
@@ -159,7 +159,7 @@ describe('what clients ask on each refresh', () => {
     expect((await client.send(new GetFunctionRecursionConfigCommand({ FunctionName }))).RecursiveLoop).toBe('Allow')
     const { AccountLimit, AccountUsage } = await client.send(new GetAccountSettingsCommand({}))
     expect(AccountLimit).toMatchObject({ CodeSizeZipped: 64 * 1024, ConcurrentExecutions: 8 })
-    expect(AccountUsage?.FunctionCount).toBe(gateway.deps.registry.list('one').length)
+    expect(AccountUsage?.FunctionCount).toBe(gateway.deps.registry.list('default').length)
   })
 
   it('of operations that are not here is said to be unknown', async () => {

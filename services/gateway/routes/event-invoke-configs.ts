@@ -26,7 +26,7 @@ export const eventInvokeOperations = (deps: GatewayDeps): AnyOperation[] => {
     const all = record.eventInvokeConfigs ?? {}
     const found = Object.hasOwn(all, qualifier) ? all[qualifier] : undefined
     if (found) return found
-    const arn = functionArn(region, record.name, qualifier)
+    const arn = functionArn(region, record.tenant, record.name, qualifier)
     throw new PlatformError('NOT_FOUND', `The function ${arn} doesn't have an EventInvokeConfig`)
   }
 
@@ -51,7 +51,7 @@ export const eventInvokeOperations = (deps: GatewayDeps): AnyOperation[] => {
           const next = changed(body, keep ? configOf(before, qualifier) : defaultEventInvoke)
           return { ...before, eventInvokeConfigs: { ...before.eventInvokeConfigs, [qualifier]: next } }
         })
-        return eventInvokeView(region, name, qualifier, configOf(record, qualifier))
+        return eventInvokeView(region, record, qualifier, configOf(record, qualifier))
       },
     })
 
@@ -71,7 +71,7 @@ export const eventInvokeOperations = (deps: GatewayDeps): AnyOperation[] => {
         const target = targetOf(deps, caller.tenant, params.FunctionName, query.Qualifier)
         const { qualifier = latest } = target
         const record = await findRecord(registry, target)
-        return eventInvokeView(region, record.name, qualifier, configOf(record, qualifier))
+        return eventInvokeView(region, record, qualifier, configOf(record, qualifier))
       },
     }),
     operation({
@@ -104,7 +104,7 @@ export const eventInvokeOperations = (deps: GatewayDeps): AnyOperation[] => {
       handle: async ({ caller, params, query }) => {
         const record = await findRecord(registry, unqualified(deps, caller.tenant, params.FunctionName))
         const { items, next } = pageOf(Object.keys(record.eventInvokeConfigs ?? {}).toSorted(), query, (key) => key)
-        const configs = items.map((key) => eventInvokeView(region, record.name, key, configOf(record, key)))
+        const configs = items.map((key) => eventInvokeView(region, record, key, configOf(record, key)))
         return { FunctionEventInvokeConfigs: configs, ...next }
       },
     }),

@@ -43,7 +43,7 @@ export const functionOperations = (deps: GatewayDeps): AnyOperation[] => {
       reply: FunctionConfiguration,
       errors: ['ALREADY_EXISTS', 'CODE_TOO_LARGE', 'INVALID_ARCHIVE', 'UNKNOWN_RUNTIME'],
       handle: async ({ caller: { tenant }, body, request }) => {
-        const { name, qualifier } = parseFunctionName(body.FunctionName, region)
+        const { name, qualifier } = parseFunctionName(body.FunctionName, region, tenant)
         if (qualifier !== undefined) throw new PlatformError('INVALID_REQUEST', 'A new function has no qualifier')
         refuseUnsupported(body, createMembers, name)
         refuseUnsupported(body.Code, codeMembers, name)

@@ -159,7 +159,7 @@ describe('Invoke', () => {
     expect(gateway.pushed).toEqual([
       {
         event: expect.objectContaining({
-          tenant: 'one',
+          tenant: 'default',
           name: 'f',
           qualifier: '$LATEST',
           invocationId: headers['x-amzn-requestid'],

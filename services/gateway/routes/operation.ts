@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { Type, type Static, type TSchema } from 'typebox'
 import { errorTable, type ErrorCode } from '../../contracts/errors.ts'
 import type { GatewayDeps } from '../deps.ts'
+import { authorizer } from './authorize.ts'
 import { authenticator, type BodyKind, type Caller } from './authenticate.ts'
 import { compileSchema } from './validate.ts'
 
@@ -50,6 +51,7 @@ export const operation = <P extends TSchema, Q extends TSchema, B extends TSchem
 const everywhere: readonly ErrorCode[] = [
   'INVALID_REQUEST',
   'MISSING_AUTHENTICATION',
+  'FORBIDDEN',
   'NOT_FOUND',
   'TOO_MANY_REQUESTS',
   'INTERNAL',
@@ -109,7 +111,7 @@ export const registerOperations = (app: FastifyInstance, deps: GatewayDeps, list
         },
       },
       onRequest: authenticate,
-      preValidation: readAndVerify,
+      preValidation: [readAndVerify, authorizer(deps, id)],
       handler: async (request, response) => {
         const caller = request.caller
         if (!caller) throw new Error(`${id} was reached without authentication`)

@@ -19,7 +19,7 @@ const letter: StoredLetter = {
   seq: 7,
   letter: {
     invocationId: 'id-1',
-    tenant: 'one',
+    tenant: 'default',
     name: 'f',
     acceptedAt: 1,
     failedAt: 2,
@@ -96,7 +96,7 @@ describe('the log of a function', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as LogRecord)
     expect(lines.map(({ line }) => line)).toEqual(['a', 'b', 'c\nd'])
-    expect(tails).toEqual([expect.objectContaining({ tenant: 'one', name: 'f', since: 4, follow: false })])
+    expect(tails).toEqual([expect.objectContaining({ tenant: 'default', name: 'f', since: 4, follow: false })])
     expect(ended).toBe(1)
   })
 
@@ -157,9 +157,9 @@ describe('dead letters', () => {
   it('are put back, a bounded number at a time', async () => {
     const reply = await call(`${path}/redrive`, { method: 'POST', body: '{"max":2}' })
     expect(await reply.json()).toEqual({ redriven: [{ invocationId: 'new', redriveOf: 'id-1' }] })
-    expect(asked).toEqual([['one', 'f', 2]])
+    expect(asked).toEqual([['default', 'f', 2]])
     await call(`${path}/redrive`, { method: 'POST' })
-    expect(asked[1]).toEqual(['one', 'f', 100])
+    expect(asked[1]).toEqual(['default', 'f', 100])
     expect((await call(`${path}/redrive`, { method: 'POST', body: '{"max":1001}' })).status).toBe(400)
     expect((await call(`${path}/redrive`, { method: 'POST', credentials: otherAccount })).status).toBe(404)
   })

@@ -21,7 +21,7 @@ export const urlConfigOperations = (deps: GatewayDeps): AnyOperation[] => {
   const { registry, config } = deps
   const { region } = config
   const view = (record: FunctionRecord, qualifier: string) =>
-    urlView(config, record.name, qualifier, urlOf(record, qualifier))
+    urlView(config, record, qualifier, urlOf(record, qualifier))
   return [
     operation({
       id: 'CreateFunctionUrlConfig',

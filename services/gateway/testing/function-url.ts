@@ -8,6 +8,7 @@ import {
 } from '@aws-sdk/client-lambda'
 import { afterEach, beforeEach } from 'vitest'
 import { preludeDelimiter, type HttpPrelude } from '../../contracts/node.ts'
+import { permitUrl } from '../../cli/url-permission.ts'
 import { answerWhole, httpAnswer, type NodeCall } from './fake-node.ts'
 import { account, roleArn, startGateway, zipOf, type TestGateway } from './gateway.ts'
 import { signHeaders } from './signed-head.ts'
@@ -28,6 +29,7 @@ export const useFunctionUrl = (): void => {
 
 export const open = async (more: Partial<CreateFunctionUrlConfigCommandInput> = {}) => {
   const config = { FunctionName: 'f', AuthType: 'NONE', ...more } as const
+  await permitUrl(gateway.client(), { FunctionName: 'f' }, config.AuthType)
   const { FunctionUrl } = await gateway.client().send(new CreateFunctionUrlConfigCommand(config))
   host = new URL(FunctionUrl ?? '').host
 }

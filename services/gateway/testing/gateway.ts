@@ -9,6 +9,8 @@ import { Value } from 'typebox/value'
 import { ZipFile } from 'yazl'
 import type { NodeExplanation } from '../../contracts/node.ts'
 import type { PlacementRequest } from '../../contracts/placement.ts'
+import { createSealer } from '../../chassis/sealing.ts'
+import { AccessDirectory } from '../access/directory.ts'
 import { buildApp } from '../app.ts'
 import { checkHandler } from '../archive/handler-files.ts'
 import { readArchive } from '../archive/read-archive.ts'
@@ -28,7 +30,7 @@ import { memoryKv } from './memory-kv.ts'
 export const account = {
   accessKeyId: 'AKIATESTTESTTEST0001',
   secretAccessKey: 'secret-of-this-test-0001',
-  tenant: 'one',
+  tenant: 'default',
 }
 export const otherAccount = {
   accessKeyId: 'AKIATESTTESTTEST0002',
@@ -74,6 +76,7 @@ export const testConfig = (
       internalToken: 'x'.repeat(32),
       nats: { servers: ['nats://127.0.0.1:1'], user: 'u', password: 'p', replicas: 1 },
       accounts: [account, otherAccount],
+      sealingKeys: [{ id: 's1', key: '0'.repeat(64) }],
       stagingDir: '/nowhere',
       limits,
     }),
@@ -95,6 +98,15 @@ export const startGateway = async ({
     resyncMs: 3_600_000,
   })
   registry.start()
+  const access = new AccessDirectory({
+    kv: memoryKv(),
+    connection: connection as never,
+    logger,
+    resyncMs: 3_600_000,
+    sealer: createSealer(config.sealingKeys),
+    accounts: config.accounts,
+  })
+  access.start()
   const placements: PlacementRequest[] = []
   const over: string[] = []
   const pushed: TestGateway['pushed'] = []
@@ -134,6 +146,7 @@ export const startGateway = async ({
     metricsRegistry,
     metrics: createGatewayMetrics(metricsRegistry),
     registry,
+    access,
     nodes: { explain: async () => nodeExplanation },
     code: {
       putZip: async (digest, zip) => void zips.set(digest, zip),
@@ -187,6 +200,7 @@ export const startGateway = async ({
       app.server.closeAllConnections()
       await app.close()
       registry.close()
+      access.close()
       await nodes.close()
       await node.close()
     },

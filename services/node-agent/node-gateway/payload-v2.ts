@@ -2,7 +2,6 @@
  * HTTP request <-> Lambda payload format 2.0, as AWS documents it for function URLs.
  * https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
  */
-import { accountId } from '../../contracts/function.ts'
 import type { HttpPrelude } from '../../contracts/node.ts'
 
 export interface PayloadV2 {
@@ -65,12 +64,16 @@ export const toPayloadV2 = (prelude: HttpPrelude, body: Buffer, requestId: strin
     headers: Object.fromEntries(headers),
     ...(query.size > 0 ? { queryStringParameters: Object.fromEntries(query) } : {}),
     requestContext: {
-      accountId: prelude.principal === undefined ? 'anonymous' : accountId,
+      accountId: prelude.account ?? 'anonymous',
       apiId: prelude.urlId,
       authentication: null,
       ...(prelude.principal === undefined
         ? {}
-        : { authorizer: { iam: { accountId, accessKey: prelude.principal, userId: prelude.principal } } }),
+        : {
+            authorizer: {
+              iam: { accountId: prelude.account, accessKey: prelude.principal, userId: prelude.principal },
+            },
+          }),
       domainName,
       domainPrefix: prelude.urlId,
       http: {
