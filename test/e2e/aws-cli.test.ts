@@ -95,6 +95,15 @@ describe('aws lambda', () => {
     await aws('put-function-event-invoke-config', '--function-name', name, '--maximum-retry-attempts', '0')
   })
 
+  it('add-permission, get-policy, remove-permission', async () => {
+    const statement = given({ functionName: name, statementId: 'bucket' })
+    await aws('add-permission', ...statement, '--action', 'lambda:InvokeFunction', '--principal', 's3.amazonaws.com')
+    const { Policy, RevisionId } = await aws('get-policy', '--function-name', name)
+    expect(JSON.parse(String(Policy))).toMatchObject({ Statement: [{ Sid: 'bucket', Effect: 'Allow' }] })
+    await aws('remove-permission', ...statement, '--revision-id', String(RevisionId))
+    await expect(aws('get-policy', '--function-name', name)).rejects.toThrow('ResourceNotFoundException')
+  })
+
   it('delete-function', async () => {
     await aws('delete-function', '--function-name', name)
     await expect(aws('get-function', '--function-name', name)).rejects.toMatchObject({
