@@ -1,6 +1,6 @@
 /** What sandboxes hold on the machine, counted: whatever a test does to them, afterwards there is no more than before. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, vi } from 'vitest'
 import type { Premises } from '../../scripts/place.ts'
 import { cgroupDirs, mountsBelow } from '../../stacks/host-scripts/leftovers.ts'
@@ -25,6 +25,11 @@ const processesIn = (group: string): string[] => {
     return []
   }
 }
+
+/** Sandboxes that have a control group. */
+export const sandboxIds = ({ installation }: Premises): string[] => [
+  ...new Set(groupDirs(installation).map((dir) => basename(dir))),
+]
 
 /** Host processes of one sandbox; none when it is gone. */
 export const sandboxProcesses = ({ installation }: Premises, sandboxId: string): string[] =>

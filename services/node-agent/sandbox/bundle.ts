@@ -45,9 +45,13 @@ export const runscFlags = [
   '--overlay2=none',
   // The agent makes and owns the cgroups (sandbox/cgroup.ts); runsc starts inside them.
   '--ignore-cgroups',
+  // The sandbox's own process opens no file of the host, so it needs no identity there: it is nobody, and has no capability.
+  '--directfs=false',
 ] as const
 
 const rlimit = (type: string, limit: number) => ({ type, soft: limit, hard: limit })
+
+const everyId = [{ containerID: 0, hostID: 0, size: 2 ** 32 - 1 }]
 
 const mount = (destination: string, type: string, options: string[]) => ({ destination, type, source: type, options })
 
@@ -82,7 +86,10 @@ export const ociSpec = (input: BundleInput, rootDir: string): Record<string, unk
       : [{ destination: '/var/task', type: 'erofs', source: input.codePath, options: ['ro'] }]),
   ],
   linux: {
-    namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+    // The user namespace is the gofer's, which serves the socket directory: what it may, it may in there alone.
+    namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'user'].map((type) => ({ type })),
+    uidMappings: everyId,
+    gidMappings: everyId,
   },
   annotations: {
     'dev.gvisor.spec.rootfs.source': input.imagePath,
