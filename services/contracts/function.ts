@@ -60,6 +60,8 @@ export const VersionConfig = Type.Object(
     /** Size of `/tmp` in MiB. */
     ephemeralStorageMiB: Type.Integer({ minimum: 512, maximum: 10_240 }),
     environment: Type.Record(Type.String(), Type.String()),
+    /** In the registry alone, in place of `environment` (`chassis/sealed-config.ts`). */
+    sealedEnvironment: Type.Optional(Type.String()),
     /** Variables that must not be in a checkpoint, besides those whose names say so (tag `forkyard:secrets`). */
     secretNames: Type.Optional(Type.Array(Type.String())),
     policy: InstancePolicy,

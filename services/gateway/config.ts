@@ -62,8 +62,8 @@ export const GatewayConfig = Type.Object(
     nats: NatsConfig,
     /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),
-    /** What secrets in the store are sealed with; the first seals, the others open what they sealed before. */
-    sealingKeys: SealingKeys,
+    /** What is sealed in the store: secrets of access keys, and variables of functions, which nodes open too. */
+    sealing: Type.Object({ access: SealingKeys, environment: SealingKeys }, { additionalProperties: false }),
     /** Scratch space for archives; emptied at start. */
     stagingDir: Type.String(),
     /** Asynchronous events handled at the same time by this gateway. */

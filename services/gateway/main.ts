@@ -47,13 +47,19 @@ await runService(
     const store = await openStoreWhenReady(connection, config.nats, logger)
     const { replicas } = config.nats
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
-    const registry = new Registry({ kv: store.functions, connection, logger, region })
+    const registry = new Registry({
+      kv: store.functions,
+      connection,
+      logger,
+      region,
+      sealer: createSealer(config.sealing.environment),
+    })
     registry.start()
     const access = new AccessDirectory({
       kv: await new Kvm(store.js).create(buckets.access, { history: 1, replicas }),
       connection,
       logger,
-      sealer: createSealer(config.sealingKeys),
+      sealer: createSealer(config.sealing.access),
       accounts: config.accounts,
     })
     access.start()

@@ -1,8 +1,13 @@
-/** The function registry: reads come from memory, kept fresh by a watch; writes are compare-and-set on the KV bucket. */
+/**
+ * The function registry: reads come from memory, kept fresh by a watch; writes are compare-and-set on the KV bucket. Variables of
+ * functions are sealed there, and open here.
+ */
 import type { KvEntry } from '@nats-io/kv'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Compile } from 'typebox/compile'
 import type { Logger } from '../chassis/log.ts'
+import { isSealedAnew, openConfig, openRecord, sealConfig, sealRecord } from '../chassis/sealed-config.ts'
+import type { Sealer } from '../chassis/sealing.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { FunctionRecord, functionArn, VersionConfig } from '../contracts/function.ts'
 import { registryKey, tombstoneKey, versionKey } from '../contracts/subjects.ts'
@@ -12,6 +17,8 @@ import { isConflict, WatchedBucket, type BucketDeps } from './watched-bucket.ts'
 interface Entry {
   readonly record?: FunctionRecord
   readonly version?: VersionConfig
+  /** As it lies in the bucket, it is to be sealed anew. */
+  readonly old?: boolean
 }
 
 const recordSchema = Compile(FunctionRecord)
@@ -20,14 +27,20 @@ const casAttempts = 20
 
 export interface RegistryDeps extends BucketDeps {
   readonly region: string
+  readonly sealer: Sealer
 }
 
-const readEntry = (entry: KvEntry, logger: Logger): Entry | undefined => {
+const readEntry = (entry: KvEntry, sealer: Sealer, logger: Logger): Entry | undefined => {
   if (entry.key.endsWith('.next') && entry.key.split('.').length === 3) return undefined
   const value: unknown = entry.json()
-  if (recordSchema.Check(value)) return { record: value }
-  if (versionSchema.Check(value)) return { version: value }
-  logger.error({ key: entry.key }, 'registry: an entry does not fit the schema')
+  try {
+    if (recordSchema.Check(value))
+      return { record: openRecord(sealer, value), old: !isSealedAnew(sealer, value.latest) }
+    if (versionSchema.Check(value)) return { version: openConfig(sealer, value), old: !isSealedAnew(sealer, value) }
+    logger.error({ key: entry.key }, 'registry: an entry does not fit the schema')
+  } catch (err) {
+    logger.error({ err, key: entry.key }, 'registry: the variables of an entry cannot be opened')
+  }
   return undefined
 }
 
@@ -40,7 +53,9 @@ export class Registry {
     this.#deps = deps
     this.#bucket = new WatchedBucket(deps, {
       name: 'registry',
-      read: (entry) => readEntry(entry, deps.logger),
+      read: (entry) => readEntry(entry, deps.sealer, deps.logger),
+      synced: () =>
+        void this.#sealAnew().catch((err: unknown) => deps.logger.error({ err }, 'registry: entries stay as they are')),
       changed: (key, before, after) => {
         for (const { urlId } of Object.values(before?.record?.urls ?? {})) this.#urls.delete(urlId)
         for (const { urlId } of Object.values(after?.record?.urls ?? {})) this.#urls.set(urlId, key)
@@ -105,7 +120,7 @@ export class Registry {
   async create(record: FunctionRecord): Promise<void> {
     const key = registryKey(record.tenant, record.name)
     try {
-      this.#bucket.hold(key, { revision: await this.#deps.kv.create(key, JSON.stringify(record)), value: { record } })
+      this.#bucket.hold(key, { revision: await this.#deps.kv.create(key, this.#recordText(record)), value: { record } })
     } catch (error) {
       if (!isConflict(error)) throw error
       await this.#bucket.confirm(key)
@@ -130,7 +145,7 @@ export class Registry {
       const record = await change(before)
       if (record === before) return record
       try {
-        const revision = await this.#deps.kv.update(key, JSON.stringify(record), held.revision)
+        const revision = await this.#deps.kv.update(key, this.#recordText(record), held.revision)
         this.#bucket.hold(key, { revision, value: { record } })
         return record
       } catch (error) {
@@ -151,7 +166,7 @@ export class Registry {
       const key = versionKey(config.tenant, config.name, number)
       try {
         this.#bucket.hold(key, {
-          revision: await this.#deps.kv.create(key, JSON.stringify(version)),
+          revision: await this.#deps.kv.create(key, this.#versionText(version)),
           value: { version },
         })
         return version
@@ -181,6 +196,32 @@ export class Registry {
     })
     await this.#bucket.confirm(key)
     for (const version of versions) await this.dropVersion(tenant, name, version)
+  }
+
+  #recordText(record: FunctionRecord): string {
+    return JSON.stringify(sealRecord(this.#deps.sealer, record))
+  }
+
+  #versionText(version: VersionConfig): string {
+    return JSON.stringify(sealConfig(this.#deps.sealer, version))
+  }
+
+  /** After a rotation, and once for entries of a time when nothing was sealed. */
+  async #sealAnew(): Promise<void> {
+    for (const { record, version } of [...this.#bucket.values()].filter(({ old }) => old)) {
+      const { tenant, name } = record ?? version ?? { tenant: '', name: '' }
+      const key = version ? versionKey(tenant, name, Number(version.version)) : registryKey(tenant, name)
+      const held = await this.#bucket.confirm(key)
+      const { record: now, version: same, old } = held?.value ?? {}
+      if (!held || !old) continue
+      const text = now ? this.#recordText(now) : same && this.#versionText(same)
+      if (text === undefined) continue
+      await this.#deps.kv.update(key, text, held.revision).catch((error: unknown) => {
+        // Somebody else changed it, and sealed it with that.
+        if (!isConflict(error)) throw error
+      })
+      await this.#bucket.confirm(key)
+    }
   }
 
   #missing(tenant: string, name: string, qualifier?: string): never {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Registry } from 'prom-client'
 import type { Logger } from '../chassis/log.ts'
 import type { Store } from '../chassis/nats.ts'
+import { createSealer } from '../chassis/sealing.ts'
 import type { Service } from '../chassis/process.ts'
 import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
@@ -84,7 +85,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
   const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
-  const revisions = new Revisions(store.functions)
+  const revisions = new Revisions(store.functions, createSealer(config.environmentKeys))
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
       const files = config.runtimes[name]

@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
+import { SealingKeys } from '../chassis/sealing.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import { cacheModes } from './node-scheduler/cache/input.ts'
 
@@ -29,6 +30,8 @@ export const NodeAgentConfig = Type.Object(
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
+    /** Open the variables of functions, which are sealed in the registry. */
+    environmentKeys: SealingKeys,
     region: Type.String({ default: 'us-east-1' }),
     /** Owns every path that the agent makes; what is in it and belongs to nobody is removed. */
     stateDir: Type.String(),

@@ -32,6 +32,27 @@ class RandomSecrets extends pulumi.dynamic.Resource {
   }
 }
 
+const sealedKinds = ['access', 'environment'] as const
+type SealedKind = (typeof sealedKinds)[number]
+
+/**
+ * The first of each seals. The one before opens what gateways have not sealed anew yet; the one after is known ahead, because a node may
+ * have to open what a gateway sealed while the same `up` had not come to it.
+ */
+const sealingKeys = (
+  name: string,
+  generation: number,
+  parent: pulumi.Resource,
+): pulumi.Output<Record<SealedKind, SealingKeys>> => {
+  const generations = [generation, generation - 1, generation + 1].filter((number) => number > 0)
+  const keyOf = (kind: SealedKind, number: number) => `${kind}-${number}`
+  const keys = sealedKinds.flatMap((kind) => generations.map((number) => keyOf(kind, number)))
+  const { values } = new RandomSecrets(name, keys, { parent })
+  const of = (all: Secrets, kind: SealedKind): SealingKeys =>
+    generations.map((number) => ({ id: keyOf(kind, number), key: pick(all, keyOf(kind, number)) }))
+  return values.apply((all) => ({ access: of(all, 'access'), environment: of(all, 'environment') }))
+}
+
 /** Every secret of the installation. All outputs are secret. */
 export class Credentials extends pulumi.ComponentResource {
   /** Bearer token of the hops between services. */
@@ -39,8 +60,8 @@ export class Credentials extends pulumi.ComponentResource {
   readonly accessKeyId: pulumi.Output<string>
   readonly secretAccessKey: pulumi.Output<string>
   readonly natsPasswords: Readonly<Record<NatsUser, pulumi.Output<string>>>
-  /** What gateways seal secrets with before they store them; the first seals. */
-  readonly sealingKeys: pulumi.Output<SealingKeys>
+  /** What secrets are sealed with in the store: those of access keys, by gateways alone; variables of functions. */
+  readonly sealing: pulumi.Output<Record<SealedKind, SealingKeys>>
 
   /** @param sealingGeneration 1, and one more for each rotation */
   constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
@@ -57,10 +78,7 @@ export class Credentials extends pulumi.ComponentResource {
       scheduler: value('nats-scheduler'),
       'node-agent': value('nats-node-agent'),
     }
-    // One generation back opens what was sealed before a rotation, until the gateways have sealed it anew.
-    const sealing = [sealingGeneration, sealingGeneration - 1].filter((number) => number > 0).map((id) => `seal-${id}`)
-    const { values: sealed } = new RandomSecrets(`${name}-sealing`, sealing, { parent: this })
-    this.sealingKeys = sealed.apply((all) => sealing.map((id) => ({ id, key: pick(all, id) })))
+    this.sealing = sealingKeys(`${name}-sealing`, sealingGeneration, this)
     this.registerOutputs({ accessKeyId: this.accessKeyId })
   }
 }

@@ -47,13 +47,13 @@ export const gatewayConfig = (
   { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
-  const { internalToken, accessKeyId, secretAccessKey, sealingKeys } = credentials
+  const { internalToken, accessKeyId, secretAccessKey, sealing } = credentials
   return pulumi
     .output({
       internalToken,
       accessKeyId,
       secretAccessKey,
-      sealingKeys,
+      sealing,
       natsConfig: nats.configFor('gateway'),
       tls: site.exposure.tls,
     })
@@ -67,7 +67,7 @@ export const gatewayConfig = (
       ...(known.tls ? { internalCa: known.tls.ca } : {}),
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
-      sealingKeys: known.sealingKeys,
+      sealing: known.sealing,
       stagingDir: stagingDir(site),
       logLevel,
     }))

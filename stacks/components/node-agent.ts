@@ -65,6 +65,7 @@ export const nodeAgentConfig = (
     .output({
       internalToken: credentials.internalToken,
       natsConfig: nats.configFor('node-agent'),
+      sealing: credentials.sealing,
       addonPath,
       capacity,
       tls: site.exposure.tls,
@@ -77,6 +78,7 @@ export const nodeAgentConfig = (
       internalToken: known.internalToken,
       ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
+      environmentKeys: known.sealing.environment,
       region: config.region,
       stateDir: agentDir(site),
       runDir: config.runDir,

@@ -16,7 +16,7 @@ export const secretMark = '0123456789abcdef01'
 
 const secretNames = ['internalToken', 'accessKeyId', 'secretAccessKey', 'password'].concat(
   ['gateway', 'scheduler', 'node-agent'].map((user) => `nats-${user}`),
-  ['seal-1'],
+  ['access-1', 'access-2', 'environment-1', 'environment-2'],
 )
 const secretOf = (name: string): string => `${name}-${secretMark}23456789abcdef0123456789abcdef`
 

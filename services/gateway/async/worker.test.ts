@@ -4,6 +4,7 @@ import type { Consumer, JsMsg } from '@nats-io/jetstream'
 import { pino } from 'pino'
 import { Registry as MetricsRegistry } from 'prom-client'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createSealer } from '../../chassis/sealing.ts'
 import { headers as natsHeaders } from '@nats-io/transport-node'
 import { PlatformError, type ErrorCode } from '../../contracts/errors.ts'
 import { newRecord } from '../function-record.ts'
@@ -67,7 +68,15 @@ beforeEach(async () => {
   state = memoryKv()
   const logger = pino({ level: 'silent' })
   const connection = { status: () => (async function* () {})() }
-  registry = new Registry({ kv: memoryKv(), connection: connection as never, logger, region, resyncMs: 3_600_000 })
+  const sealer = createSealer([{ id: 's1', key: '0'.repeat(64) }])
+  registry = new Registry({
+    kv: memoryKv(),
+    connection: connection as never,
+    logger,
+    region,
+    sealer,
+    resyncMs: 3_600_000,
+  })
   registry.start()
   await registry.create(newRecord('one', 'f', 1, settings, code, {}))
   const waiting: JsMsg[] = []

@@ -38,6 +38,7 @@ export const otherAccount = {
   tenant: 'two',
 }
 export const region = 'eu-test-1'
+const testKey = { id: 's1', key: '0'.repeat(64) }
 
 export interface TestGateway {
   readonly url: string
@@ -76,7 +77,7 @@ export const testConfig = (
       internalToken: 'x'.repeat(32),
       nats: { servers: ['nats://127.0.0.1:1'], user: 'u', password: 'p', replicas: 1 },
       accounts: [account, otherAccount],
-      sealingKeys: [{ id: 's1', key: '0'.repeat(64) }],
+      sealing: { access: [testKey], environment: [testKey] },
       stagingDir: '/nowhere',
       limits,
     }),
@@ -95,6 +96,7 @@ export const startGateway = async ({
     connection: connection as never,
     logger,
     region,
+    sealer: createSealer(config.sealing.environment),
     resyncMs: 3_600_000,
   })
   registry.start()
@@ -103,7 +105,7 @@ export const startGateway = async ({
     connection: connection as never,
     logger,
     resyncMs: 3_600_000,
-    sealer: createSealer(config.sealingKeys),
+    sealer: createSealer(config.sealing.access),
     accounts: config.accounts,
   })
   access.start()

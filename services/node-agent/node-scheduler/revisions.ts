@@ -1,6 +1,8 @@
 /** Configuration of revisions, read from the registry. A revision never changes, so what was read once stays valid. */
 import type { KV } from '@nats-io/kv'
 import { Value } from 'typebox/value'
+import { openConfig } from '../../chassis/sealed-config.ts'
+import type { Sealer } from '../../chassis/sealing.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { FunctionRecord, latest, VersionConfig } from '../../contracts/function.ts'
 import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
@@ -10,10 +12,12 @@ const cacheSize = 10_000
 
 export class Revisions {
   readonly #kv: KV
+  readonly #sealer: Sealer
   readonly #known = new Map<string, VersionConfig>()
 
-  constructor(kv: KV) {
+  constructor(kv: KV, sealer: Sealer) {
     this.#kv = kv
+    this.#sealer = sealer
   }
 
   /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again. */
@@ -21,9 +25,10 @@ export class Revisions {
     const key = revisionKey(ref)
     const known = this.#known.get(key)
     if (known) return known
-    const config = await this.#read(ref)
-    if (config?.revisionId !== ref.revisionId)
+    const stored = await this.#read(ref)
+    if (stored?.revisionId !== ref.revisionId)
       throw new PlatformError('NO_INSTANCE', `revision ${ref.revisionId} of ${ref.name} is not current`)
+    const config = openConfig(this.#sealer, stored)
     this.#known.set(key, config)
     const [oldest] = this.#known.keys()
     if (this.#known.size > cacheSize && oldest) this.#known.delete(oldest)
