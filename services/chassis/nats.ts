@@ -4,7 +4,10 @@ import { Kvm, type KV } from '@nats-io/kv'
 import { Objm, type ObjectStore } from '@nats-io/obj'
 import { connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node'
 import { Type, type Static } from 'typebox'
+import { setTimeout as delay } from 'node:timers/promises'
+import { inboxPrefix } from '../contracts/nats-permissions.ts'
 import { buckets, streams } from '../contracts/subjects.ts'
+import type { Logger } from './log.ts'
 
 export const NatsConfig = Type.Object(
   {
@@ -34,6 +37,7 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     servers: config.servers,
     user: config.user,
     pass: config.password,
+    inboxPrefix: inboxPrefix(config.user),
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     waitOnFirstConnect: true,
@@ -45,8 +49,8 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
 
 const day = 24 * 3600 * 1_000_000_000
 
-/** Makes sure that buckets and streams exist, and opens them. Idempotent; any service may be the first. */
-export const openStore = async (connection: NatsConnection, config: NatsConfig): Promise<Store> => {
+/** Makes sure that buckets and streams exist, and opens them. Idempotent; for gateways, whose user alone may. */
+export const makeStore = async (connection: NatsConnection, config: NatsConfig): Promise<Store> => {
   const manager = await jetstreamManager(connection)
   const js = jetstream(connection)
   const common = { storage: StorageType.File, num_replicas: config.replicas }
@@ -63,4 +67,27 @@ export const openStore = async (connection: NatsConnection, config: NatsConfig):
   const functions = await new Kvm(js).create(buckets.functions, { history: 1, replicas: config.replicas })
   const code = await new Objm(js).create(buckets.code, { replicas: config.replicas })
   return { connection, js, functions, code }
+}
+
+/** @throws when a gateway has not made it yet */
+export const openStore = async (connection: NatsConnection): Promise<Store> => {
+  const js = jetstream(connection)
+  const functions = await new Kvm(js).open(buckets.functions)
+  const code = await new Objm(js).open(buckets.code)
+  return { connection, js, functions, code }
+}
+
+const retryMs = 500
+
+/** Buckets and streams, once NATS answers and they are there: a service may be started before or while its store is. */
+export const whenReady = async <T>(connection: NatsConnection, logger: Logger, open: () => Promise<T>): Promise<T> => {
+  for (;;) {
+    try {
+      return await open()
+    } catch (err) {
+      if (connection.isClosed()) throw err
+      logger.warn({ err }, 'the store cannot be opened yet')
+      await delay(retryMs)
+    }
+  }
 }

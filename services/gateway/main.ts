@@ -2,7 +2,7 @@ import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
-import { connectNats } from '../chassis/nats.ts'
+import { connectNats, makeStore, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
 import { createSealer } from '../chassis/sealing.ts'
 import { buckets } from '../contracts/subjects.ts'
@@ -22,7 +22,6 @@ import { watchReadiness } from './readiness.ts'
 import { Registry } from './registry.ts'
 import { BodyBudget } from './routes/read-body.ts'
 import { createSchedulerClient } from './scheduler-client.ts'
-import { openStoreWhenReady } from './store.ts'
 
 const config = readConfig(GatewayConfig, configPath())
 const logger = createLogger('gateway', config.logLevel)
@@ -44,7 +43,7 @@ await runService(
     const images = createImageBuilder(stagingDir, limits)
     await images.removeLeftovers()
     const connection = await connectNats(config.nats, 'gateway')
-    const store = await openStoreWhenReady(connection, config.nats, logger)
+    const store = await whenReady(connection, logger, () => makeStore(connection, config.nats))
     const { replicas } = config.nats
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
     const registry = new Registry({

@@ -1,7 +1,7 @@
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
-import { connectNats, openStore } from '../chassis/nats.ts'
+import { connectNats, openStore, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
 import { startAgent } from './agent.ts'
 import { NodeAgentConfig } from './config.ts'
@@ -11,6 +11,6 @@ const logger = createLogger('node-agent', config.logLevel)
 
 await runService(logger, async () => {
   const connection = await connectNats(config.nats, `node-agent ${config.nodeId}`)
-  const store = await openStore(connection, config.nats)
+  const store = await whenReady(connection, logger, () => openStore(connection))
   return startAgent({ config, logger, metrics: createMetrics(), store })
 })

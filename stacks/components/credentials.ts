@@ -1,8 +1,8 @@
 import * as pulumi from '@pulumi/pulumi'
+import { natsRoles, type NatsRole } from '../../services/contracts/nats-permissions.ts'
 import type { SealingKeys } from '../../services/chassis/sealing.ts'
 
-const users = ['gateway', 'scheduler', 'node-agent'] as const
-export type NatsUser = (typeof users)[number]
+export type NatsUser = NatsRole
 
 type Secrets = Readonly<Record<string, string>>
 
@@ -66,7 +66,7 @@ export class Credentials extends pulumi.ComponentResource {
   /** @param sealingGeneration 1, and one more for each rotation */
   constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Credentials', name, {}, options)
-    const keys = ['internalToken', 'accessKeyId', 'secretAccessKey', ...users.map((user) => `nats-${user}`)]
+    const keys = ['internalToken', 'accessKeyId', 'secretAccessKey', ...natsRoles.map((user) => `nats-${user}`)]
     const { values } = new RandomSecrets(`${name}-random`, keys, { parent: this })
     const value = (key: string) => values.apply((all) => pick(all, key))
     this.internalToken = value('internalToken')

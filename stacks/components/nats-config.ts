@@ -1,4 +1,8 @@
-/** The text of `nats-server.conf`. An acknowledged write is on disk (`sync_interval: always`); every service has its own password. */
+/**
+ * The text of `nats-server.conf`. An acknowledged write is on disk (`sync_interval: always`); every service has its own password, and may
+ * do what its role needs.
+ */
+import { natsPermissions, natsRoles, type NatsRole } from '../../services/contracts/nats-permissions.ts'
 
 export interface NatsPeers {
   /** IP address on which this server listens for its peers. */
@@ -22,7 +26,7 @@ export interface NatsServerSettings {
   readonly address: string
   readonly port: number
   readonly storeDir: string
-  readonly passwords: Readonly<Record<string, string>>
+  readonly passwords: Readonly<Record<NatsRole, string>>
   /** For clients and peers. */
   readonly tls?: NatsTls
   /** For probes alone: health and figures, for whoever reaches it. Absent: none. */
@@ -32,6 +36,9 @@ export interface NatsServerSettings {
 }
 
 const text = JSON.stringify
+
+const userBlock = (role: NatsRole, password: string): string =>
+  `    { user: ${text(role)}, password: ${text(password)}, permissions: ${text(natsPermissions[role])} }`
 
 const hostPort = (address: string, port: number): string =>
   `${address.includes(':') ? `[${address}]` : address}:${port}`
@@ -67,9 +74,7 @@ jetstream {
 }
 authorization {
   users = [
-${Object.entries(passwords)
-  .map(([user, password]) => `    { user: ${text(user)}, password: ${text(password)} }`)
-  .join('\n')}
+${natsRoles.map((role) => userBlock(role, passwords[role])).join('\n')}
   ]
 }
 ${tls ? tlsBlock(tls) : ''}${peers ? clusterBlock(peers, tls) : ''}`

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { vi } from 'vitest'
+import { inboxPrefix, type NatsRole } from '../../services/contracts/nats-permissions.ts'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { VersionReport } from '../../services/node-agent/checkpoint/version-checkpoints.ts'
@@ -179,10 +180,10 @@ export const leftoversOf = async (target: Premises): Promise<string[]> => {
   ]
 }
 
-/** A connection of the gateway's user. The caller closes it. */
-export const natsOf = async (target: Premises): Promise<NatsConnection> => {
-  const { servers, user, password } = configOf(target, 'gateway').nats
-  return connect({ servers, user, pass: password })
+/** A connection of a service's user. The caller closes it. */
+export const natsOf = async (target: Premises, role: NatsRole = 'gateway'): Promise<NatsConnection> => {
+  const { servers, user, password } = configOf(target, role).nats
+  return connect({ servers, user, pass: password, inboxPrefix: inboxPrefix(user) })
 }
 
 /** All messages of the subject that are in the stream now, oldest first. */

@@ -72,12 +72,12 @@ const { hostname, port } = new URL(server)
 const plain = require('net').connect(port, hostname, () => plain.once('data', () => {
   const socket = require('tls').connect({ socket: plain, ca: nats.tls.ca, servername: nats.tls.name }, () => {
     socket.write('CONNECT ' + JSON.stringify({ verbose: false, pedantic: false, user: nats.user, pass: nats.password, tls_required: true }) + '\\r\\n')
-    socket.write('SUB answer 1\\r\\nPUB $JS.API.STREAM.LIST answer 0\\r\\n\\r\\n')
+    socket.write('SUB _INBOX_gateway.answer 1\\r\\nPUB $JS.API.STREAM.LIST _INBOX_gateway.answer 0\\r\\n\\r\\n')
   })
   let text = ''
   socket.on('data', (part) => {
     text += part
-    const message = /^MSG answer \\d+ (\\d+)\\r\\n/m.exec(text)
+    const message = /^MSG _INBOX_gateway.answer \\d+ (\\d+)\\r\\n/m.exec(text)
     const body = message && text.slice(message.index + message[0].length)
     if (!body || Buffer.byteLength(body) < Number(message[1]) + 2) return
     console.log(JSON.stringify(JSON.parse(body.slice(0, body.lastIndexOf('\\r\\n'))).streams))

@@ -1,0 +1,70 @@
+/** What each service may do in NATS: a user each, and for each the subjects that its work needs. The stack writes them into the server's configuration. */
+import { buckets, streams, subjects } from './subjects.ts'
+
+export const natsRoles = ['gateway', 'scheduler', 'node-agent'] as const
+export type NatsRole = (typeof natsRoles)[number]
+
+export interface NatsPermissions {
+  readonly publish: { readonly allow: readonly string[]; readonly deny?: readonly string[] }
+  readonly subscribe: { readonly allow: readonly string[] }
+}
+
+/** Answers go to subjects of the role's own: nobody reads those of others. */
+export const inboxPrefix = (role: string): string => `_INBOX_${role}`
+const inbox = (role: NatsRole): string => `${inboxPrefix(role)}.>`
+
+const api = '$JS.API'
+const kv = (bucket: string): string => `KV_${bucket}`
+const objects = (bucket: string): string => `OBJ_${bucket}`
+
+/** To read a stream: what is in it, single messages, and consumers of one's own. */
+const reading = (stream: string): string[] => [
+  `${api}.STREAM.INFO.${stream}`,
+  `${api}.STREAM.MSG.GET.${stream}`,
+  `${api}.DIRECT.GET.${stream}`,
+  `${api}.DIRECT.GET.${stream}.>`,
+  `${api}.CONSUMER.CREATE.${stream}`,
+  `${api}.CONSUMER.CREATE.${stream}.>`,
+  `${api}.CONSUMER.INFO.${stream}.>`,
+  `${api}.CONSUMER.MSG.NEXT.${stream}.>`,
+  `${api}.CONSUMER.DELETE.${stream}.>`,
+]
+
+/** Records that nobody takes back. */
+const kept = [streams.usage, streams.logs]
+
+export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
+  /** Makes streams and buckets, and writes all but what nodes report. */
+  gateway: {
+    publish: {
+      allow: [`${api}.>`, '$JS.ACK.>', '$JS.FC.>', '$KV.>', '$O.>', 'async.>', 'dlq.>'],
+      deny: [
+        `${api}.STREAM.DELETE.*`,
+        `${api}.ACCOUNT.>`,
+        `${api}.SERVER.>`,
+        ...kept.flatMap((stream) => [`${api}.STREAM.PURGE.${stream}`, `${api}.STREAM.MSG.DELETE.${stream}`]),
+      ],
+    },
+    subscribe: { allow: [inbox('gateway')] },
+  },
+  /** Hears of nodes. Nothing of functions, callers or events. */
+  scheduler: {
+    publish: { allow: [subjects.reportNow, 'node.*.report-now'] },
+    subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports] },
+  },
+  /** Reads functions and their code, and writes what it reports. */
+  'node-agent': {
+    publish: {
+      allow: [
+        `${api}.INFO`,
+        '$JS.FC.>',
+        ...reading(kv(buckets.functions)),
+        ...reading(objects(buckets.code)),
+        'usage.>',
+        'logs.>',
+        subjects.allNodeReports,
+      ],
+    },
+    subscribe: { allow: [inbox('node-agent'), subjects.reportNow, 'node.*.report-now'] },
+  },
+}

@@ -1,0 +1,120 @@
+/** Ports inside the installation: what comes without credentials, with foreign ones, or with those of another role, is refused. */
+import { jetstream } from '@nats-io/jetstream'
+import { Kvm } from '@nats-io/kv'
+import { connect, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node'
+import { afterEach, describe, expect, it } from 'vitest'
+import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
+import { buckets, streams } from '../../../services/contracts/subjects.ts'
+import { configOf, natsOf } from '../host.ts'
+import { installation } from '../installation.ts'
+
+const target = installation()
+
+const connections: NatsConnection[] = []
+afterEach(async () => void (await Promise.all(connections.splice(0).map((each) => each.close()))))
+const as = async (role: NatsRole): Promise<NatsConnection> => {
+  const connection = await natsOf(target, role)
+  connections.push(connection)
+  return connection
+}
+
+/** What the server refused while `work` ran. */
+const refusedOf = async (connection: NatsConnection, work: () => Promise<unknown>): Promise<string[]> => {
+  const refused: string[] = []
+  const watch = (async () => {
+    for await (const event of connection.status())
+      if (event.type === 'error' && event.error instanceof PermissionViolationError)
+        refused.push(`${event.error.operation} ${event.error.subject}`)
+  })()
+  watch.catch(() => undefined)
+  await work()
+  // Refusals come before the answer to this.
+  await connection.flush()
+  return refused
+}
+
+describe('NATS', () => {
+  const { servers } = configOf(target, 'gateway').nats
+
+  it.each<[string, { user?: string; pass?: string }]>([
+    ['nobody', {}],
+    ['a user that it does not know', { user: 'admin', pass: 'admin' }],
+    ['a wrong password', { user: 'gateway', pass: 'x'.repeat(64) }],
+    ['the password of another role', { user: 'gateway', pass: configOf(target, 'node-agent').nats.password }],
+  ])('lets in no %s', async (_who, credentials) => {
+    await expect(connect({ servers, ...credentials, reconnect: false })).rejects.toThrow(/[Aa]uthoriz|[Aa]uthent/)
+  })
+
+  const forbidden: Readonly<Record<NatsRole, readonly string[]>> = {
+    // What functions did is for nodes to say, and for nobody to take back.
+    gateway: [
+      'usage.default.f.i.1',
+      'logs.default.f',
+      'node.n.report',
+      'node.report-now',
+      `$JS.API.STREAM.DELETE.${streams.usage}`,
+      `$JS.API.STREAM.PURGE.${streams.usage}`,
+      `$JS.API.STREAM.MSG.DELETE.${streams.logs}`,
+    ],
+    scheduler: [
+      'usage.default.f.i.1',
+      'async.default.f',
+      'node.n.report',
+      `$KV.${buckets.functions}.default.f`,
+      '$JS.API.INFO',
+      `$JS.API.STREAM.MSG.GET.KV_${buckets.functions}`,
+    ],
+    // A node that was taken over deploys nothing, invokes nothing, and makes no callers.
+    'node-agent': [
+      'async.default.f',
+      'dlq.default.f',
+      'node.report-now',
+      `$KV.${buckets.functions}.default.f`,
+      `$KV.${buckets.access}.key.x`,
+      `$O.${buckets.code}.M.x`,
+      `$JS.API.STREAM.MSG.GET.KV_${buckets.access}`,
+      `$JS.API.DIRECT.GET.KV_${buckets.access}.$KV.${buckets.access}.key.x`,
+      `$JS.API.CONSUMER.CREATE.KV_${buckets.access}.x`,
+      `$JS.API.CONSUMER.CREATE.${streams.async}.x`,
+      `$JS.API.CONSUMER.CREATE.${streams.logs}.x`,
+      `$JS.API.STREAM.CREATE.x`,
+      `$JS.API.STREAM.UPDATE.${streams.usage}`,
+      `$JS.API.STREAM.DELETE.KV_${buckets.functions}`,
+      `$JS.API.STREAM.PURGE.KV_${buckets.functions}`,
+    ],
+  }
+
+  it.each(natsRoles)('lets the %s write nothing that is not its own', async (role) => {
+    const connection = await as(role)
+    const refused = await refusedOf(connection, async () => {
+      for (const subject of forbidden[role]) connection.publish(subject, '{}')
+    })
+    expect(refused.toSorted()).toEqual(forbidden[role].map((subject) => `publish ${subject}`).toSorted())
+  })
+
+  it.each(natsRoles)('lets the %s hear nothing that is not its own', async (role) => {
+    const connection = await as(role)
+    const others = natsRoles.filter((other) => other !== role).map((other) => `_INBOX_${other}.>`)
+    const subjects = ['>', '_INBOX.>', 'usage.>', '$KV.>', '$JS.API.>', ...others]
+    const refused = await refusedOf(connection, async () => {
+      for (const subject of subjects) connection.subscribe(subject)
+    })
+    expect(refused.toSorted()).toEqual(subjects.map((subject) => `subscription ${subject}`).toSorted())
+  })
+
+  it('negative control: what is a role’s own is not refused', async () => {
+    const gateway = await as('gateway')
+    const agent = await as('node-agent')
+    expect(
+      await refusedOf(gateway, async () => {
+        await (await new Kvm(jetstream(gateway)).open(buckets.access)).get('key.none')
+      }),
+    ).toEqual([])
+    expect(
+      await refusedOf(agent, async () => {
+        await (await new Kvm(jetstream(agent)).open(buckets.functions)).get('default.none')
+        agent.publish('node.nobody.report', '{}')
+      }),
+    ).toEqual([])
+  })
+})
