@@ -133,6 +133,8 @@ const addUsers = (root: string): void => {
     'passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n',
   )
   writeFileSync(join(root, 'etc/hosts'), '127.0.0.1 localhost forkyard\n::1 localhost\n')
-  writeFileSync(join(root, 'etc/resolv.conf'), '')
+  // Written by the node when the sandbox gets a network; dangling until then, as if it were not there.
+  rmSync(join(root, 'etc/resolv.conf'), { force: true })
+  symlinkSync('/run/forkyard/resolv.conf', join(root, 'etc/resolv.conf'))
   writeFileSync(join(root, 'etc/hostname'), 'forkyard\n')
 }

@@ -1,13 +1,17 @@
 /** Debian packages that the platform stands on. Only what is missing is installed, in one call. */
 import { run, type RunOptions } from './run.ts'
 
-/** What each is for: supervisor; images; runtime root file systems; the agent's addon; process control of the services. */
+/** What each is for: supervisor; images; runtime root file systems; the agent's addon and its filter; process control of the services. */
 export const platformPackages = [
   'runit',
   'erofs-utils',
   'mmdebstrap',
   'gcc',
   'libc6-dev',
+  'clang',
+  'libbpf-dev',
+  'bpftool',
+  'nftables',
   'make',
   'util-linux',
   'iproute2',

@@ -27,6 +27,8 @@ export interface Store {
   readonly connection: NatsConnection
   readonly js: JetStreamClient
   readonly functions: KV
+  /** Network policies of functions. */
+  readonly network: KV
   readonly code: ObjectStore
 }
 
@@ -60,21 +62,25 @@ export const makeStore = async (connection: NatsConnection, config: NatsConfig):
     { name: streams.dlq, subjects: ['dlq.>'], max_age: 14 * day, ...common },
     { name: streams.usage, subjects: ['usage.>'], ...common },
     { name: streams.logs, subjects: ['logs.>'], max_age: 7 * day, max_bytes: 1024 ** 3, ...common },
+    { name: streams.audit, subjects: ['audit.>'], max_age: 30 * day, max_bytes: 4 * 1024 ** 3, ...common },
   ]
   for (const stream of wanted) {
     await manager.streams.add(stream).catch(async () => await manager.streams.update(stream.name, stream))
   }
-  const functions = await new Kvm(js).create(buckets.functions, { history: 1, replicas: config.replicas })
+  const bucket = { history: 1, replicas: config.replicas }
+  const functions = await new Kvm(js).create(buckets.functions, bucket)
+  const network = await new Kvm(js).create(buckets.network, bucket)
   const code = await new Objm(js).create(buckets.code, { replicas: config.replicas })
-  return { connection, js, functions, code }
+  return { connection, js, functions, network, code }
 }
 
 /** @throws when a gateway has not made it yet */
 export const openStore = async (connection: NatsConnection): Promise<Store> => {
   const js = jetstream(connection)
   const functions = await new Kvm(js).open(buckets.functions)
+  const network = await new Kvm(js).open(buckets.network)
   const code = await new Objm(js).open(buckets.code)
-  return { connection, js, functions, code }
+  return { connection, js, functions, network, code }
 }
 
 const retryMs = 500

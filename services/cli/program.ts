@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addAudit } from './commands/audit.ts'
 import { addDeploy } from './commands/deploy.ts'
 import { addEnv } from './commands/env.ts'
 import { addExplain } from './commands/explain.ts'
@@ -17,6 +18,7 @@ export const buildProgram = (): Command => {
     addDeploy,
     addInvoke,
     addLogs,
+    addAudit,
     addList,
     addRemove,
     addStatus,

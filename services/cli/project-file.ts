@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { cachePolicies, runtimeNames } from '../contracts/function.ts'
+import { NetworkPolicy } from '../contracts/network.ts'
 import { CliError } from './cli-error.ts'
 
 export const projectFileName = 'forkyard.json'
@@ -31,6 +32,8 @@ export const ProjectFile = Type.Object(
     cache: Type.Optional(Type.Enum(cachePolicies)),
     /** Its instances may be forks, which share a sandbox. */
     fork: Type.Optional(Type.Boolean()),
+    /** What it may reach over the network, and what may reach it. `null`: no network. Absent: as it is. */
+    network: Type.Optional(Type.Union([NetworkPolicy, Type.Null()])),
     /** Files and directories that go into the archive as they are. */
     include: Type.Optional(Type.Array(Type.String())),
   },

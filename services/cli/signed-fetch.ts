@@ -28,7 +28,7 @@ export const signedFetch = async (connection: Connection, request: SignedRequest
     ...(url.port ? { port: Number(url.port) } : {}),
     path: url.pathname,
     query: { ...query },
-    headers: { host: url.host },
+    headers: { host: url.host, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
     ...(body === undefined ? {} : { body }),
   })
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
@@ -41,8 +41,13 @@ export const signedFetch = async (connection: Connection, request: SignedRequest
   })
   if (response.ok) return response
   const answer: unknown = await response.json().catch(() => undefined)
-  throw new CliError(`${method} ${path}: ${response.status} ${messageOf(answer) ?? response.statusText}`)
+  const message = `${method} ${path}: ${response.status} ${messageOf(answer) ?? response.statusText}`
+  throw new CliError(message, 1, { cause: { status: response.status } })
 }
+
+/** Of `signedFetch`: what was asked for is not there. */
+export const isNotFound = (error: unknown): boolean =>
+  error instanceof CliError && (error.cause as { status?: number } | undefined)?.status === 404
 
 const messageOf = (body: unknown): string | undefined => {
   if (typeof body !== 'object' || body === null) return undefined

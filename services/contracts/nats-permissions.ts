@@ -31,7 +31,7 @@ const reading = (stream: string): string[] => [
 ]
 
 /** Records that nobody takes back. */
-const kept = [streams.usage, streams.logs]
+const kept = [streams.usage, streams.logs, streams.audit]
 
 export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
   /** Makes streams and buckets, and writes all but what nodes report. */
@@ -52,16 +52,18 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
     publish: { allow: [subjects.reportNow, 'node.*.report-now'] },
     subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports] },
   },
-  /** Reads functions and their code, and writes what it reports. */
+  /** Reads functions with their code and networks, and writes what it reports. */
   'node-agent': {
     publish: {
       allow: [
         `${api}.INFO`,
         '$JS.FC.>',
         ...reading(kv(buckets.functions)),
+        ...reading(kv(buckets.network)),
         ...reading(objects(buckets.code)),
         'usage.>',
         'logs.>',
+        'audit.>',
         subjects.allNodeReports,
       ],
     },

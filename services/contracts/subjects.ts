@@ -1,10 +1,16 @@
 /** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
 /**
  * `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id.
- * `access`: principals and their access keys.
+ * `access`: principals and their access keys. `network`: policies of functions.
  */
-export const buckets = { functions: 'functions', code: 'code', asyncState: 'async-state', access: 'access' } as const
-export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS' } as const
+export const buckets = {
+  functions: 'functions',
+  code: 'code',
+  asyncState: 'async-state',
+  access: 'access',
+  network: 'network',
+} as const
+export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS', audit: 'AUDIT' } as const
 
 export const subjects = {
   asyncInvocation: (tenant: string, name: string) => `async.${tenant}.${name}`,
@@ -12,6 +18,7 @@ export const subjects = {
   usage: (tenant: string, name: string, invocationId: string, attempt: number) =>
     `usage.${tenant}.${name}.${invocationId}.${attempt}`,
   logs: (tenant: string, name: string) => `logs.${tenant}.${name}`,
+  audit: (tenant: string, name: string) => `audit.${tenant}.${name}`,
   nodeReport: (nodeId: string) => `node.${nodeId}.report`,
   allNodeReports: 'node.*.report',
   /** Asks every node for a full report at once. */

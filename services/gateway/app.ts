@@ -10,6 +10,7 @@ import { urlIdReader } from './function-url/host.ts'
 import { createEntry, refuseUnparsed } from './http-entry.ts'
 import { accountOperations } from './routes/account.ts'
 import { aliasOperations } from './routes/aliases.ts'
+import { auditOperations } from './routes/audit.ts'
 import { codeOperations } from './routes/code-download.ts'
 import { deadLetterOperations } from './routes/dead-letters.ts'
 import { eventInvokeOperations } from './routes/event-invoke-configs.ts'
@@ -18,6 +19,7 @@ import { functionOperations } from './routes/functions.ts'
 import { invokeOperations } from './routes/invoke.ts'
 import { invokeStreamOperations } from './routes/invoke-stream.ts'
 import { logOperations } from './routes/logs.ts'
+import { networkPolicyOperations } from './routes/network-policy.ts'
 import { openApiOptions } from './routes/openapi.ts'
 import { policyOperations } from './routes/policies.ts'
 import { principalOperations } from './routes/principals.ts'
@@ -82,7 +84,9 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...invokeStreamOperations(deps),
       ...statusOperations(deps),
       ...explainOperations(deps),
+      ...networkPolicyOperations(deps),
       ...logOperations(deps),
+      ...auditOperations(deps),
       ...deadLetterOperations(deps),
       ...codeOperations(deps),
     ])

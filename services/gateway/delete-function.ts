@@ -7,10 +7,14 @@ import type { Target } from './lookup.ts'
 
 /** @throws PlatformError NOT_FOUND; INVALID_REQUEST for `$LATEST` or an alias; ALREADY_EXISTS while an alias points to the version. */
 export const deleteFunctionOrVersion = async (
-  { registry, config }: Pick<GatewayDeps, 'registry' | 'config'>,
+  { registry, networkPolicies, config }: Pick<GatewayDeps, 'registry' | 'networkPolicies' | 'config'>,
   { tenant, name, qualifier }: Target,
 ): Promise<void> => {
-  if (qualifier === undefined) return registry.delete(tenant, name)
+  if (qualifier === undefined) {
+    // First: should this gateway die in between, a later function of the name must not find an open door.
+    await networkPolicies.delete(tenant, name)
+    return registry.delete(tenant, name)
+  }
   if (qualifier === '$LATEST')
     throw new PlatformError(
       'INVALID_REQUEST',

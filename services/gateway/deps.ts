@@ -7,9 +7,10 @@ import type { AsyncQueue } from './async/queue.ts'
 import type { ImageBuilder } from './archive/build-image.ts'
 import type { CodeStore } from './code-store.ts'
 import type { GatewayConfig } from './config.ts'
-import type { LogTail } from './logs/tail.ts'
+import type { AuditTail, LogTail } from './logs/tail.ts'
 import type { Invoker } from './invoke/invoker.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import type { NetworkPolicies } from './network-policies.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Registry } from './registry.ts'
 import type { BodyBudget } from './routes/read-body.ts'
@@ -23,6 +24,7 @@ export interface GatewayDeps {
   readonly registry: Registry
   /** Principals and their keys. */
   readonly access: AccessDirectory
+  readonly networkPolicies: NetworkPolicies
   readonly code: CodeStore
   readonly images: ImageBuilder
   readonly invoker: Invoker
@@ -31,6 +33,7 @@ export interface GatewayDeps {
   readonly queue: AsyncQueue
   readonly deadLetters: DeadLetters
   readonly logs: LogTail
+  readonly audit: AuditTail
   /** Request bodies in memory, of all requests together. */
   readonly bodies: BodyBudget
   readonly notReady: () => string | undefined

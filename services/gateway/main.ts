@@ -15,8 +15,9 @@ import { startAsyncWorkers } from './async/worker.ts'
 import { createCodeStore } from './code-store.ts'
 import { GatewayConfig } from './config.ts'
 import { createInvoker } from './invoke/invoker.ts'
-import { createLogTail } from './logs/tail.ts'
+import { createAuditTail, createLogTail } from './logs/tail.ts'
 import { createGatewayMetrics } from './metrics.ts'
+import { createNetworkPolicies } from './network-policies.ts'
 import { createNodeClient } from './node-client.ts'
 import { watchReadiness } from './readiness.ts'
 import { Registry } from './registry.ts'
@@ -74,6 +75,7 @@ await runService(
       metrics,
       registry,
       access,
+      networkPolicies: createNetworkPolicies(store.network),
       code: createCodeStore(store.code),
       images,
       invoker,
@@ -82,6 +84,7 @@ await runService(
       queue,
       deadLetters: createDeadLetters(store.js, queue),
       logs: createLogTail(store.js),
+      audit: createAuditTail(store.js),
       bodies: new BodyBudget(limits.bufferedBytes),
       notReady: readiness.missing,
       closing: closing.signal,

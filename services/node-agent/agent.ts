@@ -17,6 +17,8 @@ import { LogPublisher } from './logs/log-publisher.ts'
 import { UsageJournal } from './metering/usage-journal.ts'
 import { UsagePublisher } from './metering/usage-publisher.ts'
 import { createSchedulerMetrics } from './metrics.ts'
+import { createNetworkMetrics } from './network/network-metrics.ts'
+import { startNetwork } from './network/start-network.ts'
 import { createGatewayMetrics } from './node-gateway/gateway-metrics.ts'
 import { createNodeGateway } from './node-gateway/node-gateway.ts'
 import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
@@ -94,8 +96,16 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   )
   const habits = new HabitsFile(join(stateDir, 'habits.json'), logger)
   const plan = new CachePlan({ config, runtimes, saved: habits.read() })
+  const network = await startNetwork({
+    config,
+    calls: host.host,
+    store,
+    logger,
+    metrics: createNetworkMetrics(metrics),
+  })
   const starter = new SandboxStarter({
     config,
+    networks: network.networks,
     host,
     gateway,
     images,
@@ -170,6 +180,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()
+      await network.close()
       await drainServer(app, answerGraceMs)
       reporter.stop()
       await Promise.all([usage.close(publishGraceMs), logs.flush()])

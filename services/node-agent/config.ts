@@ -53,6 +53,20 @@ export const NodeAgentConfig = Type.Object(
     ),
     /** Starts that run at the same time. */
     startParallelism: Type.Integer({ minimum: 1, default: 2 }),
+    /** Slots of the network of functions that have a policy. */
+    network: Type.Object(
+      {
+        /** That wait for use, once a function has a policy. */
+        ahead: Type.Integer({ minimum: 0, maximum: 256, default: 8 }),
+        /** Name servers that questions of functions go on to, `192.0.2.1` or `[2001:db8::1]:5353`. Absent: this host's. */
+        resolvers: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 8 })),
+        /** Prefixes that no policy opens, besides those that are never open. */
+        never: Type.Array(Type.String(), { maxItems: 256, default: [] }),
+        /** In all; never more than `capacity.instances`. */
+        max: Type.Integer({ minimum: 1, maximum: 4000, default: 1024 }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
     /** What is held for starts to come, decided by `node-scheduler/cache` from each function's history. */
     cache: Type.Object(
       {

@@ -62,6 +62,8 @@ export interface InstanceEndpoint {
   /** The sandbox is gone: fails what is in flight, flushes logs, removes the socket. Idempotent. */
   close(exit: SandboxExit): Promise<void>
   readonly inFlight: number
+  /** The invocation that ran at that time (`performance.now()`), unless there were several. Known for a while after its end. */
+  invocationAt(at: number): string | undefined
 }
 
 export interface NodeGateway {

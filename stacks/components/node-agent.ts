@@ -54,7 +54,8 @@ export class NodeAgent extends pulumi.ComponentResource {
 const agentDir = (site: Site): string => join(site.config.stateDir, 'node-agent')
 
 /** These stay at the defaults of `services/node-agent/config.ts`. */
-type DefaultedKey = 'limits' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
+type DefaultedKey =
+  'limits' | 'network' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
 
 export const nodeAgentConfig = (
   site: Site,

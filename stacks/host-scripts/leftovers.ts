@@ -13,6 +13,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Type, type Static } from 'typebox'
 import { sayDrift } from './drift.ts'
+import { removeNetworkLeftovers } from '../../services/node-agent/network/leftovers.ts'
 import { readInput } from './input.ts'
 import { killAll, processesOf } from './processes.ts'
 import { removeUnits } from './systemd.ts'
@@ -92,6 +93,7 @@ export const mountsBelow = (
 export const removeLeftovers = async ({ installation, stateDir, runDir }: InstallationRef): Promise<void> => {
   await killAll(() => processesOf({ stateDir, runDir }))
   await removeCgroups(installation)
+  await removeNetworkLeftovers({ owner: cgroupParent(installation), runDir })
   for (const point of mountsBelow([stateDir, runDir])) execFileSync('umount', ['-l', point])
   for (const dir of [runDir, stateDir]) {
     rmSync(dir, { recursive: true, force: true })

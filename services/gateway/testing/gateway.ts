@@ -19,6 +19,7 @@ import { GatewayConfig } from '../config.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { createInvoker } from '../invoke/invoker.ts'
 import { createGatewayMetrics } from '../metrics.ts'
+import { createNetworkPolicies } from '../network-policies.ts'
 import { createNodeClient } from '../node-client.ts'
 import { Registry } from '../registry.ts'
 import { BodyBudget } from '../routes/read-body.ts'
@@ -149,6 +150,7 @@ export const startGateway = async ({
     metrics: createGatewayMetrics(metricsRegistry),
     registry,
     access,
+    networkPolicies: createNetworkPolicies(memoryKv()),
     nodes: { explain: async () => nodeExplanation },
     code: {
       putZip: async (digest, zip) => void zips.set(digest, zip),
@@ -173,6 +175,7 @@ export const startGateway = async ({
     },
     deadLetters: { list: async () => [], redrive: async () => [] },
     logs: { read: async function* () {} },
+    audit: { read: async function* () {} },
     bodies: new BodyBudget(config.limits.bufferedBytes),
     notReady: () => (closing.signal.aborted ? 'draining' : undefined),
     closing: closing.signal,

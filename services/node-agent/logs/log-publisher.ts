@@ -1,88 +1,25 @@
-/** Batches log records to the stream LOGS. Memory is bounded: while NATS is away the oldest records go, and are counted. */
-import type { JetStreamClient } from '@nats-io/jetstream'
-import type { Logger } from '../../chassis/log.ts'
-import { subjects } from '../../contracts/subjects.ts'
+/** Brings log records to the stream LOGS. */
 import type { LogRecord } from '../../contracts/usage.ts'
+import { subjects } from '../../contracts/subjects.ts'
+import { BatchPublisher, type BatchPublisherDeps } from '../batch-publisher.ts'
 
-export interface LogPublisherDeps {
-  readonly js: Pick<JetStreamClient, 'publish'>
-  readonly logger: Logger
+export interface LogPublisherDeps extends Omit<BatchPublisherDeps, 'what' | 'onDropped'> {
   readonly onDropped: (bytes: number) => void
-  readonly maxBytes?: number
-  readonly batchBytes?: number
-  readonly delayMs?: number
-}
-
-interface Waiting {
-  readonly subject: string
-  readonly json: string
 }
 
 export class LogPublisher {
-  readonly #deps: Required<LogPublisherDeps>
-  #queue: Waiting[] = []
-  #bytes = 0
-  #timer: NodeJS.Timeout | undefined
-  #sending: Promise<void> | undefined
+  readonly #batches: BatchPublisher
 
-  constructor(deps: LogPublisherDeps) {
-    this.#deps = { maxBytes: 16 * 1024 * 1024, batchBytes: 256 * 1024, delayMs: 50, ...deps }
+  constructor({ onDropped, ...deps }: LogPublisherDeps) {
+    this.#batches = new BatchPublisher({ ...deps, what: 'logs', onDropped: (_records, bytes) => onDropped(bytes) })
   }
 
   add(tenant: string, name: string, record: LogRecord): void {
-    const json = JSON.stringify(record)
-    this.#queue.push({ subject: subjects.logs(tenant, name), json })
-    this.#bytes += json.length
-    let drop = 0
-    while (this.#bytes > this.#deps.maxBytes && drop < this.#queue.length) {
-      const size = this.#queue[drop++]?.json.length ?? 0
-      this.#bytes -= size
-      this.#deps.onDropped(size)
-    }
-    if (drop > 0) this.#queue.splice(0, drop)
-    this.#timer ??= setTimeout(() => void this.flush(), this.#deps.delayMs)
+    this.#batches.add(subjects.logs(tenant, name), record)
   }
 
   /** Sends what waits; resolves when it was tried. Never rejects. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#sending ??= this.#send().finally(() => {
-      this.#sending = undefined
-      if (this.#queue.length > 0) this.#timer ??= setTimeout(() => void this.flush(), this.#deps.delayMs)
-    })
-    await this.#sending
-  }
-
-  async #send(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const batch = this.#take()
-      const subject = batch[0]?.subject ?? ''
-      try {
-        await this.#deps.js.publish(subject, `[${batch.map((item) => item.json).join(',')}]`, { timeout: 5000 })
-      } catch (error) {
-        this.#deps.logger.warn({ err: error }, 'logs not stored yet')
-        this.#queue = [...batch, ...this.#queue]
-        for (const item of batch) this.#bytes += item.json.length
-        return
-      }
-    }
-  }
-
-  /** The records of the oldest one's subject, up to a batch; the order within a subject stays. */
-  #take(): Waiting[] {
-    const subject = this.#queue[0]?.subject
-    const batch: Waiting[] = []
-    const rest: Waiting[] = []
-    let size = 0
-    for (const item of this.#queue) {
-      const fits = item.subject === subject && (batch.length === 0 || size + item.json.length <= this.#deps.batchBytes)
-      if (fits) size += item.json.length
-      else if (item.subject === subject) size = Infinity
-      ;(fits ? batch : rest).push(item)
-    }
-    this.#queue = rest
-    for (const item of batch) this.#bytes -= item.json.length
-    return batch
+  flush(): Promise<void> {
+    return this.#batches.flush()
   }
 }

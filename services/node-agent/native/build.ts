@@ -1,29 +1,52 @@
 /**
- * Compiles the agent's addon: `node services/node-agent/native/build.ts --out DIR` prints `{"addonPath","digest"}`.
- * The file is named by the digest of source and compiler flags, so an unchanged addon is never built twice.
+ * Compiles the agent's addon: `node services/node-agent/native/build.ts --out DIR` prints `{"addonPath","digest"}`. The eBPF program of
+ * `network/filter` is compiled first and lies in it. The file is named by the digest of sources and compiler flags, so an unchanged
+ * addon is never built twice.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const source = join(import.meta.dirname, 'host-calls.c')
+const calls = ['host-calls.c', 'network-calls.c'].map((name) => join(import.meta.dirname, name))
+const filterDir = join(import.meta.dirname, '..', 'network', 'filter')
+const filter = join(filterDir, 'filter.c')
+const included = [join(import.meta.dirname, 'host-calls.h'), join(filterDir, 'layout.h')]
 const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden']
+// Debian has the kernel's own headers by architecture, where gcc looks and a compiler for another machine does not.
+const filterFlags = ['-O2', '-g', '-Wall', '-Werror', '-target', 'bpf', '-I/usr/include/x86_64-linux-gnu']
 
-export const addonDigest = (): string =>
-  createHash('sha256').update(readFileSync(source)).update(flags.join(' ')).digest('hex').slice(0, 16)
+export const addonDigest = (): string => {
+  const hash = createHash('sha256')
+  for (const file of [...calls, filter, ...included]) hash.update(readFileSync(file))
+  return hash
+    .update([...flags, ...filterFlags].join(' '))
+    .digest('hex')
+    .slice(0, 16)
+}
 
-/** @returns the addon's path in `outDir`. @throws when the compiler fails; its message is on stderr. */
+/** @throws when a compiler fails; its message is on stderr. */
+const compile = (program: string, args: readonly string[]): void => {
+  execFileSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+}
+
+/** @returns the addon's path in `outDir`. @throws when a compiler fails. */
 export const buildAddon = (outDir: string): string => {
   const target = join(resolve(outDir), `host-calls-${addonDigest()}.node`)
   if (existsSync(target)) return target
   mkdirSync(outDir, { recursive: true })
   const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include')
   const partial = `${target}.${process.pid}`
-  execFileSync('gcc', [...flags, `-I${headers}`, '-o', partial, source], { stdio: ['ignore', 'inherit', 'inherit'] })
-  renameSync(partial, target)
+  const object = `${partial}.filter.o`
+  try {
+    compile('clang', [...filterFlags, '-c', filter, '-o', object])
+    compile('gcc', [...flags, `-I${headers}`, `-DFORKYARD_FILTER="${object}"`, '-o', partial, ...calls])
+    renameSync(partial, target)
+  } finally {
+    rmSync(object, { force: true })
+  }
   return target
 }
 

@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
+#include "host-calls.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <node_api.h>
@@ -25,7 +26,7 @@
 #define MAX_FILES 16
 #define MAX_STRINGS 64
 
-static napi_value fail(napi_env env, const char *call) {
+napi_value host_call_failed(napi_env env, const char *call) {
   char message[256];
   snprintf(message, sizeof message, "%s: %s", call, strerror(errno));
   char code[16];
@@ -38,7 +39,7 @@ static napi_value fail(napi_env env, const char *call) {
 static napi_value make_pipe(napi_env env, napi_callback_info info) {
   (void)info;
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return fail(env, "pipe2");
+  if (pipe2(ends, O_CLOEXEC) != 0) return host_call_failed(env, "pipe2");
   /* Node.js reads the read end through its event loop; the sandbox's end must stay blocking. */
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   napi_value result, value;
@@ -64,37 +65,37 @@ static napi_value connect_and_send(napi_env env, napi_callback_info info) {
   if (argc != 3 || napi_get_value_string_utf8(env, argv[0], NULL, 0, &path_length) != napi_ok ||
       path_length >= sizeof address.sun_path) {
     errno = ENAMETOOLONG;
-    return fail(env, "connectAndSend(socketPath)");
+    return host_call_failed(env, "connectAndSend(socketPath)");
   }
   napi_get_value_string_utf8(env, argv[0], address.sun_path, sizeof address.sun_path, &path_length);
   void *message;
   size_t message_length;
   if (napi_get_buffer_info(env, argv[1], &message, &message_length) != napi_ok || message_length == 0) {
     errno = EINVAL;
-    return fail(env, "connectAndSend(message)");
+    return host_call_failed(env, "connectAndSend(message)");
   }
   uint32_t count = 0;
   int fds[MAX_FILES];
   if (napi_get_array_length(env, argv[2], &count) != napi_ok || count > MAX_FILES) {
     errno = EINVAL;
-    return fail(env, "connectAndSend(fds)");
+    return host_call_failed(env, "connectAndSend(fds)");
   }
   for (uint32_t i = 0; i < count; i++) {
     napi_value element;
     napi_get_element(env, argv[2], i, &element);
     if (napi_get_value_int32(env, element, &fds[i]) != napi_ok) {
       errno = EINVAL;
-      return fail(env, "connectAndSend(fds)");
+      return host_call_failed(env, "connectAndSend(fds)");
     }
   }
 
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return fail(env, "socket");
+  if (fd < 0) return host_call_failed(env, "socket");
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     int saved = errno;
     close(fd);
     errno = saved;
-    return fail(env, "connect");
+    return host_call_failed(env, "connect");
   }
   union {
     struct cmsghdr header;
@@ -120,7 +121,7 @@ static napi_value connect_and_send(napi_env env, napi_callback_info info) {
       int saved = errno;
       close(fd);
       errno = saved;
-      return fail(env, "sendmsg");
+      return host_call_failed(env, "sendmsg");
     }
     sent += (size_t)written;
   }
@@ -247,7 +248,7 @@ static napi_value run_program(napi_env env, napi_callback_info info) {
       napi_get_value_int32(env, argv[3], &run->err) != napi_ok) {
     if (run) free_run(run);
     errno = EINVAL;
-    return fail(env, "run");
+    return host_call_failed(env, "run");
   }
   napi_create_promise(env, &run->deferred, &promise);
   napi_create_string_utf8(env, "forkyard:run", NAPI_AUTO_LENGTH, &name);
@@ -264,5 +265,6 @@ NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "connectAndSend", function);
   napi_create_function(env, "run", NAPI_AUTO_LENGTH, run_program, NULL, &function);
   napi_set_named_property(env, exports, "run", function);
+  add_network_calls(env, exports);
   return exports;
 }

@@ -71,6 +71,10 @@ export class Endpoint implements InstanceEndpoint {
     return this.#running.size + this.#reserved
   }
 
+  invocationAt(at: number): string | undefined {
+    return this.#running.at(at)
+  }
+
   get concurrency(): number {
     return (this.input?.config ?? this.#expected)?.policy.concurrency ?? 1
   }

@@ -57,6 +57,14 @@ export interface RunningOwner {
   readonly ended: () => void
 }
 
+/** `performance.now()` of begin and end. */
+interface Span {
+  readonly invocationId: string
+  readonly from: number
+  to: number
+}
+const rememberedSpans = 64
+
 export class RunningInvocations {
   readonly #instanceId: string
   readonly #log: InstanceLog
@@ -64,6 +72,8 @@ export class RunningInvocations {
   readonly #deps: RunningDeps
   readonly #ended: () => void
   readonly #running = new Map<string, Running>()
+  /** Those of now, and the last ones that ended. */
+  readonly #spans: Span[] = []
   #first = true
 
   constructor({ instanceId, log, initialisation, ended }: RunningOwner, deps: RunningDeps) {
@@ -86,6 +96,12 @@ export class RunningInvocations {
     return [...this.#running.values()]
   }
 
+  /** The one that ran at that time, unless there were several. */
+  at(time: number): string | undefined {
+    const [only, ...more] = this.#spans.filter(({ from, to }) => from <= time && time <= to)
+    return more.length === 0 ? only?.invocationId : undefined
+  }
+
   /** @throws PlatformError STORAGE_FULL: then the invocation has not begun. */
   begin(waiting: Waiting, input: AssignmentInput): Running {
     const { events, journal, metrics } = this.#deps
@@ -103,6 +119,9 @@ export class RunningInvocations {
     }
     this.#first = false
     this.#running.set(request.invocationId, running)
+    this.#spans.push({ invocationId: request.invocationId, from: running.pulledAt, to: Infinity })
+    const ended = this.#spans.findIndex(({ to }) => to !== Infinity)
+    if (this.#spans.length > rememberedSpans && ended >= 0) this.#spans.splice(ended, 1)
     metrics.queueSeconds.observe((running.pulledAt - waiting.arrivedAt) / 1000)
     this.#log.begin(request.invocationId)
     this.#log.platform(startLine(request.invocationId, request.revision.version), request.invocationId)
@@ -125,6 +144,8 @@ export class RunningInvocations {
     await this.#log.settle()
     const report = this.#report(running, endedAt, failure)
     this.#running.delete(request.invocationId)
+    const span = this.#spans.find(({ invocationId }) => invocationId === request.invocationId)
+    if (span) span.to = performance.now()
     const record = { ...running.usage, outcome: report.outcome, billedMs: report.billedMs }
     journal.end(record)
     usage.publish(record)

@@ -10,6 +10,7 @@ import type { StartType } from '../../contracts/placement.ts'
 import { emptyCodeName } from '../checkpoint/manifest.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
+import type { SandboxNetworks } from '../network/start-network.ts'
 import type { RuntimeChecks } from '../runtime-checks.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
@@ -51,6 +52,7 @@ export interface MakerDeps {
   readonly gateway: NodeGateway
   readonly images: CodeImages
   readonly checks: RuntimeChecks
+  readonly networks: SandboxNetworks
   readonly logger: Logger
 }
 
@@ -100,6 +102,12 @@ export class SandboxMaker {
   /** Restores the bare runtime. @throws when its checkpoint is damaged, or gVisor refuses it. */
   async restore({ sandbox }: SandboxInstance, runtime: RuntimeFiles): Promise<void> {
     await sandbox.restore(await this.#deps.checks.checkpoint(runtime))
+  }
+
+  /** What the function's network policy says, if it has one. The sandbox runs, and nothing of the function does yet. */
+  async connect(instance: SandboxInstance, { watch, config }: Start): Promise<void> {
+    const connecting = this.#deps.networks.connect(instance, config)
+    if (connecting) await watch.time('network', () => connecting)
   }
 
   /** Path of the function's code, on its way while the sandbox is made. */

@@ -14,6 +14,7 @@ import type { NodeAgentConfig } from '../config.ts'
 import type { NodeGateway } from '../instance.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
+import type { SandboxNetworks } from '../network/start-network.ts'
 import type { RuntimeChecks } from '../runtime-checks.ts'
 import { defaultTmpMiB, type CheckpointOf } from '../sandbox/bundle.ts'
 import type { SandboxCheckpoint, SandboxHost } from '../sandbox/sandbox.ts'
@@ -45,6 +46,7 @@ export interface StarterDeps {
   readonly gateway: NodeGateway
   readonly images: CodeImages
   readonly checks: RuntimeChecks
+  readonly networks: SandboxNetworks
   readonly logger: Logger
   readonly logs: Pick<LogPublisher, 'add'>
   readonly revisions: Revisions
@@ -246,6 +248,7 @@ export class SandboxStarter {
       this.#maker.limit(instance, config)
       if (use) await watch.time('mount', () => sandbox.giveCode(code))
       await watch.time('restore-version', () => sandbox.restore(directory))
+      await this.#maker.connect(instance, start)
       const input = assignmentOf(start, 'restore', () => sandbox.peakMemoryMiB())
       endpoint.assign({ ...input, checkpoint: 'version' })
       return instance
@@ -293,7 +296,7 @@ export class SandboxStarter {
   ): Promise<RunningInstance> {
     const { sandbox, endpoint } = instance
     const image = await code
-    await start.watch.time('mount', () => sandbox.mountCode(image))
+    await Promise.all([start.watch.time('mount', () => sandbox.mountCode(image)), this.#maker.connect(instance, start)])
     endpoint.assign(assignmentOf(start, startType, () => sandbox.peakMemoryMiB()))
     return instance
   }

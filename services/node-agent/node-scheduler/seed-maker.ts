@@ -97,6 +97,8 @@ const startSeed = async (
       if (restored) await maker.restore(instance, files).catch(asSeedRestoreError)
       else await sandbox.boot()
       await sandbox.mountCode(await code)
+      // Its forks share its sandbox, and so its address: they are one function's.
+      await maker.connect(instance, start)
       const { memoryMiB, ephemeralStorageMiB: tmpMiB } = config
       const { sandboxOverheadMiB, pids } = nodeLimits
       const forkLimits: ForkLimits = { memoryMiB, processes: forkProcesses(memoryMiB, pids), tmpMiB }

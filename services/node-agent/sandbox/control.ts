@@ -123,6 +123,69 @@ export const mountImage = async (
   await withFiles([image], (fds) => call(host, socketPath, 'containerManager.Mount', arg, fds))
 }
 
+/** A link between the sandbox's own network stack and a packet socket, whose other end is somebody else's interface. */
+export interface NetworkLink {
+  readonly name: string
+  readonly mtu: number
+  /** 6 bytes. */
+  readonly mac: readonly number[]
+  /** Of everything that the link leads to. */
+  readonly gatewayMac: readonly number[]
+  /** Of the sandbox: IPv4 and IPv6. */
+  readonly addresses: readonly NetworkAddress[]
+  readonly socket: number
+}
+
+export interface NetworkAddress {
+  readonly address: string
+  readonly gateway: string
+  /** 4 or 16. */
+  readonly bytes: number
+}
+
+const bytes = (of: readonly number[]): string => Buffer.from(of).toString('base64')
+const fifoQueue = 1
+/** Segments may be as large as the kernel's own: it cuts them where they leave the host. */
+const maxSegmentBytes = 65_536
+
+/**
+ * Adds the link to a sandbox that runs, with default routes over it. It was created without a network, as every sandbox is: its processes stay
+ * in a network namespace of their own, in which there is nothing. Neighbours are fixed, nothing is asked on the link.
+ */
+export const addLink = async (host: HostCalls, socketPath: string, link: NetworkLink): Promise<void> => {
+  const { name, mtu, mac, gatewayMac, addresses, socket } = link
+  const hostRoute = ({ gateway, bytes: size }: NetworkAddress) => ({
+    Destination: { IP: gateway, Mask: bytes(Array<number>(size).fill(0xff)) },
+  })
+  const defaultRoute = (size: number) => {
+    const found = addresses.find((each) => each.bytes === size)
+    const Destination = { IP: size === 4 ? '0.0.0.0' : '::', Mask: bytes(Array<number>(size).fill(0)) }
+    return found ? { Name: name, Route: { Destination, Gateway: found.gateway } } : {}
+  }
+  const arg = {
+    FDBasedLinks: [
+      {
+        Name: name,
+        MTU: mtu,
+        Addresses: addresses.map(({ address, bytes: size }) => ({ Address: address, PrefixLen: size * 8 })),
+        Routes: addresses.map(hostRoute),
+        Neighbors: addresses.map(({ gateway }) => ({ IP: gateway, HardwareAddr: bytes(gatewayMac) })),
+        LinkAddress: bytes(mac),
+        GSOMaxSize: maxSegmentBytes,
+        // What another sandbox or this host sends carries no checksum yet: it never was on a wire.
+        RXChecksumOffload: true,
+        QDisc: fifoQueue,
+        NumChannels: 1,
+        IsPacket: [true],
+        PreConfigured: true,
+      },
+    ],
+    Defaultv4Gateway: defaultRoute(4),
+    Defaultv6Gateway: defaultRoute(16),
+  }
+  await call(host, socketPath, 'Network.CreateLinksAndRoutes', arg, [socket])
+}
+
 /** Resolves with the wait status of the first process. Rejects with `lost` when the sandbox itself dies. */
 export const waitExit = async (
   host: HostCalls,

@@ -1,7 +1,7 @@
-/** The addon of `native/host-calls.c`, typed. Built by `native/build.ts`; its path is in the agent's configuration. */
+/** The addon of `native`, typed. Built by `native/build.ts`; its path is in the agent's configuration. */
 import { createRequire } from 'node:module'
 
-export interface HostCalls {
+export interface HostCalls extends NetworkCalls {
   /** `[readFd, writeFd]`; the read end is non-blocking. The caller closes both. */
   pipe(): [number, number]
   /** Connects, sends `message` with `fds` attached, returns the connected descriptor, which the caller closes. */
@@ -12,6 +12,35 @@ export interface HostCalls {
    * threads that file operations need too.
    */
   run(argv: readonly string[], joinFiles: readonly string[], stdout: number, stderr: number): Promise<number>
+}
+
+/** A ring buffer of the kernel, mapped. */
+declare const ringBrand: unique symbol
+export interface Ring {
+  readonly [ringBrand]: true
+}
+
+export interface NetworkCalls {
+  /** A new network namespace, kept by a mount on the file, which is made. Unmounting it lets it go. */
+  makeNetns(path: string): void
+  /**
+   * Brings the interface of the namespace up; a raw packet socket bound to it, as gVisor wants it: whoever has it is the other end. The
+   * caller closes it.
+   */
+  packetSocket(netns: string, interfaceName: string): number
+  /** Descriptor of a pinned map. The caller closes it. */
+  bpfOpen(path: string): number
+  bpfUpdate(fd: number, count: number, keys: Buffer, values: Buffer): void
+  /** What is not there does not matter. */
+  bpfDelete(fd: number, count: number, keys: Buffer): void
+  /** Fills `value`; false when there is no entry. */
+  bpfLookup(fd: number, key: Buffer, value: Buffer): boolean
+  /** @param bytes size of the map */
+  ringOpen(fd: number, bytes: number): Ring
+  /** Takes whole records for as long as they fit; returns their bytes. */
+  ringRead(ring: Ring, into: Buffer): number
+  /** The ELF object of the eBPF filter that was compiled with the addon. */
+  filterObject(): Buffer
 }
 
 export const loadHostCalls = (addonPath: string): HostCalls => createRequire(import.meta.url)(addonPath) as HostCalls

@@ -13,7 +13,7 @@ import type { RuntimeFiles } from '../config.ts'
 import type { InstanceBody, SandboxExit } from '../instance.ts'
 import { runscFlags, writeBundle, type CheckpointOf } from './bundle.ts'
 import type { Cgroup, CgroupEvidence, Limits } from './cgroup.ts'
-import { mountImage, restore, waitExit } from './control.ts'
+import { addLink, mountImage, restore, waitExit, type NetworkLink } from './control.ts'
 import type { HostCalls } from './host-calls.ts'
 import {
   bundleDir,
@@ -144,6 +144,11 @@ export class Sandbox implements InstanceBody {
   /** Over whatever is on `/var/task`. */
   async mountCode(imagePath: string): Promise<void> {
     await mountImage(this.#host.host, this.#controlSocket, this.id, imagePath, '/var/task')
+  }
+
+  /** Once, while it runs. Closing the link's socket is the caller's, afterwards. */
+  async connect(link: NetworkLink): Promise<void> {
+    await addLink(this.#host.host, this.#controlSocket, link)
   }
 
   /** Nothing once the sandbox ends: its control group goes. */

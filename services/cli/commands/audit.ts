@@ -1,0 +1,28 @@
+import type { Command } from 'commander'
+import { Value } from 'typebox/value'
+import { AuditRecord } from '../../contracts/audit.ts'
+import { addRecords } from './records.ts'
+
+export const addAudit = (program: Command): void =>
+  addRecords(program, {
+    command: 'audit',
+    description: 'print what a function did on the network: flows, allowed and denied, and names that it asked for',
+    of: 'audit',
+    format: (line) => formatAudit(Value.Parse(AuditRecord, line)),
+  })
+
+export const formatAudit = (record: AuditRecord): string => {
+  const { at, version, instanceId, verdict, invocationId = '' } = record
+  const head = `${new Date(at).toISOString()} ${version.padEnd(7)} ${instanceId} ${verdict.padEnd(9)}`
+  return `${head} ${record.kind === 'dns' ? describeQuestion(record) : describeFlow(record)}${invocationId && `  ${invocationId}`}`
+}
+
+const describeQuestion = ({ type, question, addresses }: Extract<AuditRecord, { kind: 'dns' }>): string =>
+  `dns ${type} ${question}${addresses.length > 0 ? ` = ${addresses.join(', ')}` : ''}`
+
+const describeFlow = (flow: Extract<AuditRecord, { kind: 'flow' }>): string => {
+  const { direction, protocol, localPort, remoteAddress, remotePort, reason } = flow
+  const remote = remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
+  const way = direction === 'egress' ? `to ${remote}` : `from ${remote} to port ${localPort}`
+  return `${protocol} ${way}${reason && ` (${reason})`}`
+}

@@ -1,0 +1,54 @@
+/** What sandboxes did on the network. Stream `AUDIT`, subject `audit.<tenant>.<name>`: JSON array of records, batched per node. */
+import { Type, type Static } from 'typebox'
+
+const who = {
+  /** Epoch milliseconds. */
+  at: Type.Number(),
+  tenant: Type.String(),
+  name: Type.String(),
+  version: Type.String(),
+  nodeId: Type.String(),
+  instanceId: Type.String(),
+  /** The one invocation that ran in the sandbox at that time; absent when there was none, or several, or the sandbox has forks. */
+  invocationId: Type.Optional(Type.String()),
+}
+
+export const flowVerdicts = ['allowed', 'denied', 'revoked', 'spoofed', 'limited', 'malformed'] as const
+
+/**
+ * A flow is told once: when its first packet passes, when it is refused (again after 5 s, if it is tried again), and when a change of the
+ * policy ends it.
+ */
+export const FlowRecord = Type.Object({
+  kind: Type.Literal('flow'),
+  ...who,
+  verdict: Type.Enum(flowVerdicts),
+  /** Why not `allowed`: `default` (no rule), `rule`, `guarded`, `protocol`, `fragment`, `rate`, `source`, `no-policy`. */
+  reason: Type.String(),
+  /** Seen from the function: who began it. */
+  direction: Type.Enum(['egress', 'ingress']),
+  /** `tcp`, `udp`, `icmp`, or the protocol's number. */
+  protocol: Type.String(),
+  /** Of an echo: its identifier. */
+  localPort: Type.Integer(),
+  remoteAddress: Type.String(),
+  remotePort: Type.Integer(),
+})
+export type FlowRecord = Static<typeof FlowRecord>
+
+export const dnsVerdicts = ['answered', 'denied', 'failed'] as const
+
+export const DnsRecord = Type.Object({
+  kind: Type.Literal('dns'),
+  ...who,
+  verdict: Type.Enum(dnsVerdicts),
+  question: Type.String(),
+  /** `A`, `AAAA`, ... */
+  type: Type.String(),
+  /** Addresses in the answer. */
+  addresses: Type.Array(Type.String()),
+})
+export type DnsRecord = Static<typeof DnsRecord>
+
+export const AuditRecord = Type.Union([FlowRecord, DnsRecord])
+export type AuditRecord = Static<typeof AuditRecord>

@@ -1,0 +1,13 @@
+/* What the files of the addon share. */
+#ifndef FORKYARD_HOST_CALLS_H
+#define FORKYARD_HOST_CALLS_H
+
+#include <node_api.h>
+
+/* Throws what errno says, with the call's name; returns NULL for the caller to return. */
+napi_value host_call_failed(napi_env env, const char *call);
+
+/* network-calls.c */
+void add_network_calls(napi_env env, napi_value exports);
+
+#endif

@@ -1,0 +1,65 @@
+/** What of the host's settings the network needs, looked after: somebody else may change them, and addresses come and go. */
+import type { Logger } from '../../chassis/log.ts'
+import type { NodeAgentConfig } from '../config.ts'
+import type { AddressPlan } from './addresses.ts'
+import type { FilterMaps } from './filter-maps.ts'
+import { enableForwarding } from './forwarding.ts'
+import { guardsOf } from './guards.ts'
+import { guardEntries, type Entries } from './map-encoding.ts'
+
+const everyMs = 5_000
+const natsPort = 4222
+/** As many as an entry of the filter's map has. */
+const maxPorts = 6
+
+/** Ports of the platform that functions never reach, and hosts of it: this agent's own, and NATS. */
+export const platformOf = ({
+  listen,
+  nats,
+}: Pick<NodeAgentConfig, 'listen' | 'nats'>): { ports: number[]; addresses: string[] } => {
+  const urls = nats.servers.map((server) => new URL(server.includes('://') ? server : `nats://${server}`))
+  const ports = [listen.port, ...urls.map(({ port }) => Number(port || natsPort))]
+  return {
+    ports: [...new Set(ports)].filter((port) => port > 0).slice(0, maxPorts),
+    addresses: urls.map(({ hostname }) => hostname.replaceAll(/[[\]]/g, '')),
+  }
+}
+
+export interface HostKeeperDeps {
+  readonly config: NodeAgentConfig
+  readonly maps: Pick<FilterMaps, 'update'>
+  readonly plan: AddressPlan
+  readonly logger: Logger
+}
+
+/** @returns ends it. @throws Error when the filter cannot be told what it guards. */
+export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): (() => void) => {
+  const platform = platformOf(config)
+  let guarded: Entries | undefined
+  const keepGuards = (): void => {
+    const { ports: platformPorts, addresses: platformAddresses } = platform
+    const wanted = guardEntries(guardsOf({ plan, platformPorts, platformAddresses, never: config.network.never }))
+    if (guarded?.keys.equals(wanted.keys)) return
+    // What is gone from the host stays guarded until the agent starts anew: wrongly shut for a while, never wrongly open.
+    maps.update('guarded', wanted)
+    guarded = wanted
+  }
+  const told = new Set<string>()
+  const keepForwarding = (): void => {
+    for (const [path, err] of Object.entries(enableForwarding(config.runDir))) {
+      if (!told.has(path)) logger.warn({ path, err }, 'the kernel does not forward what sandboxes send')
+      told.add(path)
+    }
+  }
+  keepGuards()
+  keepForwarding()
+  const timer = setInterval(() => {
+    try {
+      keepGuards()
+      keepForwarding()
+    } catch (err) {
+      logger.error({ err }, 'the host’s network settings could not be looked after')
+    }
+  }, everyMs)
+  return () => clearInterval(timer)
+}

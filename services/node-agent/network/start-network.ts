@@ -1,0 +1,121 @@
+/** Brings the network of a node up: the filter, the host's side, the policies, names, the audit. A node that cannot have it serves functions without one. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Logger } from '../../chassis/log.ts'
+import type { Store } from '../../chassis/nats.ts'
+import { PlatformError } from '../../contracts/errors.ts'
+import type { VersionConfig } from '../../contracts/function.ts'
+import { registryKey } from '../../contracts/subjects.ts'
+import { BatchPublisher } from '../batch-publisher.ts'
+import type { NodeAgentConfig } from '../config.ts'
+import type { NetworkCalls } from '../sandbox/host-calls.ts'
+import { socketDir } from '../sandbox/place.ts'
+import { formatAddress, type AddressPlan } from './addresses.ts'
+import { FilterMaps } from './filter-maps.ts'
+import { Audit, startFlowAudit } from './flow-audit.ts'
+import { masquerade, removeMasquerade } from './forwarding.ts'
+import { choosePlan, makeGateway, outsideMtu, removeHostNetwork } from './host-network.ts'
+import { keepHost } from './keep-host.ts'
+import { settingsEntry } from './map-encoding.ts'
+import type { NetworkMetrics } from './network-metrics.ts'
+import { NodeNetwork } from './node-network.ts'
+import { PolicyTable } from './policy-table.ts'
+import { PolicyWatch } from './policy-watch.ts'
+import { Resolver } from './resolver.ts'
+import { SlotPool } from './slot-pool.ts'
+import { hostUpstreams, parseUpstream } from './upstream.ts'
+
+export interface NetworkDeps {
+  readonly config: NodeAgentConfig
+  readonly calls: NetworkCalls
+  readonly store: Pick<Store, 'network' | 'js'>
+  readonly logger: Logger
+  readonly metrics: NetworkMetrics
+}
+
+/** What a start needs of it. */
+export type SandboxNetworks = Pick<NodeNetwork, 'connect'>
+
+export interface RunningNetwork {
+  readonly networks: SandboxNetworks
+  /** After the last sandbox. */
+  close(): Promise<void>
+}
+
+const sweepMs = 1_000
+
+/** Rejects only when the policies cannot be read. */
+export const startNetwork = async (deps: NetworkDeps): Promise<RunningNetwork> => {
+  const undo: Undo = []
+  try {
+    return await start(deps, undo)
+  } catch (err) {
+    deps.logger.error({ err }, 'this node has no network for sandboxes')
+    await undoAll(undo).catch(() => undefined)
+    return withoutNetwork(deps, err instanceof Error ? err.message : String(err))
+  }
+}
+
+/** Last in, first out. */
+type Undo = (() => unknown)[]
+const undoAll = async (undo: Undo): Promise<void> => {
+  for (const step of undo.splice(0).toReversed()) await step()
+}
+
+/** A function with a policy is not started here: it would run without what it was promised. */
+const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): Promise<RunningNetwork> => {
+  const keys = new Set<string>()
+  const onChange = (key: string, policy: unknown): void => void (policy ? keys.add(key) : keys.delete(key))
+  const watch = new PolicyWatch({ kv: store.network, onChange, logger })
+  await watch.start()
+  const connect = (_instance: unknown, { tenant, name }: VersionConfig): Promise<void> | undefined =>
+    keys.has(registryKey(tenant, name))
+      ? Promise.reject(new PlatformError('NO_CAPACITY', `this node has no network for sandboxes: ${reason}`))
+      : undefined
+  return { networks: { connect }, close: async () => watch.close() }
+}
+
+const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
+  const { config, calls, store, logger, metrics } = deps
+  const { runDir, nodeId, cgroupParent: owner, capacity } = config
+  const { ahead, max, resolvers } = config.network
+  const plan = await choosePlan(owner)
+  await removeHostNetwork(plan, runDir)
+  undo.push(() => removeHostNetwork(plan, runDir))
+  const maps = await FilterMaps.load(calls, runDir)
+  undo.push(() => maps.close())
+  maps.update('settings', settingsEntry(plan.gateway4, plan.gateway6))
+  await makeGateway(plan)
+  undo.push(() => removeMasquerade(owner))
+  await masquerade(owner, plan)
+  undo.push(keepHost({ config, maps, plan, logger }))
+
+  const publisher = new BatchPublisher({
+    js: store.js,
+    logger,
+    what: 'audit records',
+    onDropped: (records) => metrics.auditRecordsDropped.inc(records),
+  })
+  const audit = new Audit({ nodeId, publisher })
+  undo.push(() => audit.flush())
+  const mtu = await outsideMtu()
+  const pool = new SlotPool({ calls, maps, plan, runDir, mtu, ahead, max: Math.min(max, capacity.instances), logger })
+  const table = new PolicyTable(maps)
+  const tellResolver = (id: string): void =>
+    writeFileSync(join(socketDir(runDir, id), 'resolv.conf'), resolverFile(plan))
+  const network = new NodeNetwork({ maps, table, pool, plan, mtu, tellResolver, logger })
+  undo.push(startFlowAudit(maps, network, audit, (events) => metrics.auditRecordsDropped.inc(events)))
+  undo.push(() => pool.close())
+  const upstreams = resolvers?.map((text) => parseUpstream(text)) ?? hostUpstreams()
+  const resolver = await Resolver.listen({ nodeId, plan, network, table, audit, upstreams, logger })
+  undo.push(() => resolver.close())
+  const sweeping = setInterval(() => network.sweep(), sweepMs)
+  undo.push(() => clearInterval(sweeping))
+  const watch = new PolicyWatch({ kv: store.network, onChange: (key, policy) => network.change(key, policy), logger })
+  undo.push(() => watch.close())
+  await watch.start()
+  return { networks: network, close: () => undoAll(undo) }
+}
+
+const resolverFile = ({ gateway4, gateway6 }: AddressPlan): string =>
+  `nameserver ${formatAddress(gateway4)}\nnameserver ${formatAddress(gateway6)}\noptions edns0\n`
