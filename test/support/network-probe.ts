@@ -58,7 +58,7 @@ export const handler = async ({ todo, ms = 1000 }) => {
 const pathOf = (name: string): string => `/forkyard/v1/functions/${name}/network-policy`
 
 export const putPolicy = async (target: Connection, name: string, policy: NetworkPolicy): Promise<void> => {
-  await signedFetch(target, { method: 'PUT', path: pathOf(name), body: JSON.stringify(policy) })
+  await signedFetch(target, { method: 'PUT', path: pathOf(name), body: policy })
 }
 
 export const deletePolicy = async (target: Connection, name: string): Promise<void> => {
