@@ -95,6 +95,14 @@ describe('a fleet', () => {
     })
   })
 
+  it('tells the agent of a host its pool and labels, where it has some', async () => {
+    const b = { ...host('b', 2, 'node'), pool: 'gpu', labels: { zone: 'north' } }
+    const c = host('c', 3, 'node')
+    const seen = await runFleet([host('a', 1, 'gateway', 'scheduler', 'nats'), b, c])
+    expect(agentConfig(seen, 'b-node-agent-process')).toMatchObject({ pool: 'gpu', labels: { zone: 'north' } })
+    expect(agentConfig(seen, 'c-node-agent-process')).not.toHaveProperty('pool')
+  })
+
   it('runs services as a user of their own, and the agent as root', async () => {
     const seen = await runFleet(two)
     expect(specOf(seen, 'a-gateway-process')).toMatchObject({ user: 'fy-blue', privileges: 'none', notify: true })

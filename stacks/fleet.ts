@@ -97,7 +97,9 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
       checkpoint ? [image, checkpoint] : [image],
     )
     const nodeId = `${config.installation}-${place.host.name}`
-    const agent = { credentials, nats, runtimes, addon: addon.path, nodeId, capacity: capacityOf(place) }
+    const { pool, labels } = place.host
+    const capacity = capacityOf(place)
+    const agent = { credentials, nats, runtimes, addon: addon.path, nodeId, capacity, pool, labels }
     return new NodeAgent(place.site, agent, { dependsOn: [addon, ...files] })
   })
 

@@ -1,6 +1,7 @@
 /** One machine of the target `metal`, as `forkyard:hosts` lists it, and what must hold among all of them. */
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
+import { NodeLabels } from '../services/contracts/node.ts'
 import { objectProblems } from './config-problem.ts'
 
 export const roles = ['gateway', 'scheduler', 'node', 'nats'] as const
@@ -41,6 +42,17 @@ export const HostConfig = Type.Object(
       minItems: 1,
       uniqueItems: true,
       description: 'What runs on it (JSON array)',
+    }),
+    pool: Type.Optional(
+      Type.String({
+        pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$',
+        description: 'Of its node: nodes of a pool are alike to the scheduler. Default default',
+      }),
+    ),
+    labels: Type.Optional({
+      ...NodeLabels,
+      type: 'object',
+      description: 'Of its node, told with its reports (JSON object of text): zone, hardware, ...',
     }),
     memoryMiB: Type.Optional(
       Type.Integer({ minimum: 128, description: 'Of its node, instead of forkyard:nodeMemoryMiB' }),

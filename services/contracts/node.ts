@@ -22,6 +22,17 @@ export const StartInstance = Type.Object(
 )
 export type StartInstance = Static<typeof StartInstance>
 
+/** Nodes of a pool are alike to whoever places instances. */
+export const NodePool = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$', default: 'default' })
+
+/** What else operators say of a node: zone, hardware, ... */
+export const NodeLabels = Type.Record(
+  Type.String({ pattern: '^[a-z0-9]([a-z0-9./-]{0,61}[a-z0-9])?$' }),
+  Type.String({ maxLength: 63 }),
+  { additionalProperties: false, default: {} },
+)
+export type NodeLabels = Static<typeof NodeLabels>
+
 export const InstanceState = Type.Union([
   Type.Literal('starting'),
   Type.Literal('idle'),
@@ -72,6 +83,9 @@ export const NodeReport = Type.Object(
     capacity: Type.Optional(
       Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
     ),
+    /** In full reports. */
+    pool: Type.Optional(NodePool),
+    labels: Type.Optional(NodeLabels),
     /**
      * Memory that is held for starts to come and is no instance's. The node gives it back when a start needs it, all but `pinnedMiB`:
      * seeds whose forks serve.

@@ -160,6 +160,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     url: () => address,
     accepting: () => !closing && journal.problem === undefined,
     capacity: { ...capacity, cpus: cpus().length },
+    pool: config.pool,
+    labels: config.labels,
     cache: () => cache.held,
     all: () => scheduler.reports(),
   })

@@ -3,6 +3,7 @@ import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 import { SealingKeys } from '../chassis/sealing.ts'
 import { runtimeNames } from '../contracts/function.ts'
+import { NodeLabels, NodePool } from '../contracts/node.ts'
 import { cacheModes } from './node-scheduler/cache/input.ts'
 
 export const RuntimeFiles = Type.Object(
@@ -51,6 +52,9 @@ export const NodeAgentConfig = Type.Object(
       },
       { additionalProperties: false },
     ),
+    /** Told in the reports, with the labels. */
+    pool: NodePool,
+    labels: NodeLabels,
     /** Starts that run at the same time. */
     startParallelism: Type.Integer({ minimum: 1, default: 2 }),
     /** Slots of the network of functions that have a policy. */

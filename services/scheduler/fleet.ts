@@ -113,6 +113,8 @@ export class Fleet {
     node.url = report.url ?? node.url
     node.accepting = report.accepting
     node.capacity = report.capacity ?? node.capacity
+    node.nodePool = report.pool ?? node.nodePool
+    node.labels = report.labels ?? node.labels
     node.cache = report.cache ?? noCache
     this.#index.nodeChanged(node)
     if (report.full) this.#forgetMissing(node, report, now)

@@ -3,7 +3,7 @@
  * any instance of the revision pulls from it, so slots are counted over the pool; no lease names an instance.
  */
 import { keepAliveOf, type InstancePolicy } from '../contracts/function.ts'
-import type { NodeReport } from '../contracts/node.ts'
+import type { NodeLabels, NodeReport } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 
 export interface Instance {
@@ -59,6 +59,9 @@ export interface Node {
   accepting: boolean
   cordoned: boolean
   capacity: NonNullable<NodeReport['capacity']>
+  /** Of the nodes that are alike; not one of the pools below. */
+  nodePool: string
+  labels: NodeLabels
   /** Milliseconds of the caller's clock. */
   lastSeen: number
   /** When its leases were last compared with its reports. */
@@ -78,7 +81,7 @@ export const noCache = { heldMiB: 0, pinnedMiB: 0 } as const
 export type FirstReport = NodeReport & Required<Pick<NodeReport, 'url' | 'capacity'>>
 
 export const newNode = (
-  { nodeId, url, epoch, seq, accepting, capacity, cache }: FirstReport,
+  { nodeId, url, epoch, seq, accepting, capacity, pool, labels, cache }: FirstReport,
   cordoned: boolean,
 ): Node => ({
   id: nodeId,
@@ -89,6 +92,8 @@ export const newNode = (
   accepting,
   cordoned,
   capacity,
+  nodePool: pool ?? 'default',
+  labels: labels ?? {},
   lastSeen: 0,
   leasesCheckedAt: 0,
   suspectUntil: 0,

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
 import type { RuntimeName } from '../../services/contracts/function.ts'
+import type { NodeLabels } from '../../services/contracts/node.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
 import { runtimeCommands } from '../../services/node-agent/runtime-files.ts'
 import type { StackConfig } from '../config.ts'
@@ -26,6 +27,9 @@ export interface NodeAgentArgs {
   readonly addon: pulumi.Output<string>
   readonly nodeId: string
   readonly capacity: pulumi.Input<NodeAgentConfig['capacity']>
+  /** Of the nodes that are alike. Absent: `default`. */
+  readonly pool?: string | undefined
+  readonly labels?: NodeLabels | undefined
 }
 
 /** The node of this host: its gateway, its scheduler, its sandboxes. */
@@ -55,11 +59,18 @@ const agentDir = (site: Site): string => join(site.config.stateDir, 'node-agent'
 
 /** These stay at the defaults of `services/node-agent/config.ts`. */
 type DefaultedKey =
-  'limits' | 'network' | 'forksPerSeed' | 'renewSeedAfterForks' | 'seedIdleMs' | 'versionCheckpointUnusedMs'
+  | 'pool'
+  | 'labels'
+  | 'limits'
+  | 'network'
+  | 'forksPerSeed'
+  | 'renewSeedAfterForks'
+  | 'seedIdleMs'
+  | 'versionCheckpointUnusedMs'
 
 export const nodeAgentConfig = (
   site: Site,
-  { credentials, nats, runtimes, addon: addonPath, nodeId, capacity }: NodeAgentArgs,
+  { credentials, nats, runtimes, addon: addonPath, nodeId, capacity, pool, labels }: NodeAgentArgs,
 ): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey>> => {
   const { config } = site
   return pulumi
@@ -88,6 +99,8 @@ export const nodeAgentConfig = (
       cgroupParent: cgroupParent(config.installation),
       runtimes: known.runtimes,
       capacity: known.capacity,
+      ...(pool === undefined ? {} : { pool }),
+      ...(labels === undefined ? {} : { labels }),
       startParallelism: config.startParallelism,
       cache: {
         mode: config.cache,

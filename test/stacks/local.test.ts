@@ -167,15 +167,14 @@ describe('while an update runs', () => {
 })
 
 /**
- * A client that tries again, as AWS SDKs do: there is one gateway. It has so many tries for all its requests together; more of them at a time than
- * here would use these up before the gateway is back.
+ * Each request from a client of its own, that tries again as AWS SDKs do: there is one gateway. (All requests of one client have a number of tries
+ * together.)
  * @returns how many requests there were, and those that failed
  */
 const underLoad = async (action: () => Promise<unknown>): Promise<{ calls: number; failed: unknown[] }> => {
-  const patient = clientOf(stack.connection, 10)
   const calls: Promise<unknown>[] = []
   const call = () =>
-    invoke(patient, 'echo', { word: 'here' }).then(
+    invoke(clientOf(stack.connection, 10), 'echo', { word: 'here' }).then(
       () => [],
       (error: unknown) => [error],
     )

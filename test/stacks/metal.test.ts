@@ -34,7 +34,10 @@ const twoHosts = () => [
   stack.hostConfig(h1, { roles: ['gateway', 'scheduler', 'nats'] }),
   stack.hostConfig(h2, { roles: ['node'], user: labUser }),
 ]
-const threeHosts = () => [...twoHosts(), stack.hostConfig(h3, { roles: ['node'] })]
+const threeHosts = () => [
+  ...twoHosts(),
+  stack.hostConfig(h3, { roles: ['node'], pool: 'spare', labels: { zone: 'north' } }),
+]
 
 beforeAll(async () => {
   await prepareMachine()
@@ -224,6 +227,10 @@ describe('one more host', () => {
     expect((await nodesOf(h1, stack)).filter(({ accepting }) => accepting).map(({ nodeId }) => nodeId)).toEqual([
       `${stack.installation}-h2`,
       `${stack.installation}-h3`,
+    ])
+    expect((await nodesOf(h1, stack)).map(({ pool, labels }) => [pool, labels])).toEqual([
+      ['default', {}],
+      ['spare', { zone: 'north' }],
     ])
     expect(kinds(await stack.up())).toEqual(['unchanged'])
   })

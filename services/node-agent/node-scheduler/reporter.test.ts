@@ -43,6 +43,8 @@ beforeEach(() => {
     url: () => 'http://n',
     accepting: () => true,
     capacity: { memoryMiB: 1024, instances: 8, cpus: 2 },
+    pool: 'spare',
+    labels: { zone: 'north' },
     cache: () => ({ heldMiB: 0, pinnedMiB: 0 }),
     all: () => table,
   })
@@ -58,7 +60,14 @@ afterEach(() => {
 describe('a reporter', () => {
   it('begins with everything', () => {
     expect(reports).toMatchObject([
-      { full: true, url: 'http://n', capacity: { memoryMiB: 1024 }, instances: [{ instanceId: 'a', revision }] },
+      {
+        full: true,
+        url: 'http://n',
+        capacity: { memoryMiB: 1024 },
+        pool: 'spare',
+        labels: { zone: 'north' },
+        instances: [{ instanceId: 'a', revision }],
+      },
     ])
   })
 

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { headers, type NatsConnection, type Subscription } from '@nats-io/transport-node'
-import type { InstanceChange, InstanceReport, NodeReport } from '../../contracts/node.ts'
+import type { InstanceChange, InstanceReport, NodeLabels, NodeReport } from '../../contracts/node.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
 
@@ -15,6 +15,8 @@ export interface ReporterDeps {
   readonly url: () => string
   readonly accepting: () => boolean
   readonly capacity: NonNullable<NodeReport['capacity']>
+  readonly pool: string
+  readonly labels: NodeLabels
   readonly cache: () => NonNullable<NodeReport['cache']>
   readonly all: () => InstanceReport[]
 }
@@ -73,7 +75,8 @@ export class Reporter {
     // What ended is no longer in the table, but must be told once.
     const ended = [...this.#changed.values()].filter(({ state }) => state === 'ended')
     this.#told.clear()
-    this.#publish({ full: true, url: this.#deps.url(), capacity: this.#deps.capacity, instances: [...all, ...ended] })
+    const { url, capacity, pool, labels } = this.#deps
+    this.#publish({ full: true, url: url(), capacity, pool, labels, instances: [...all, ...ended] })
   }
 
   /** Last word: a full report, so that the schedulers need not wait for this node's silence. */
@@ -104,7 +107,7 @@ export class Reporter {
     })
   }
 
-  #publish(what: Pick<NodeReport, 'full' | 'url' | 'capacity' | 'instances' | 'changed'>): void {
+  #publish(what: Pick<NodeReport, 'full' | 'url' | 'capacity' | 'pool' | 'labels' | 'instances' | 'changed'>): void {
     clearImmediate(this.#soon)
     clearTimeout(this.#later)
     this.#soon = this.#later = undefined

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { PlatformError } from '../../contracts/errors.ts'
-import { InstanceReport } from '../../contracts/node.ts'
+import { InstanceReport, NodeLabels, NodePool } from '../../contracts/node.ts'
 import type { Fleet } from '../fleet.ts'
 import type { Node } from '../pool.ts'
 
@@ -12,6 +12,8 @@ export const NodeView = Type.Object({
   accepting: Type.Boolean(),
   cordoned: Type.Boolean(),
   capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
+  pool: NodePool,
+  labels: NodeLabels,
   usedMemoryMiB: Type.Integer(),
   /** Held for starts to come, beside the instances. */
   cacheMiB: Type.Integer(),
@@ -49,6 +51,8 @@ const view = (node: Node): NodeView => ({
   accepting: node.accepting,
   cordoned: node.cordoned,
   capacity: node.capacity,
+  pool: node.nodePool,
+  labels: node.labels,
   usedMemoryMiB: node.usedMemoryMiB,
   cacheMiB: node.cache.heldMiB,
   leases: [...node.pools.values()].reduce((sum, pool) => sum + pool.leases.size, 0),

@@ -46,6 +46,8 @@ export class SimulatedNode {
       url: () => url,
       accepting: () => true,
       capacity,
+      pool: 'default',
+      labels: {},
       cache: () => ({ heldMiB: 0, pinnedMiB: 0 }),
       all: () => [...this.#instances.values()].map((instance) => this.#report(instance)),
     })
