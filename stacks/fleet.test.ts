@@ -8,6 +8,7 @@ import { LocalHost } from './host.ts'
 import type { ServiceSpec } from './host-scripts/service-spec.ts'
 import { createSite, localPrograms, loopback } from './site.ts'
 import { changedCommands, commandOf, commandsOf, runMocked, secretMark, type Seen } from './testing/program-run.ts'
+import { policyViolations } from './testing/policy-violations.ts'
 import { scratchRepo } from './testing/scratch-repo.ts'
 
 const { base, repoRoot, cacheDir } = scratchRepo('fleet', [
@@ -107,6 +108,12 @@ describe('a fleet', () => {
     const seen = await runFleet(two)
     expect(specOf(seen, 'a-gateway-process')).toMatchObject({ user: 'fy-blue', privileges: 'none', notify: true })
     expect(specOf(seen, 'b-node-agent-process').user).toBeUndefined()
+  })
+
+  it('keeps to the policy pack', async () => {
+    const seen = await runFleet(two)
+    expect(policyViolations(seen)).toEqual([])
+    expect(policyViolations(seen, false)).toEqual([expect.stringMatching(/^nats-data-protected: a-nats-process/)])
   })
 
   it('writes nothing on this machine', async () => {

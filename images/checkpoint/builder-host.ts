@@ -1,9 +1,9 @@
 /**
- * A place for the builder's own sandboxes, apart from every agent's: run directory and control groups named by this process.
+ * A place for the builder's own sandboxes, apart from every agent's: run directory and control groups named by this process and its namespace.
  * Whatever is in it goes at the end; what a killed builder left goes with the next one.
  */
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { buildAddon } from '../../services/node-agent/native/build.ts'
@@ -11,12 +11,13 @@ import { CgroupTree } from '../../services/node-agent/sandbox/cgroup.ts'
 import { loadHostCalls } from '../../services/node-agent/sandbox/host-calls.ts'
 import { runscRoot, type SandboxHost } from '../../services/node-agent/sandbox/sandbox.ts'
 import { undoing } from '../interruption.ts'
+import { abandonedBuilders, builderName } from './abandoned.ts'
 
 const run = promisify(execFile)
 
 /** Short: socket paths end at 107 bytes. */
 const runParent = '/run'
-const prefix = 'fy-checkpoint-'
+const groupRoot = '/sys/fs/cgroup'
 
 export interface BuilderTools {
   readonly runscPath: string
@@ -28,8 +29,8 @@ export const withBuilderHost = async <T>(
   { runscPath, addonPath }: BuilderTools,
   use: (host: SandboxHost) => Promise<T>,
 ): Promise<T> => {
-  await removeAbandoned()
-  const name = `${prefix}${process.pid}`
+  for (const abandoned of abandonedBuilders(runParent, groupRoot)) await removeHost(abandoned)
+  const name = builderName(process.pid)
   const runDir = join(runParent, name)
   mkdirSync(runDir, { recursive: true, mode: 0o711 })
   return undoing(
@@ -51,11 +52,4 @@ const removeHost = async (name: string): Promise<void> => {
   const namespace = join(runscRoot(runDir), 'null-netns')
   if (existsSync(namespace)) await run('umount', ['--lazy', namespace]).catch(() => undefined)
   rmSync(runDir, { recursive: true, force: true })
-}
-
-const removeAbandoned = async (): Promise<void> => {
-  for (const name of readdirSync(runParent)) {
-    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : Number.NaN
-    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`)) await removeHost(name)
-  }
 }

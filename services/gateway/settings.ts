@@ -51,17 +51,20 @@ const required = (member: string): never => {
 const reserved =
   /^(_HANDLER|_X_AMZN_TRACE_ID|AWS_(DEFAULT_REGION|REGION|EXECUTION_ENV|ACCESS_KEY|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|AWS_LAMBDA_(FUNCTION_NAME|FUNCTION_MEMORY_SIZE|FUNCTION_VERSION|INITIALIZATION_TYPE|LOG_GROUP_NAME|LOG_STREAM_NAME|RUNTIME_API)|LAMBDA_(TASK_ROOT|RUNTIME_DIR))$/
 
+/** What the platform sets itself. */
+export const isReservedVariable = (name: string): boolean => reserved.test(name)
+
 const refused = 'Lambda was unable to configure your environment variables because'
 
 const checkEnvironment = (environment: Readonly<Record<string, string>>, limit: number): void => {
   const names = Object.keys(environment)
-  const malformed = names.find((name) => !/^[a-zA-Z][a-zA-Z0-9_]+$/.test(name) && !reserved.test(name))
+  const malformed = names.find((name) => !/^[a-zA-Z][a-zA-Z0-9_]+$/.test(name) && !isReservedVariable(name))
   if (malformed !== undefined)
     throw new PlatformError(
       'INVALID_REQUEST',
       `Value '${malformed.slice(0, 128)}' at 'environment.variables' failed to satisfy constraint: Map keys must satisfy [a-zA-Z]([a-zA-Z0-9_])+`,
     )
-  const taken = names.filter((name) => reserved.test(name))
+  const taken = names.filter(isReservedVariable)
   if (taken.length > 0)
     throw new PlatformError(
       'INVALID_REQUEST',

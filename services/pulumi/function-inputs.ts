@@ -5,6 +5,7 @@ import { CliError } from '../cli/cli-error.ts'
 import { ProjectFile } from '../cli/project-file.ts'
 import type { RuntimeName } from '../contracts/function.ts'
 import { policyTagNames, secretNamesFromTags } from '../gateway/policy-tags.ts'
+import { isReservedVariable } from '../gateway/settings.ts'
 import { secretNames } from '../node-agent/checkpoint/secrets.ts'
 import { loadCode } from './function-code.ts'
 import { holdsUnknown, isObject, secret, unknownValue, type Properties } from './property-values.ts'
@@ -77,7 +78,11 @@ const defaults = {
 
 export const completeInputs = async (given: Properties, resourceName: string): Promise<Checked> => {
   const named = { name: resourceName, ...given }
-  const failures = [...nameFailures(named.name), ...tagFailures(given['tags'])]
+  const failures = [
+    ...nameFailures(named.name),
+    ...tagFailures(given['tags']),
+    ...variableFailures(given['environment']),
+  ]
   if (failures.length > 0) return { inputs: named, failures }
   if (holdsUnknown(given['code'])) {
     const computed = { runtime: unknownValue, handler: unknownValue, codeSha256: unknownValue, files: unknownValue }
@@ -86,17 +91,18 @@ export const completeInputs = async (given: Properties, resourceName: string): P
   try {
     const code = await loadCode(String(given['code']), packing(given))
     const { name: _, entry: __, url: ___, streaming: ____, $schema: _____, environment, ...settings } = code.project
+    const merged = withEnvironment(environment, given['environment'], given['tags'])
     const inputs = {
       ...defaults,
       ...settings,
       ...named,
-      environment: withEnvironment(environment, given['environment'], given['tags']),
+      environment: merged,
       runtime: code.runtime,
       handler: code.handler,
       codeSha256: code.codeSha256,
       files: code.files,
     }
-    return { inputs, failures: [] }
+    return { inputs, failures: variableFailures(merged) }
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     return { inputs: named, failures: [{ property: 'code', reason: error.message }] }
@@ -129,6 +135,12 @@ const nameFailures = (value: unknown): CheckFailure[] =>
   holdsUnknown(value) || Value.Check(name, value)
     ? []
     : [{ property: 'name', reason: `'${String(value)}' is no function name: expected ${namePattern}` }]
+
+/** The platform would refuse them; here, before anything is changed. */
+const variableFailures = (environment: unknown): CheckFailure[] =>
+  Object.keys(isObject(environment) ? environment : {})
+    .filter(isReservedVariable)
+    .map((variable) => ({ property: 'environment', reason: `${variable} is set by the platform itself` }))
 
 const tagFailures = (tags: unknown): CheckFailure[] => {
   if (!isObject(tags) || holdsUnknown(tags)) return []

@@ -63,6 +63,17 @@ it('an interrupted creation goes on; a function of somebody else is refused', as
   await expect(functionKind.create(other, inputs)).rejects.toThrow(/import: '/)
 })
 
+it('a variable that the platform sets itself is refused before anything is asked of it', async () => {
+  const { failures } = await check({ environment: { GREETING: 'a', AWS_REGION: 'b' } })
+  expect(failures).toEqual([{ property: 'environment', reason: 'AWS_REGION is set by the platform itself' }])
+  writeFileSync(join(code, 'forkyard.json'), '{ "environment": { "AWS_LAMBDA_RUNTIME_API": "x" } }')
+  const fromFile = (await check()).failures
+  rmSync(join(code, 'forkyard.json'))
+  expect(fromFile).toEqual([
+    { property: 'environment', reason: 'AWS_LAMBDA_RUNTIME_API is set by the platform itself' },
+  ])
+})
+
 it('drift is told, and values that somebody else set are secrets', async () => {
   const known = await create({ environment: { LEVEL: 'info' } })
   await client.send(

@@ -93,6 +93,8 @@ export interface AliasArgs {
   readonly description?: Text
   /** Share of requests (0 to 1) that go to other versions, by number. */
   readonly weights?: pulumi.Input<Record<string, pulumi.Input<number>>>
+  /** One that is there already, set up otherwise, is changed to this. Default false: it is refused. */
+  readonly adopt?: pulumi.Input<boolean>
 }
 
 /** A further name of a version, with weights to shift traffic. The one that a `Function` moves by itself needs none. */
@@ -122,6 +124,8 @@ export interface FunctionUrlArgs {
     /** Seconds. */
     readonly maxAge?: number
   }>
+  /** One that is there already, set up otherwise, is changed to this. Default false: it is refused. */
+  readonly adopt?: pulumi.Input<boolean>
 }
 
 /** Where a function is reached by plain HTTP. */
@@ -141,6 +145,8 @@ export interface EventQueueArgs {
   readonly maximumRetryAttempts?: pulumi.Input<number>
   /** How long an event may wait, 60 to 21600. Default 21600. */
   readonly maximumEventAgeSeconds?: pulumi.Input<number>
+  /** One that is there already, set up otherwise, is changed to this. Default false: it is refused. */
+  readonly adopt?: pulumi.Input<boolean>
 }
 
 /** How events of a function (asynchronous invocations) are retried, and for how long, before they are dead letters. */

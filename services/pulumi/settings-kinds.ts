@@ -1,7 +1,8 @@
 /**
- * Settings of a function that are no functions themselves: alias, URL, handling of events. Creating one that is there already
- * changes it to what is wanted; so an update that was cut off goes on.
+ * Settings of a function that are no functions themselves: alias, URL, handling of events. Creating one that is there already just as it is
+ * wanted is nothing, so that an update that was cut off goes on; one that is there otherwise is somebody else's.
  */
+import { isDeepStrictEqual } from 'node:util'
 import {
   CreateAliasCommand,
   CreateFunctionUrlConfigCommand,
@@ -19,6 +20,7 @@ import {
   type LambdaClient,
 } from '@aws-sdk/client-lambda'
 import { Type, type TObject } from 'typebox'
+import { CliError } from '../cli/cli-error.ts'
 import { orUndefined } from '../cli/or-undefined.ts'
 import { permitUrl } from '../cli/url-permission.ts'
 import { Alias } from './function-inputs.ts'
@@ -39,15 +41,29 @@ interface Setting {
 const settingKind = ({ schema, defaults, key, put, get, remove }: Setting): ResourceKind => ({
   schema,
   replaceOn: ['functionName', key],
+  local: ['adopt'],
   complete: async (given) => ({ inputs: { ...defaults, ...given }, failures: [] }),
-  create: async ({ client }, inputs) => ({
-    id: `${String(inputs['functionName'])}:${String(inputs[key])}`,
-    computed: await put(client, inputs),
-  }),
+  create: async ({ client }, inputs) => {
+    const id = `${String(inputs['functionName'])}:${String(inputs[key])}`
+    if (inputs['adopt'] !== true) refuseOthers(id, inputs, await get(client, ...splitId(id)))
+    return { id, computed: await put(client, inputs) }
+  },
   read: ({ client }, id) => get(client, ...splitId(id)),
   update: ({ client }, _id, _before, inputs) => put(client, inputs),
   remove: async ({ client }, id) => void (await orUndefined(remove(client, ...splitId(id)))),
 })
+
+/** What is there just as it is wanted was made by an update that was cut off, or might have been. @throws CliError otherwise */
+const refuseOthers = (id: string, inputs: Properties, found: Found | undefined): void => {
+  const { adopt: _, ...wanted } = inputs
+  if (!found || isDeepStrictEqual(found.inputs, wanted)) return
+  throw new CliError(
+    `${id} is there already, set up by somebody else. Take it over as it is (resource option import: '${id}'), or change it to what is wanted here (adopt: true)`,
+    1,
+  )
+}
+
+const adopt = Type.Optional(Type.Boolean())
 
 const functionName = Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$' })
 
@@ -68,6 +84,7 @@ export const aliasKind = settingKind({
     functionVersion: Type.String({ pattern: '^(\\$LATEST|[1-9]\\d*)$' }),
     description: Type.Optional(Type.String({ maxLength: 256 })),
     weights: Type.Optional(Weights),
+    adopt,
   }),
   defaults: { description: '', weights: {} },
   key: 'name',
@@ -124,6 +141,7 @@ export const functionUrlKind = settingKind({
     authType: Type.Optional(Type.Enum(['AWS_IAM', 'NONE'])),
     invokeMode: Type.Optional(Type.Enum(['BUFFERED', 'RESPONSE_STREAM'])),
     cors: Type.Optional(UrlCors),
+    adopt,
   }),
   defaults: { qualifier: 'live', authType: 'AWS_IAM', invokeMode: 'BUFFERED', cors: {} },
   key: 'qualifier',
@@ -160,6 +178,7 @@ export const eventQueueKind = settingKind({
     qualifier: Type.Optional(qualifier),
     maximumRetryAttempts: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 })),
     maximumEventAgeSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 21_600 })),
+    adopt,
   }),
   defaults: { qualifier: 'live', maximumRetryAttempts: 2, maximumEventAgeSeconds: 21_600 },
   key: 'qualifier',

@@ -4,6 +4,7 @@ import { parseStackConfig } from '../config.ts'
 import { LocalHost } from '../host.ts'
 import { createSite, localPrograms, loopback } from '../site.ts'
 import { commandOf, commandsOf, runMocked, secretMark, type Registered, type Seen } from '../testing/program-run.ts'
+import { policyViolations } from '../testing/policy-violations.ts'
 import { scratchRepo } from '../testing/scratch-repo.ts'
 import { createCluster } from './cluster.ts'
 
@@ -75,6 +76,11 @@ const workloads = (seen: Seen): Registered[] =>
   ['StatefulSet', 'Deployment', 'DaemonSet'].flatMap((kind) => ofKind(seen, kind))
 
 describe('an installation in a cluster', () => {
+  it('keeps to the policy pack', async () => {
+    const kubernetes = { natsServers: 3, host: 'functions.test', ingressClass: 'nginx', tlsSecret: 'tls' }
+    expect(policyViolations(await runCluster({ kubernetes, monitored: true }))).toEqual([])
+  })
+
   it('is of these things', async () => {
     const seen = await runCluster()
     const names = [...seen.values()]

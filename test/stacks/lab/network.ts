@@ -1,5 +1,5 @@
 /** A network between the hosts of a lab and this machine, which leads on to wherever this machine gets packages from. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { run } from '../../../scripts/setup/run.ts'
 
 export interface LabNetwork {
@@ -9,10 +9,13 @@ export interface LabNetwork {
 }
 
 const forwarding = '/proc/sys/net/ipv4/ip_forward'
+/** Exists while a lab has turned it on; a reboot undoes both. */
+const turnedOn = '/run/forkyard-lab-forwarding'
+const bridgePrefix = 'fylab'
 
 /** @param id four hexadecimal digits */
 export const networkOf = (id: string): LabNetwork => ({
-  bridge: `fylab${id}`,
+  bridge: `${bridgePrefix}${id}`,
   prefix: `10.213.${Number.parseInt(id, 16) % 256}`,
 })
 
@@ -28,12 +31,18 @@ export const makeNetwork = async ({ bridge, prefix }: LabNetwork): Promise<void>
 }
 `
   await run('nft', ['-f', '-'], { input: rules })
-  // It stays: another lab may need it, and a machine that forwards nothing to nobody's bridge is as it was.
-  if (readFileSync(forwarding, 'utf8').trim() === '0') writeFileSync(forwarding, '1')
+  if (readFileSync(forwarding, 'utf8').trim() !== '0') return
+  writeFileSync(turnedOn, '')
+  writeFileSync(forwarding, '1')
 }
 
 /** Idempotent. */
 export const removeNetwork = async ({ bridge }: LabNetwork): Promise<void> => {
   await run('ip', ['link', 'del', bridge]).catch(() => undefined)
   await run('nft', ['delete', 'table', 'ip', bridge]).catch(() => undefined)
+  // The last lab leaves the machine as the first one found it.
+  const isLast = !readdirSync('/sys/class/net').some((name) => name.startsWith(bridgePrefix))
+  if (!isLast || !existsSync(turnedOn)) return
+  writeFileSync(forwarding, '0')
+  rmSync(turnedOn)
 }
