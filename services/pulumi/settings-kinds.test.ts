@@ -9,7 +9,7 @@ import { aliasKind, eventQueueKind, functionUrlKind } from './settings-kinds.ts'
 
 useControlPlane()
 
-const target = { client, urn: 'urn:pulumi:test::unit::forkyard:index:Alias::blue' }
+const target = () => ({ client, urn: 'urn:pulumi:test::unit::forkyard:index:Alias::blue' })
 const alias = async (given: Properties = {}): Promise<Properties> =>
   (await checkInputs(aliasKind, { functionName: FunctionName, name: 'blue', functionVersion: '1', ...given }, 'blue'))
     .inputs
@@ -18,12 +18,12 @@ const descriptionNow = async () => (await client.send(new GetAliasCommand({ Func
 it('a creation that was cut off goes on; what is there otherwise is refused and stays, unless it is to be adopted', async () => {
   await create()
   await client.send(new PublishVersionCommand({ FunctionName }))
-  await aliasKind.create(target, await alias({ description: 'mine' }))
-  await aliasKind.create(target, await alias({ description: 'mine' }))
+  await aliasKind.create(target(), await alias({ description: 'mine' }))
+  await aliasKind.create(target(), await alias({ description: 'mine' }))
   const other = await alias({ description: 'another' })
-  await expect(aliasKind.create(target, other)).rejects.toThrow(/is there already, .*import: '.*:blue'.*adopt: true/)
+  await expect(aliasKind.create(target(), other)).rejects.toThrow(/is there already, .*import: '.*:blue'.*adopt: true/)
   expect(await descriptionNow()).toBe('mine')
-  await aliasKind.create(target, { ...other, adopt: true })
+  await aliasKind.create(target(), { ...other, adopt: true })
   expect(await descriptionNow()).toBe('another')
 })
 
@@ -31,14 +31,16 @@ it('the same holds for a URL and an event queue', async () => {
   await create()
   const of = { functionName: FunctionName, qualifier: '$LATEST' }
   const url = (await checkInputs(functionUrlKind, of, 'url')).inputs
-  await functionUrlKind.create(target, url)
-  await expect(functionUrlKind.create(target, { ...url, invokeMode: 'RESPONSE_STREAM' })).rejects.toThrow('adopt: true')
-  await functionUrlKind.create(target, { ...url, invokeMode: 'RESPONSE_STREAM', adopt: true })
+  await functionUrlKind.create(target(), url)
+  await expect(functionUrlKind.create(target(), { ...url, invokeMode: 'RESPONSE_STREAM' })).rejects.toThrow(
+    'adopt: true',
+  )
+  await functionUrlKind.create(target(), { ...url, invokeMode: 'RESPONSE_STREAM', adopt: true })
   const queue = (await checkInputs(eventQueueKind, of, 'queue')).inputs
-  await eventQueueKind.create(target, queue)
-  await eventQueueKind.create(target, queue)
-  await expect(eventQueueKind.create(target, { ...queue, maximumRetryAttempts: 0 })).rejects.toThrow('adopt: true')
-  await eventQueueKind.create(target, { ...queue, maximumRetryAttempts: 0, adopt: true })
+  await eventQueueKind.create(target(), queue)
+  await eventQueueKind.create(target(), queue)
+  await expect(eventQueueKind.create(target(), { ...queue, maximumRetryAttempts: 0 })).rejects.toThrow('adopt: true')
+  await eventQueueKind.create(target(), { ...queue, maximumRetryAttempts: 0, adopt: true })
 })
 
 it('that something may be adopted changes nothing once it is there', async () => {
