@@ -94,15 +94,28 @@ const waitForSocket = async (child: ChildProcess, path: string): Promise<void> =
 const startAgent = async (socket: string, privateKey: string): Promise<ChildProcess> => {
   const agent = spawnBound('ssh-agent', ['-D', '-a', socket])
   await waitForSocket(agent, socket)
+  const deadline = performance.now() + openMs
+  for (;;) {
+    const problem = await addKey(socket, privateKey)
+    if (problem === undefined) return agent
+    // Its socket is there a moment before it listens.
+    if (!/Connection refused/i.test(problem) || performance.now() > deadline) {
+      agent.kill('SIGKILL')
+      throw new Error(`the private key cannot be used: ${problem}`)
+    }
+    await delay(20)
+  }
+}
+
+/** @returns what is wrong, if anything */
+const addKey = async (socket: string, privateKey: string): Promise<string | undefined> => {
   const add = spawn('ssh-add', ['-q', '-'], {
     stdio: ['pipe', 'ignore', 'pipe'],
     env: { ...process.env, SSH_AUTH_SOCK: socket, SSH_ASKPASS_REQUIRE: 'never' },
   })
   const said = textOf(add.stderr)
   add.stdin.on('error', () => undefined).end(`${privateKey.trimEnd()}\n`)
-  if ((await exited(add)) === 0) return agent
-  agent.kill('SIGKILL')
-  throw new Error(`the private key cannot be used: ${said()}`)
+  return (await exited(add)) === 0 ? undefined : said()
 }
 
 /** A host that starts just now is given a moment; one with another key is not. */

@@ -167,18 +167,22 @@ describe('while an update runs', () => {
 })
 
 /**
- * Each request from a client of its own, that tries again as AWS SDKs do: there is one gateway. (All requests of one client have a number of tries
- * together.)
- * @returns how many requests there were, and those that failed
+ * From a client of its own, that tries again as AWS SDKs do: there is one gateway. (All requests of one client have a number of tries together.)
+ * @returns what went wrong
  */
+const callPatiently = async (): Promise<unknown[]> => {
+  try {
+    await invoke(clientOf(stack.connection, 10), 'echo', { word: 'here' })
+    return []
+  } catch (error) {
+    return [error]
+  }
+}
+
+/** @returns how many requests there were, and what went wrong */
 const underLoad = async (action: () => Promise<unknown>): Promise<{ calls: number; failed: unknown[] }> => {
-  const calls: Promise<unknown>[] = []
-  const call = () =>
-    invoke(clientOf(stack.connection, 10), 'echo', { word: 'here' }).then(
-      () => [],
-      (error: unknown) => [error],
-    )
-  const load = setInterval(() => calls.push(call()), 300)
+  const calls: Promise<unknown[]>[] = []
+  const load = setInterval(() => calls.push(callPatiently()), 300)
   await action().finally(() => clearInterval(load))
   const failed = (await Promise.all(calls)).flat()
   say(`${calls.length} requests, ${failed.length} failed`)
