@@ -8,13 +8,14 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LambdaClient } from '@aws-sdk/client-lambda'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findDrift, mendDrift } from '../../scripts/drift.ts'
 import { engineEnv, enginePath, openStack } from '../../scripts/engine.ts'
 import { freePorts } from '../../scripts/scratch-stack.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import { repoRoot } from '../../scripts/setup/paths.ts'
 import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
+import { leaveVariable } from '../../stacks/components/release.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import { LabStack } from './lab/lab-stack.ts'
@@ -229,6 +230,9 @@ describe('the next version', () => {
     expect(servicePids()).toEqual(before)
     expect(outputs().version).toBe(later(1))
     await expectAnswer()
+    vi.stubEnv(leaveVariable, later(1))
+    expect(await stack.preview()).toMatch(/-process\s+update/)
+    vi.unstubAllEnvs()
   })
 
   it('is taken back by the up of the old commit, under load as well', async () => {
