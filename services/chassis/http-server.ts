@@ -89,13 +89,13 @@ export const toPlatformError = (error: unknown): PlatformError => {
   return new PlatformError('INTERNAL', 'an internal error occurred', undefined, { cause: error })
 }
 
-/** Internal hops carry `authorization: Bearer <token>`, and their version of what is spoken there. */
+/** Internal hops carry `authorization: Bearer <token>`, another one for each pair of roles, and their version of what is spoken there. */
 export const requireBearer = (app: FastifyInstance, token: string): void => {
   const open = new Set(['/healthz', '/readyz', '/metrics'])
   app.addHook('onRequest', async (request) => {
     if (open.has(request.url)) return
     if (!isBearer(request.headers.authorization, token))
-      throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
+      throw new PlatformError('FORBIDDEN', 'this hop needs the token of whoever may call it')
     const said = request.headers[protocolHeader]
     requireKnownProtocol(Array.isArray(said) ? said.join() : said)
   })

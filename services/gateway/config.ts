@@ -55,8 +55,10 @@ export const GatewayConfig = Type.Object(
     urlDomain: Type.String({ default: 'lambda-url.localhost' }),
     region: Type.String({ default: 'us-east-1' }),
     schedulerUrl: Type.String(),
-    /** Bearer token of the internal hops. */
+    /** Bearer token for the scheduler. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Bearer token for nodes. */
+    nodeToken: Type.String({ minLength: 32 }),
     /** Issuer of the certificates of schedulers and nodes (PEM). Absent: plain connections, for an installation on one machine. */
     internalCa: Type.Optional(Type.String()),
     nats: NatsConfig,

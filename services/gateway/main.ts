@@ -37,7 +37,16 @@ const asyncStateTtlMs = 24 * 3_600_000
 await runService(
   logger,
   async () => {
-    const { region, limits, internalToken, internalCa, schedulerUrl, stagingDir, asyncWorkers: workers } = config
+    const {
+      region,
+      limits,
+      internalToken,
+      nodeToken,
+      internalCa,
+      schedulerUrl,
+      stagingDir,
+      asyncWorkers: workers,
+    } = config
     const closing = new AbortController()
     const metricsRegistry = createMetrics()
     const metrics = createGatewayMetrics(metricsRegistry)
@@ -64,7 +73,7 @@ await runService(
     })
     access.start()
     const scheduler = createSchedulerClient(schedulerUrl, internalToken, internalCa)
-    const nodes = createNodeClient(internalToken, internalCa)
+    const nodes = createNodeClient(nodeToken, internalCa)
     const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })

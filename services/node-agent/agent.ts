@@ -151,8 +151,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
-  const { internalToken, tls } = config
-  const app = buildApp({ logger, metrics, internalToken, gateway, scheduler, explainer, notReady, tls })
+  const { internalToken, schedulerToken, tls } = config
+  const app = buildApp({ logger, metrics, internalToken, schedulerToken, gateway, scheduler, explainer, notReady, tls })
   const address = await app.listen(config.listen)
   const reporter = new Reporter({
     connection: store.connection,

@@ -17,7 +17,10 @@ import { registerInvocationRoutes } from './routes/invocations.ts'
 export interface AppDeps {
   readonly logger: Logger
   readonly metrics: Registry
+  /** Of gateways. */
   readonly internalToken: string
+  /** Of schedulers, over their link alone. */
+  readonly schedulerToken: string
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
   readonly explainer: ExplainDeps
@@ -29,6 +32,7 @@ export const buildApp = ({
   logger,
   metrics,
   internalToken,
+  schedulerToken,
   gateway,
   scheduler,
   explainer,
@@ -38,7 +42,7 @@ export const buildApp = ({
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
-  acceptLinks(app, { protocol: instanceLink, token: internalToken, open: () => instanceSession(scheduler) })
+  acceptLinks(app, { protocol: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler) })
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)

@@ -26,8 +26,10 @@ export const NodeAgentConfig = Type.Object(
   {
     nodeId: Type.String({ pattern: '^[A-Za-z0-9-_]{1,64}$' }),
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
-    /** Bearer token of the internal hops. */
+    /** Bearer token of gateways. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Bearer token of schedulers, which alone start and end instances. */
+    schedulerToken: Type.String({ minLength: 32 }),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,

@@ -5,8 +5,10 @@ import { NatsConfig } from '../chassis/nats.ts'
 export const SchedulerConfig = Type.Object(
   {
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
-    /** Bearer token of the internal hops. */
+    /** Bearer token of gateways. */
     internalToken: Type.String({ minLength: 32 }),
+    /** Bearer token for nodes. */
+    nodeToken: Type.String({ minLength: 32 }),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,

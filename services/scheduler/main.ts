@@ -20,11 +20,11 @@ const firstNodeWaitMs = 5_000
 const drainMs = 10_000
 
 await runService(logger, async () => {
-  const { internalToken, nodeTimeoutMs, tls } = config
+  const { internalToken, nodeToken, nodeTimeoutMs, tls } = config
   const registry = createMetrics()
   const fleet = new Fleet()
   const metrics = createSchedulerMetrics(registry, fleet)
-  const nodes = createNodeClient(internalToken, tls?.ca)
+  const nodes = createNodeClient(nodeToken, tls?.ca)
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
   const connection = await connectNats(config.nats, 'scheduler')
   const stopListening = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })

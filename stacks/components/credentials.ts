@@ -32,6 +32,9 @@ class RandomSecrets extends pulumi.dynamic.Resource {
   }
 }
 
+const hopNames = ['gateway-scheduler', 'gateway-node', 'scheduler-node'] as const
+type Hop = (typeof hopNames)[number]
+
 const sealedKinds = ['access', 'environment'] as const
 type SealedKind = (typeof sealedKinds)[number]
 
@@ -55,8 +58,8 @@ const sealingKeys = (
 
 /** Every secret of the installation. All outputs are secret. */
 export class Credentials extends pulumi.ComponentResource {
-  /** Bearer token of the hops between services. */
-  readonly internalToken: pulumi.Output<string>
+  /** Bearer tokens of the hops between services, by who calls whom. */
+  readonly hops: Readonly<Record<Hop, pulumi.Output<string>>>
   readonly accessKeyId: pulumi.Output<string>
   readonly secretAccessKey: pulumi.Output<string>
   readonly natsPasswords: Readonly<Record<NatsUser, pulumi.Output<string>>>
@@ -66,10 +69,14 @@ export class Credentials extends pulumi.ComponentResource {
   /** @param sealingGeneration 1, and one more for each rotation */
   constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Credentials', name, {}, options)
-    const keys = ['internalToken', 'accessKeyId', 'secretAccessKey', ...natsRoles.map((user) => `nats-${user}`)]
+    const keys = ['accessKeyId', 'secretAccessKey', ...natsRoles.map((user) => `nats-${user}`)]
     const { values } = new RandomSecrets(`${name}-random`, keys, { parent: this })
     const value = (key: string) => values.apply((all) => pick(all, key))
-    this.internalToken = value('internalToken')
+    const { values: hops } = new RandomSecrets(`${name}-hops`, hopNames, { parent: this })
+    this.hops = Object.fromEntries(hopNames.map((hop) => [hop, hops.apply((all) => pick(all, hop))])) as Record<
+      Hop,
+      pulumi.Output<string>
+    >
     // Shaped like the keys that clients know: 20 characters, upper case.
     this.accessKeyId = value('accessKeyId').apply((hex) => `FYIA${hex.slice(0, 16).toUpperCase()}`)
     this.secretAccessKey = value('secretAccessKey').apply((hex) => hex.slice(0, 40))

@@ -47,10 +47,11 @@ export const gatewayConfig = (
   { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
-  const { internalToken, accessKeyId, secretAccessKey, sealing } = credentials
+  const { hops, accessKeyId, secretAccessKey, sealing } = credentials
   return pulumi
     .output({
-      internalToken,
+      internalToken: hops['gateway-scheduler'],
+      nodeToken: hops['gateway-node'],
       accessKeyId,
       secretAccessKey,
       sealing,
@@ -64,6 +65,7 @@ export const gatewayConfig = (
       region,
       schedulerUrl,
       internalToken: known.internalToken,
+      nodeToken: known.nodeToken,
       ...(known.tls ? { internalCa: known.tls.ca } : {}),
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],

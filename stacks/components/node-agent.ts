@@ -75,7 +75,8 @@ export const nodeAgentConfig = (
   const { config } = site
   return pulumi
     .output({
-      internalToken: credentials.internalToken,
+      internalToken: credentials.hops['gateway-node'],
+      schedulerToken: credentials.hops['scheduler-node'],
       natsConfig: nats.configFor('node-agent'),
       sealing: credentials.sealing,
       addonPath,
@@ -88,6 +89,7 @@ export const nodeAgentConfig = (
       nodeId,
       listen: { host: site.exposure.address, port: config.nodeAgentPort },
       internalToken: known.internalToken,
+      schedulerToken: known.schedulerToken,
       ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
       environmentKeys: known.sealing.environment,

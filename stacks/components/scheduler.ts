@@ -26,10 +26,16 @@ export const schedulerConfig = (
   nats: NatsAccess,
 ): pulumi.Output<SchedulerConfig> =>
   pulumi
-    .all([credentials.internalToken, nats.configFor('scheduler'), site.exposure.tls])
-    .apply(([internalToken, natsConfig, tls]) => ({
+    .all([
+      credentials.hops['gateway-scheduler'],
+      credentials.hops['scheduler-node'],
+      nats.configFor('scheduler'),
+      site.exposure.tls,
+    ])
+    .apply(([internalToken, nodeToken, natsConfig, tls]) => ({
       listen: { host: site.exposure.address, port: site.config.schedulerPort },
       internalToken,
+      nodeToken,
       ...(tls ? { tls } : {}),
       nats: natsConfig,
       nodeTimeoutMs: 5_000,

@@ -14,7 +14,14 @@ export type Seen = ReadonlyMap<string, Registered>
 /** In every value that stands for a secret. */
 export const secretMark = '0123456789abcdef01'
 
-const secretNames = ['internalToken', 'accessKeyId', 'secretAccessKey', 'password'].concat(
+const secretNames = [
+  'gateway-scheduler',
+  'gateway-node',
+  'scheduler-node',
+  'accessKeyId',
+  'secretAccessKey',
+  'password',
+].concat(
   ['gateway', 'scheduler', 'node-agent'].map((user) => `nats-${user}`),
   ['access-1', 'access-2', 'environment-1', 'environment-2'],
 )

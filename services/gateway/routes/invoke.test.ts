@@ -86,7 +86,7 @@ describe('Invoke', () => {
       'forkyard-kind': 'event',
       'forkyard-response-mode': 'buffered',
       traceparent,
-      authorization: `Bearer ${'x'.repeat(32)}`,
+      authorization: `Bearer ${gateway.deps.config.nodeToken}`,
     })
   })
 

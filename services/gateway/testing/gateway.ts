@@ -76,6 +76,7 @@ export const testConfig = (
       region,
       schedulerUrl: 'http://127.0.0.1:1',
       internalToken: 'x'.repeat(32),
+      nodeToken: 'y'.repeat(32),
       nats: { servers: ['nats://127.0.0.1:1'], user: 'u', password: 'p', replicas: 1 },
       accounts: [account, otherAccount],
       sealing: { access: [testKey], environment: [testKey] },
@@ -140,7 +141,7 @@ export const startGateway = async ({
     close: async () => undefined,
   }
   const zips = new Map<string, Buffer>()
-  const nodes = createNodeClient(config.internalToken)
+  const nodes = createNodeClient(config.nodeToken)
   const metricsRegistry = new MetricsRegistry()
   const closing = new AbortController()
   const deps: GatewayDeps = {

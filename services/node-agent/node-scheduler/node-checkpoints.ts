@@ -65,7 +65,8 @@ export const createNodeCheckpoints = (
           },
           region: config.region,
           nodeSecrets: {
-            "the node's internal token": config.internalToken,
+            'the token of gateways': config.internalToken,
+            'the token of schedulers': config.schedulerToken,
             "the node's NATS password": config.nats.password ?? '',
           },
           quiet: () => quiet.reached(signal),

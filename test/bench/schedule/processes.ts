@@ -103,6 +103,7 @@ export const startSchedulerProcesses = async (profileDir?: string): Promise<Sche
     const config: SchedulerConfig = {
       listen: { host: '127.0.0.1', port },
       internalToken,
+      nodeToken: internalToken,
       nats: { servers: [natsUrl], ...natsLogin, replicas: 1 },
       nodeTimeoutMs: 5_000,
       logLevel: 'error',

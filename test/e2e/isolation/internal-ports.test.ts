@@ -1,9 +1,13 @@
 /** Ports inside the installation: what comes without credentials, with foreign ones, or with those of another role, is refused. */
+import { request } from 'node:http'
 import { jetstream } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import { connect, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { linkHeaders, linkProtocol } from '../../../services/chassis/link/protocol.ts'
+import { instanceLink, placementLink } from '../../../services/contracts/links.ts'
 import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
+import { protocolHeaders } from '../../../services/contracts/protocol.ts'
 import { buckets, streams } from '../../../services/contracts/subjects.ts'
 import { configOf, natsOf } from '../host.ts'
 import { installation } from '../installation.ts'
@@ -18,7 +22,7 @@ const as = async (role: NatsRole): Promise<NatsConnection> => {
   return connection
 }
 
-/** What the server refused while `work` ran. */
+/** What the server refused while `work` ran. It answers in order, and nobody may publish the last. */
 const refusedOf = async (connection: NatsConnection, work: () => Promise<unknown>): Promise<string[]> => {
   const refused: string[] = []
   const watch = (async () => {
@@ -28,9 +32,9 @@ const refusedOf = async (connection: NatsConnection, work: () => Promise<unknown
   })()
   watch.catch(() => undefined)
   await work()
-  // Refusals come before the answer to this.
-  await connection.flush()
-  return refused
+  connection.publish('for.nobody')
+  await vi.waitFor(() => expect(refused.at(-1)).toBe('publish for.nobody'), { timeout: 10_000 })
+  return refused.slice(0, -1)
 }
 
 describe('NATS', () => {
@@ -116,5 +120,79 @@ describe('NATS', () => {
         agent.publish('node.nobody.report', '{}')
       }),
     ).toEqual([])
+  })
+})
+
+describe('the HTTP port of', () => {
+  const gateway = configOf(target, 'gateway')
+  const scheduler = configOf(target, 'scheduler')
+  const agent = configOf(target, 'node-agent')
+  const ports = { scheduler: scheduler.listen.port, 'node-agent': agent.listen.port } as const
+
+  /** Everything that a role holds and could present. */
+  const held: Readonly<Record<NatsRole, readonly string[]>> = {
+    gateway: [gateway.internalToken, gateway.nodeToken],
+    scheduler: [scheduler.internalToken, scheduler.nodeToken],
+    'node-agent': [agent.internalToken, agent.schedulerToken],
+  }
+  const routes: readonly (readonly [keyof typeof ports, string, string, NatsRole])[] = [
+    ['scheduler', 'LINK', placementLink.path, 'gateway'],
+    ['scheduler', 'GET', '/v1/nodes', 'gateway'],
+    ['scheduler', 'POST', '/v1/explanations', 'gateway'],
+    ['node-agent', 'LINK', instanceLink.path, 'scheduler'],
+    ['node-agent', 'POST', '/v1/invocations/none', 'gateway'],
+    ['node-agent', 'POST', '/v1/explanations', 'gateway'],
+    ['node-agent', 'GET', '/v1/instances', 'gateway'],
+    ['node-agent', 'GET', '/v1/cache', 'gateway'],
+    ['node-agent', 'GET', '/v1/seeds', 'gateway'],
+    ['node-agent', 'GET', '/v1/checkpoints', 'gateway'],
+  ]
+  /** Of the answer to a request, or to the wish for a link. */
+  const status = (service: keyof typeof ports, method: string, path: string, authorization?: string): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const link = { upgrade: linkProtocol, connection: 'upgrade', [linkHeaders.versions]: '1' }
+      const sent = request({
+        host: '127.0.0.1',
+        port: ports[service],
+        path,
+        method: method === 'LINK' ? 'GET' : method,
+        agent: false,
+        headers: {
+          'content-type': 'application/json',
+          ...protocolHeaders,
+          ...(method === 'LINK' ? link : {}),
+          ...(authorization ? { authorization } : {}),
+        },
+      })
+      sent.once('error', reject)
+      sent.once('upgrade', (_response, socket) => {
+        socket.destroy()
+        resolve(101)
+      })
+      sent.once('response', (response) => {
+        response.resume()
+        resolve(response.statusCode ?? 0)
+      })
+      sent.end(method === 'POST' ? '{}' : undefined)
+    })
+
+  it.each(routes)('the %s: %s %s is for the %s alone', async (service, method, path, caller) => {
+    expect(await status(service, method, path)).toBe(403)
+    const foreign = [
+      'x'.repeat(64),
+      agent.nats.password,
+      gateway.accounts[0]?.secretAccessKey ?? '',
+      // What another role holds; what the service itself is called with is known to it, and of no use elsewhere.
+      ...natsRoles.filter((role) => role !== caller && role !== service).flatMap((role) => held[role]),
+    ].filter((token) => !held[caller].includes(token))
+    for (const token of foreign) expect(await status(service, method, path, `Bearer ${token}`)).toBe(403)
+    const own = held[caller].map((token) => status(service, method, path, `Bearer ${token}`))
+    // Negative control: one of its own opens the door, whatever the request is worth.
+    expect((await Promise.all(own)).filter((code) => code !== 403)).toHaveLength(1)
+  })
+
+  it('a node opens no other: what it holds is refused by the scheduler', async () => {
+    for (const token of held['node-agent'])
+      expect(await status('scheduler', 'LINK', placementLink.path, `Bearer ${token}`)).toBe(403)
   })
 })
