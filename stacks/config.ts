@@ -93,7 +93,12 @@ export const StackConfig = Type.Object(
       maximum: 1_000_000,
       default: 1,
       description:
-        'Secrets in the store are sealed with the key of this generation; one more at a time makes a new key (docs/operations.md)',
+        'Secrets in the store are sealed, and its entries signed, with the keys of this generation; one more at a time makes a new key (docs/operations.md)',
+    }),
+    adoptUnsigned: Type.Boolean({
+      default: false,
+      description:
+        'true: functions in the store without a signature are taken for good, and signed; for the first up from a version that signed nothing',
     }),
     runtimes: Type.Array(Type.Enum(runtimeNames), {
       minItems: 1,

@@ -28,6 +28,8 @@ export const Principal = Type.Object(
     roles: Type.Array(Type.Enum(roles), { uniqueItems: true }),
     /** ISO 8601. */
     createdAt: Type.String(),
+    /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
+    signature: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 )
@@ -48,6 +50,8 @@ export const AccessKeyRecord = Type.Object(
     expiresAt: Type.Optional(Type.String()),
     /** The secret access key, sealed for `key.<accessKeyId>` (`chassis/sealing.ts`). */
     sealedSecret: Type.String(),
+    /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
+    signature: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 )

@@ -62,6 +62,8 @@ export const VersionConfig = Type.Object(
     environment: Type.Record(Type.String(), Type.String()),
     /** In the registry alone, in place of `environment` (`chassis/sealed-config.ts`). */
     sealedEnvironment: Type.Optional(Type.String()),
+    /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
+    signature: Type.Optional(Type.String()),
     /** Variables that must not be in a checkpoint, besides those whose names say so (tag `forkyard:secrets`). */
     secretNames: Type.Optional(Type.Array(Type.String())),
     policy: InstancePolicy,
@@ -140,6 +142,8 @@ export const FunctionRecord = Type.Object(
     eventInvokeConfigs: Type.Optional(Type.Record(Type.String(), EventInvokeRecord)),
     /** By qualifier (`$LATEST` stands for the function without one): who else may call. */
     policies: Type.Optional(Type.Record(Type.String(), ResourcePolicy)),
+    /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
+    signature: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 )

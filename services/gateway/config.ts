@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { NatsConfig } from '../chassis/nats.ts'
 import { SealingKeys } from '../chassis/sealing.ts'
+import { SigningKeys } from '../chassis/signing.ts'
 
 /** An access key and the tenant that it acts for. */
 export const Account = Type.Object(
@@ -64,6 +65,10 @@ export const GatewayConfig = Type.Object(
     nats: NatsConfig,
     /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),
+    /** With what the entries of functions, principals and keys are signed. */
+    signing: SigningKeys,
+    /** Entries of functions without a signature are taken for good, and signed. */
+    adoptUnsigned: Type.Boolean({ default: false }),
     /** What is sealed in the store: secrets of access keys, and variables of functions, which nodes open too. */
     sealing: Type.Object({ access: SealingKeys, environment: SealingKeys }, { additionalProperties: false }),
     /** Scratch space for archives; emptied at start. */

@@ -5,6 +5,7 @@ import { createLogger } from '../chassis/log.ts'
 import { connectNats, makeStore, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
 import { createSealer } from '../chassis/sealing.ts'
+import { createSigner } from '../chassis/signing.ts'
 import { buckets } from '../contracts/subjects.ts'
 import { AccessDirectory } from './access/directory.ts'
 import { buildApp } from './app.ts'
@@ -56,12 +57,15 @@ await runService(
     const store = await whenReady(connection, logger, () => makeStore(connection, config.nats))
     const { replicas } = config.nats
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
+    const signer = createSigner(config.signing)
     const registry = new Registry({
       kv: store.functions,
       connection,
       logger,
       region,
       sealer: createSealer(config.sealing.environment),
+      signer,
+      adoptUnsigned: config.adoptUnsigned,
     })
     registry.start()
     const access = new AccessDirectory({
@@ -69,6 +73,7 @@ await runService(
       connection,
       logger,
       sealer: createSealer(config.sealing.access),
+      signer,
       accounts: config.accounts,
     })
     access.start()

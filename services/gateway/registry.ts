@@ -1,6 +1,6 @@
 /**
  * The function registry: reads come from memory, kept fresh by a watch; writes are compare-and-set on the KV bucket. Variables of
- * functions are sealed there, and open here.
+ * functions are sealed there, and open here; an entry that this installation did not sign is none.
  */
 import type { KvEntry } from '@nats-io/kv'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -8,6 +8,7 @@ import { Compile } from 'typebox/compile'
 import type { Logger } from '../chassis/log.ts'
 import { isSealedAnew, openConfig, openRecord, sealConfig, sealRecord } from '../chassis/sealed-config.ts'
 import type { Sealer } from '../chassis/sealing.ts'
+import type { Signed, Signer } from '../chassis/signing.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { FunctionRecord, functionArn, VersionConfig } from '../contracts/function.ts'
 import { registryKey, tombstoneKey, versionKey } from '../contracts/subjects.ts'
@@ -28,18 +29,32 @@ const casAttempts = 20
 export interface RegistryDeps extends BucketDeps {
   readonly region: string
   readonly sealer: Sealer
+  readonly signer: Signer
+  /** Takes entries without a signature for good, and signs them: once, after an upgrade from a version that signed nothing. */
+  readonly adoptUnsigned: boolean
 }
 
-const readEntry = (entry: KvEntry, sealer: Sealer, logger: Logger): Entry | undefined => {
+const readEntry = (entry: KvEntry, deps: RegistryDeps): Entry | undefined => {
+  const { sealer, signer, adoptUnsigned, logger } = deps
   if (entry.key.endsWith('.next') && entry.key.split('.').length === 3) return undefined
   const value: unknown = entry.json()
   try {
-    if (recordSchema.Check(value))
-      return { record: openRecord(sealer, value), old: !isSealedAnew(sealer, value.latest) }
-    if (versionSchema.Check(value)) return { version: openConfig(sealer, value), old: !isSealedAnew(sealer, value) }
+    const checked = <T extends Signed>(signed: T): Omit<T, 'signature'> =>
+      adoptUnsigned && signed.signature === undefined ? signed : signer.check(entry.key, signed)
+    if (recordSchema.Check(value)) {
+      const record = openRecord(sealer, checked(value))
+      return { record, old: signer.isOld(value) || !isSealedAnew(sealer, value.latest) }
+    }
+    if (versionSchema.Check(value)) {
+      const version = openConfig(sealer, checked(value))
+      return { version, old: signer.isOld(value) || !isSealedAnew(sealer, value) }
+    }
     logger.error({ key: entry.key }, 'registry: an entry does not fit the schema')
   } catch (err) {
-    logger.error({ err, key: entry.key }, 'registry: the variables of an entry cannot be opened')
+    logger.error(
+      { err, key: entry.key },
+      'registry: an entry is not the installation’s own, or its variables cannot be opened',
+    )
   }
   return undefined
 }
@@ -53,7 +68,7 @@ export class Registry {
     this.#deps = deps
     this.#bucket = new WatchedBucket(deps, {
       name: 'registry',
-      read: (entry) => readEntry(entry, deps.sealer, deps.logger),
+      read: (entry) => readEntry(entry, deps),
       synced: () =>
         void this.#sealAnew().catch((err: unknown) => deps.logger.error({ err }, 'registry: entries stay as they are')),
       changed: (key, before, after) => {
@@ -199,11 +214,14 @@ export class Registry {
   }
 
   #recordText(record: FunctionRecord): string {
-    return JSON.stringify(sealRecord(this.#deps.sealer, record))
+    const { sealer, signer } = this.#deps
+    return JSON.stringify(signer.sign(registryKey(record.tenant, record.name), sealRecord(sealer, record)))
   }
 
   #versionText(version: VersionConfig): string {
-    return JSON.stringify(sealConfig(this.#deps.sealer, version))
+    const { sealer, signer } = this.#deps
+    const key = versionKey(version.tenant, version.name, Number(version.version))
+    return JSON.stringify(signer.sign(key, sealConfig(sealer, version)))
   }
 
   /** After a rotation, and once for entries of a time when nothing was sealed. */

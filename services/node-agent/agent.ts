@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client'
 import type { Logger } from '../chassis/log.ts'
 import type { Store } from '../chassis/nats.ts'
 import { createSealer } from '../chassis/sealing.ts'
+import { createVerifier } from '../chassis/signing.ts'
 import type { Service } from '../chassis/process.ts'
 import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
@@ -87,7 +88,11 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   }
   const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
   const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
-  const revisions = new Revisions(store.functions, createSealer(config.environmentKeys))
+  const revisions = new Revisions(
+    store.functions,
+    createVerifier(config.verifyingKeys),
+    createSealer(config.environmentKeys),
+  )
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
       const files = config.runtimes[name]

@@ -2,6 +2,7 @@ import { Type, type Static } from 'typebox'
 import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 import { SealingKeys } from '../chassis/sealing.ts'
+import { VerifyingKeys } from '../chassis/signing.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import { NodeLabels, NodePool } from '../contracts/node.ts'
 import { cacheModes } from './node-scheduler/cache/input.ts'
@@ -35,6 +36,8 @@ export const NodeAgentConfig = Type.Object(
     nats: NatsConfig,
     /** Open the variables of functions, which are sealed in the registry. */
     environmentKeys: SealingKeys,
+    /** Whose signature entries of the registry must have. */
+    verifyingKeys: VerifyingKeys,
     region: Type.String({ default: 'us-east-1' }),
     /** Owns every path that the agent makes; what is in it and belongs to nobody is removed. */
     stateDir: Type.String(),

@@ -1,6 +1,7 @@
 import * as pulumi from '@pulumi/pulumi'
 import { natsRoles, type NatsRole } from '../../services/contracts/nats-permissions.ts'
 import type { SealingKeys } from '../../services/chassis/sealing.ts'
+import { publicKeyOf, type SigningKeys, type VerifyingKeys } from '../../services/chassis/signing.ts'
 
 export type NatsUser = NatsRole
 
@@ -39,15 +40,18 @@ const sealedKinds = ['access', 'environment'] as const
 type SealedKind = (typeof sealedKinds)[number]
 
 /**
- * The first of each seals. The one before opens what gateways have not sealed anew yet; the one after is known ahead, because a node may
+ * The first seals and signs. The one before opens what gateways have not sealed anew yet; the one after is known ahead, because a node may
  * have to open what a gateway sealed while the same `up` had not come to it.
  */
+const generationsAround = (generation: number): number[] =>
+  [generation, generation - 1, generation + 1].filter((number) => number > 0)
+
 const sealingKeys = (
   name: string,
   generation: number,
   parent: pulumi.Resource,
 ): pulumi.Output<Record<SealedKind, SealingKeys>> => {
-  const generations = [generation, generation - 1, generation + 1].filter((number) => number > 0)
+  const generations = generationsAround(generation)
   const keyOf = (kind: SealedKind, number: number) => `${kind}-${number}`
   const keys = sealedKinds.flatMap((kind) => generations.map((number) => keyOf(kind, number)))
   const { values } = new RandomSecrets(name, keys, { parent })
@@ -55,6 +59,8 @@ const sealingKeys = (
     generations.map((number) => ({ id: keyOf(kind, number), key: pick(all, keyOf(kind, number)) }))
   return values.apply((all) => ({ access: of(all, 'access'), environment: of(all, 'environment') }))
 }
+
+const seedName = (generation: number): string => `sign-${generation}`
 
 /** Every secret of the installation. All outputs are secret. */
 export class Credentials extends pulumi.ComponentResource {
@@ -65,6 +71,10 @@ export class Credentials extends pulumi.ComponentResource {
   readonly natsPasswords: Readonly<Record<NatsUser, pulumi.Output<string>>>
   /** What secrets are sealed with in the store: those of access keys, by gateways alone; variables of functions. */
   readonly sealing: pulumi.Output<Record<SealedKind, SealingKeys>>
+
+  /** What gateways sign the registry's entries with, and what nodes know their signatures by. */
+  readonly signing: pulumi.Output<SigningKeys>
+  readonly verifying: pulumi.Output<VerifyingKeys>
 
   /** @param sealingGeneration 1, and one more for each rotation */
   constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
@@ -86,6 +96,10 @@ export class Credentials extends pulumi.ComponentResource {
       'node-agent': value('nats-node-agent'),
     }
     this.sealing = sealingKeys(`${name}-sealing`, sealingGeneration, this)
+    const generations = generationsAround(sealingGeneration)
+    const { values: seeds } = new RandomSecrets(`${name}-signing`, generations.map(seedName), { parent: this })
+    this.signing = seeds.apply((all) => generations.map((of) => ({ id: seedName(of), seed: pick(all, seedName(of)) })))
+    this.verifying = this.signing.apply((keys) => keys.map(({ id, seed }) => ({ id, key: publicKeyOf(seed) })))
     this.registerOutputs({ accessKeyId: this.accessKeyId })
   }
 }

@@ -47,7 +47,7 @@ export const gatewayConfig = (
   { credentials, nats, schedulerUrl }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
-  const { hops, accessKeyId, secretAccessKey, sealing } = credentials
+  const { hops, accessKeyId, secretAccessKey, sealing, signing } = credentials
   return pulumi
     .output({
       internalToken: hops['gateway-scheduler'],
@@ -55,6 +55,7 @@ export const gatewayConfig = (
       accessKeyId,
       secretAccessKey,
       sealing,
+      signing,
       natsConfig: nats.configFor('gateway'),
       tls: site.exposure.tls,
     })
@@ -70,6 +71,8 @@ export const gatewayConfig = (
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
       sealing: known.sealing,
+      signing: known.signing,
+      adoptUnsigned: site.config.adoptUnsigned,
       stagingDir: stagingDir(site),
       logLevel,
     }))

@@ -23,9 +23,11 @@ const secretNames = [
   'password',
 ].concat(
   ['gateway', 'scheduler', 'node-agent'].map((user) => `nats-${user}`),
-  ['access-1', 'access-2', 'environment-1', 'environment-2'],
+  ['sign-1', 'sign-2', 'access-1', 'access-2', 'environment-1', 'environment-2'],
 )
-const secretOf = (name: string): string => `${name}-${secretMark}23456789abcdef0123456789abcdef`
+/** Seeds of keys have to be some. */
+const secretOf = (name: string): string =>
+  name.startsWith('sign-') ? secretMark.padEnd(64, '0') : `${name}-${secretMark}23456789abcdef0123456789abcdef`
 
 /** As the stack's authority would; the certificates are none. */
 const issue = ({ subjects }: CertificateInputs) => ({

@@ -5,8 +5,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { KvEntry } from '@nats-io/kv'
 import { Compile } from 'typebox/compile'
-import type { Logger } from '../../chassis/log.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
+import type { Signer } from '../../chassis/signing.ts'
 import { AccessKeyRecord, Principal, rootPrincipal, type Role } from '../../contracts/access.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { accountIdOf } from '../../contracts/function.ts'
@@ -19,6 +19,8 @@ import { isConflict, WatchedBucket, type BucketDeps } from '../watched-bucket.ts
 interface Entry {
   readonly principal?: Principal
   readonly key?: HeldKey
+  /** As it lies in the bucket, it is to be sealed and signed anew. */
+  readonly old?: boolean
 }
 
 interface HeldKey {
@@ -28,6 +30,7 @@ interface HeldKey {
 
 export interface DirectoryDeps extends BucketDeps {
   readonly sealer: Sealer
+  readonly signer: Signer
   /** The stack's own keys. They are in no bucket, so that they work whatever happens to it. */
   readonly accounts: readonly Account[]
 }
@@ -42,20 +45,21 @@ const principalSchema = Compile(Principal)
 const keySchema = Compile(AccessKeyRecord)
 const rootRoles: readonly Role[] = ['admin', 'operator']
 
-const readEntry = (entry: KvEntry, sealer: Sealer, logger: Logger): Entry | undefined => {
+const readEntry = (entry: KvEntry, { sealer, signer, logger }: DirectoryDeps): Entry | undefined => {
   const value: unknown = entry.json()
-  if (principalSchema.Check(value)) return { principal: value }
-  if (!keySchema.Check(value)) {
-    logger.error({ key: entry.key }, 'access: an entry does not fit the schema')
-    return undefined
-  }
   try {
-    return { key: { record: value, secretAccessKey: sealer.open(value.sealedSecret, entry.key) } }
+    if (principalSchema.Check(value)) return { principal: signer.check(entry.key, value), old: signer.isOld(value) }
+    if (keySchema.Check(value)) {
+      const record = signer.check(entry.key, value)
+      const key = { record, secretAccessKey: sealer.open(record.sealedSecret, entry.key) }
+      return { key, old: signer.isOld(value) || sealer.isOld(record.sealedSecret) }
+    }
+    logger.error({ key: entry.key }, 'access: an entry does not fit the schema')
   } catch (err) {
-    // The key is refused as if it were not there.
-    logger.error({ err, key: entry.key }, 'access: a key cannot be opened')
-    return undefined
+    // Refused as if it were not there.
+    logger.error({ err, key: entry.key }, 'access: an entry is not the installation’s own, or cannot be opened')
   }
+  return undefined
 }
 
 export class AccessDirectory {
@@ -66,7 +70,7 @@ export class AccessDirectory {
     this.#deps = deps
     this.#bucket = new WatchedBucket(deps, {
       name: 'access',
-      read: (entry) => readEntry(entry, deps.sealer, deps.logger),
+      read: (entry) => readEntry(entry, deps),
       synced: () =>
         void this.#sealAnew().catch((err: unknown) => deps.logger.error({ err }, 'access: keys stay sealed as before')),
     })
@@ -140,8 +144,8 @@ export class AccessDirectory {
     const before = held?.value?.principal
     const identity = before ?? { principalId: randomUUID(), createdAt: new Date().toISOString() }
     const principal: Principal = { ...identity, tenant, name, roles: [...roles] }
-    const text = JSON.stringify(principal)
-    const { kv } = this.#deps
+    const { kv, signer } = this.#deps
+    const text = JSON.stringify(signer.sign(key, principal))
     const revision = await (before && held ? kv.update(key, text, held.revision) : kv.create(key, text)).catch(conflict)
     this.#bucket.hold(key, { revision, value: { principal } })
     return principal
@@ -182,7 +186,7 @@ export class AccessDirectory {
       ...(expiresAt === undefined ? {} : { expiresAt }),
       sealedSecret: this.#deps.sealer.seal(secretAccessKey, key),
     }
-    const revision = await this.#deps.kv.create(key, JSON.stringify(record))
+    const revision = await this.#deps.kv.create(key, this.#keyText(record))
     const value = { key: { record, secretAccessKey } }
     this.#bucket.hold(key, { revision, value })
     return value.key
@@ -196,7 +200,7 @@ export class AccessDirectory {
     const expiresAt = change.expiresAt === undefined ? expiredAt : (change.expiresAt ?? undefined)
     const status = change.status ?? rest.status
     const record: AccessKeyRecord = { ...rest, status, ...(expiresAt === undefined ? {} : { expiresAt }) }
-    const written = await this.#deps.kv.update(key, JSON.stringify(record), revision).catch(conflict)
+    const written = await this.#deps.kv.update(key, this.#keyText(record), revision).catch(conflict)
     this.#bucket.hold(key, { revision: written, value: { key: { ...held, record } } })
     return record
   }
@@ -207,24 +211,29 @@ export class AccessDirectory {
     await this.#remove(accessKeyKey(accessKeyId))
   }
 
-  /** After a rotation: seals anew what the key before sealed, so that this may go with the next one. */
+  /** After a rotation: seals and signs anew what the keys before did, so that these may go with the next one. */
   async #sealAnew(): Promise<void> {
-    const { sealer, kv } = this.#deps
-    const old = [...this.#bucket.values()].flatMap(({ key }) =>
-      key && sealer.isOld(key.record.sealedSecret) ? [key] : [],
-    )
-    for (const { record, secretAccessKey } of old) {
-      const key = accessKeyKey(record.accessKeyId)
-      const held = await this.#bucket.confirm(key)
-      const known = held?.value?.key
-      if (!held || !known || !sealer.isOld(known.record.sealedSecret)) continue
-      const next = { ...known.record, sealedSecret: sealer.seal(secretAccessKey, key) }
-      await kv.update(key, JSON.stringify(next), held.revision).catch((error: unknown) => {
-        // Another gateway does the same.
-        if (!isConflict(error)) throw error
-      })
-      await this.#bucket.confirm(key)
+    const { sealer, signer, kv } = this.#deps
+    for (const { principal, key } of [...this.#bucket.values()].filter(({ old }) => old)) {
+      const place = principal
+        ? principalKey(principal.tenant, principal.name)
+        : accessKeyKey(key?.record.accessKeyId ?? '')
+      const held = await this.#bucket.confirm(place)
+      const { principal: now, key: same, old } = held?.value ?? {}
+      if (!held || !old) continue
+      const sealed = same && { ...same.record, sealedSecret: sealer.seal(same.secretAccessKey, place) }
+      await kv
+        .update(place, JSON.stringify(signer.sign(place, now ?? sealed ?? {})), held.revision)
+        .catch((error: unknown) => {
+          // Another gateway does the same.
+          if (!isConflict(error)) throw error
+        })
+      await this.#bucket.confirm(place)
     }
+  }
+
+  #keyText(record: AccessKeyRecord): string {
+    return JSON.stringify(this.#deps.signer.sign(accessKeyKey(record.accessKeyId), record))
   }
 
   #principal(tenant: string, name: string): Principal | undefined {

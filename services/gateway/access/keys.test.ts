@@ -2,7 +2,7 @@
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createSealer } from '../../chassis/sealing.ts'
-import { account, otherAccount, startGateway, type TestGateway } from '../testing/gateway.ts'
+import { account, otherAccount, startGateway, testSigner, type TestGateway } from '../testing/gateway.ts'
 import { memoryKv } from '../testing/memory-kv.ts'
 import { signHeaders, type SignOptions } from '../testing/signed-head.ts'
 import { AccessDirectory } from './directory.ts'
@@ -215,7 +215,15 @@ describe('the directory', () => {
   const second = { id: 's2', key: '2'.repeat(64) }
   const open = (kv: ReturnType<typeof memoryKv>, sealingKeys: { id: string; key: string }[]) => {
     const sealer = createSealer(sealingKeys)
-    const directory = new AccessDirectory({ kv, connection, logger, sealer, accounts: [account], resyncMs: 3_600_000 })
+    const directory = new AccessDirectory({
+      kv,
+      connection,
+      logger,
+      sealer,
+      signer: testSigner,
+      accounts: [account],
+      resyncMs: 3_600_000,
+    })
     directory.start()
     return directory
   }
@@ -241,10 +249,31 @@ describe('the directory', () => {
     const stored = async (id: string) => (await kv.get(`key.${id}`))?.string() ?? ''
     expect(await stored(mine.record.accessKeyId)).not.toContain(mine.secretAccessKey)
     const swapped = { ...other.record, sealedSecret: mine.record.sealedSecret }
-    await kv.put(`key.${other.record.accessKeyId}`, JSON.stringify(swapped))
+    const place = `key.${other.record.accessKeyId}`
+    await kv.put(place, JSON.stringify(testSigner.sign(place, swapped)))
     const fresh = open(kv, [first])
     await vi.waitFor(() => expect(fresh.get(mine.record.accessKeyId)?.secretAccessKey).toBe(mine.secretAccessKey))
     expect(fresh.get(other.record.accessKeyId)).toBeUndefined()
+    directory.close()
+    fresh.close()
+  })
+
+  it('takes no role, no principal and no key that somebody else has written into the store', async () => {
+    const kv = memoryKv()
+    const directory = open(kv, [first])
+    await directory.putPrincipal('two', 'ada', ['viewer'])
+    const { record } = await directory.createKey('two', 'ada', undefined)
+    const [ada] = directory.principals('two')
+    const signed = JSON.parse((await kv.get('principal.two.ada'))?.string() ?? '') as object
+    await kv.put('principal.two.ada', JSON.stringify({ ...signed, roles: ['admin', 'operator'] }))
+    await kv.put('principal.two.eve', JSON.stringify({ ...ada, name: 'eve', roles: ['admin'] }))
+    await kv.put(`key.${record.accessKeyId}`, JSON.stringify({ ...record, tenant: 'default' }))
+    const fresh = open(kv, [first])
+    await vi.waitFor(() => expect(fresh.synced).toBe(true))
+    expect([fresh.principals('two'), fresh.get(record.accessKeyId)]).toEqual([[], undefined])
+    // Negative control: as they were, they are taken.
+    await kv.put('principal.two.ada', JSON.stringify(signed))
+    await vi.waitFor(() => expect(fresh.principals('two')).toEqual([ada]))
     directory.close()
     fresh.close()
   })

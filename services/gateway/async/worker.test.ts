@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { Registry as MetricsRegistry } from 'prom-client'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createSealer } from '../../chassis/sealing.ts'
+import { testSigner } from '../testing/gateway.ts'
 import { headers as natsHeaders } from '@nats-io/transport-node'
 import { PlatformError, type ErrorCode } from '../../contracts/errors.ts'
 import { newRecord } from '../function-record.ts'
@@ -75,6 +76,8 @@ beforeEach(async () => {
     logger,
     region,
     sealer,
+    signer: testSigner,
+    adoptUnsigned: false,
     resyncMs: 3_600_000,
   })
   registry.start()

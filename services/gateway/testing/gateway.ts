@@ -10,6 +10,7 @@ import { ZipFile } from 'yazl'
 import type { NodeExplanation } from '../../contracts/node.ts'
 import type { PlacementRequest } from '../../contracts/placement.ts'
 import { createSealer } from '../../chassis/sealing.ts'
+import { createSigner } from '../../chassis/signing.ts'
 import { AccessDirectory } from '../access/directory.ts'
 import { buildApp } from '../app.ts'
 import { checkHandler } from '../archive/handler-files.ts'
@@ -39,6 +40,8 @@ export const otherAccount = {
   tenant: 'two',
 }
 export const region = 'eu-test-1'
+const testSeed = { id: 's1', seed: '0'.repeat(64) }
+export const testSigner = createSigner([testSeed])
 const testKey = { id: 's1', key: '0'.repeat(64) }
 
 export interface TestGateway {
@@ -79,6 +82,7 @@ export const testConfig = (
       nodeToken: 'y'.repeat(32),
       nats: { servers: ['nats://127.0.0.1:1'], user: 'u', password: 'p', replicas: 1 },
       accounts: [account, otherAccount],
+      signing: [testSeed],
       sealing: { access: [testKey], environment: [testKey] },
       stagingDir: '/nowhere',
       limits,
@@ -99,6 +103,8 @@ export const startGateway = async ({
     logger,
     region,
     sealer: createSealer(config.sealing.environment),
+    signer: testSigner,
+    adoptUnsigned: false,
     resyncMs: 3_600_000,
   })
   registry.start()
@@ -108,6 +114,7 @@ export const startGateway = async ({
     logger,
     resyncMs: 3_600_000,
     sealer: createSealer(config.sealing.access),
+    signer: testSigner,
     accounts: config.accounts,
   })
   access.start()

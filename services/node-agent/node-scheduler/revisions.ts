@@ -3,6 +3,7 @@ import type { KV } from '@nats-io/kv'
 import { Value } from 'typebox/value'
 import { openConfig } from '../../chassis/sealed-config.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
+import { SignatureError, type Signed, type Verifier } from '../../chassis/signing.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { FunctionRecord, latest, VersionConfig } from '../../contracts/function.ts'
 import { revisionKey, type RevisionRef } from '../../contracts/placement.ts'
@@ -12,15 +13,17 @@ const cacheSize = 10_000
 
 export class Revisions {
   readonly #kv: KV
+  readonly #verifier: Verifier
   readonly #sealer: Sealer
   readonly #known = new Map<string, VersionConfig>()
 
-  constructor(kv: KV, sealer: Sealer) {
+  constructor(kv: KV, verifier: Verifier, sealer: Sealer) {
     this.#kv = kv
+    this.#verifier = verifier
     this.#sealer = sealer
   }
 
-  /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again. */
+  /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again; CODE_CORRUPT. */
   async config(ref: RevisionRef): Promise<VersionConfig> {
     const key = revisionKey(ref)
     const known = this.#known.get(key)
@@ -42,11 +45,23 @@ export class Revisions {
 
   async #read(ref: RevisionRef): Promise<VersionConfig | undefined> {
     if (ref.version === latest) {
-      const record = await this.#get(registryKey(ref.tenant, ref.name))
-      return record === undefined ? undefined : Value.Parse(FunctionRecord, record).latest
+      const key = registryKey(ref.tenant, ref.name)
+      const record = await this.#get(key)
+      return record === undefined ? undefined : this.#signed(key, Value.Parse(FunctionRecord, record)).latest
     }
-    const version = await this.#get(versionKey(ref.tenant, ref.name, Number(ref.version)))
-    return version === undefined ? undefined : Value.Parse(VersionConfig, version)
+    const key = versionKey(ref.tenant, ref.name, Number(ref.version))
+    const version = await this.#get(key)
+    return version === undefined ? undefined : this.#signed(key, Value.Parse(VersionConfig, version))
+  }
+
+  /** @throws PlatformError CODE_CORRUPT for what no gateway of this installation has written */
+  #signed<T extends Signed>(key: string, entry: T): Omit<T, 'signature'> {
+    try {
+      return this.#verifier.check(key, entry)
+    } catch (error) {
+      if (!(error instanceof SignatureError)) throw error
+      throw new PlatformError('CODE_CORRUPT', error.message, undefined, { cause: error })
+    }
   }
 
   async #get(key: string): Promise<unknown> {

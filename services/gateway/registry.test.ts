@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { openConfig } from '../chassis/sealed-config.ts'
 import { createSealer, SealError } from '../chassis/sealing.ts'
+import { createSigner } from '../chassis/signing.ts'
 import type { FunctionRecord, VersionConfig } from '../contracts/function.ts'
 import { newRecord } from './function-record.ts'
 import { Registry } from './registry.ts'
@@ -27,15 +28,22 @@ const second = { id: 's2', key: '2'.repeat(64) }
 const opened: Registry[] = []
 afterEach(() => opened.splice(0).forEach((registry) => registry.close()))
 
-const open = async (kv: KV, keys = [first]): Promise<Registry> => {
-  const connection = { status: () => (async function* () {})() } as never
-  const logger = pino({ level: 'silent' })
+const signingKey = { id: 's1', seed: '1'.repeat(64) }
+
+interface Keys {
+  sealing?: { id: string; key: string }[]
+  signing?: { id: string; seed: string }[]
+  adoptUnsigned?: boolean
+}
+const open = async (kv: KV, { sealing = [first], signing = [signingKey], adoptUnsigned = false }: Keys = {}) => {
   const registry = new Registry({
     kv,
-    connection,
-    logger,
+    connection: { status: () => (async function* () {})() } as never,
+    logger: pino({ level: 'silent' }),
     region: 'r',
-    sealer: createSealer(keys),
+    sealer: createSealer(sealing),
+    signer: createSigner(signing),
+    adoptUnsigned,
     resyncMs: 3_600_000,
   })
   opened.push(registry)
@@ -68,7 +76,7 @@ describe('variables of a function', () => {
     const kv = memoryKv()
     await kv.put('one.f', JSON.stringify(record))
     await kv.put('one.f.1', JSON.stringify({ ...record.latest, version: '1' }))
-    const registry = await open(kv)
+    const registry = await open(kv, { adoptUnsigned: true })
     for (const key of ['one.f', 'one.f.1'])
       await vi.waitFor(async () => expect(await stored(kv, key)).not.toContain(word))
     expect(registry.get('one', 'f').latest).toEqual(record.latest)
@@ -78,11 +86,11 @@ describe('variables of a function', () => {
   it('are sealed anew after a rotation, and the key before can go', async () => {
     const kv = memoryKv()
     await (await open(kv)).create(record)
-    await open(kv, [second, first])
+    await open(kv, { sealing: [second, first] })
     await vi.waitFor(async () => expect(await stored(kv, 'one.f')).toContain('fy1.s2.'))
-    expect((await open(kv, [second])).get('one', 'f').latest.environment).toEqual({ DB_PASSWORD: word })
+    expect((await open(kv, { sealing: [second] })).get('one', 'f').latest.environment).toEqual({ DB_PASSWORD: word })
     // Negative control: without the key there is nothing to read.
-    expect((await open(kv, [first])).find('one', 'f')).toBeUndefined()
+    expect((await open(kv)).find('one', 'f')).toBeUndefined()
   })
 
   it('of one function open for no other', async () => {
@@ -94,5 +102,43 @@ describe('variables of a function', () => {
     const stolen: VersionConfig = { ...mine, tenant: 'two', name: 'g' }
     expect(openConfig(createSealer([first]), mine).environment).toEqual({ DB_PASSWORD: word })
     expect(() => openConfig(createSealer([first]), stolen)).toThrow(SealError)
+  })
+})
+
+describe('an entry of the registry', () => {
+  const tampered: Record<string, (entry: FunctionRecord, other: FunctionRecord) => object> = {
+    'with another digest of its code': (entry) => ({ ...entry, latest: { ...entry.latest, imageDigest: 'j' } }),
+    'that is another function’s': (_entry, other) => other,
+    'that is another function’s, renamed': (entry, other) => ({ ...other, tenant: entry.tenant, name: entry.name }),
+    'with a policy that opens it': (entry) => ({
+      ...entry,
+      policies: { $LATEST: { revisionId: 'r', statements: [{ sid: 's', action: '*', principal: '*' }] } },
+    }),
+    'without its signature': ({ signature: _signature, ...entry }) => entry,
+  }
+
+  it.each(Object.entries(tampered))('%s is none', async (_case, change) => {
+    const kv = memoryKv()
+    const registry = await open(kv)
+    await registry.create(record)
+    await registry.create(newRecord('one', 'g', 1, settings, { ...code, imageDigest: 'k' }, {}))
+    const parsed = async (key: string) => JSON.parse(await stored(kv, key)) as FunctionRecord
+    const [mine, other] = [await parsed('one.f'), await parsed('one.g')]
+    // Negative control: what is there is taken.
+    expect((await open(kv)).find('one', 'f')).toEqual(record)
+    await kv.put('one.f', JSON.stringify(change(mine, other)))
+    expect((await open(kv)).find('one', 'f')).toBeUndefined()
+    // A gateway that had the right one keeps it.
+    await vi.waitFor(() => expect(registry.find('one', 'f')).toEqual(record))
+  })
+
+  it('is signed anew after a rotation, and the key before can go', async () => {
+    const kv = memoryKv()
+    await (await open(kv)).create(record)
+    const next = { id: 's2', seed: '2'.repeat(64) }
+    await open(kv, { signing: [next, signingKey] })
+    await vi.waitFor(async () => expect(await stored(kv, 'one.f')).toContain('ed1.s2.'))
+    expect((await open(kv, { signing: [next] })).find('one', 'f')).toEqual(record)
+    expect((await open(kv)).find('one', 'f')).toBeUndefined()
   })
 })
