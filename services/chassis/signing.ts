@@ -49,6 +49,9 @@ const publicPrefix = '302a300506032b6570032100'
 const privateKey = (seed: string): KeyObject =>
   createPrivateKey({ key: Buffer.from(privatePrefix + seed, 'hex'), format: 'der', type: 'pkcs8' })
 
+const publicKey = (key: string): KeyObject =>
+  createPublicKey({ key: Buffer.from(publicPrefix + key, 'hex'), format: 'der', type: 'spki' })
+
 /** @param seed 32 bytes, hex. @returns the public key, raw, hex */
 export const publicKeyOf = (seed: string): string =>
   createPublicKey(privateKey(seed)).export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex')
@@ -64,8 +67,6 @@ const canonical = (value: unknown): string =>
 const messageOf = (place: string, entry: object): Buffer => Buffer.from(`${place}\n${canonical(entry)}`)
 
 export const createVerifier = (keys: VerifyingKeys): Verifier => {
-  const publicKey = (key: string) =>
-    createPublicKey({ key: Buffer.from(publicPrefix + key, 'hex'), format: 'der', type: 'spki' })
   const byId = new Map(keys.map(({ id, key }) => [id, publicKey(key)]))
   return {
     check: (place, { signature, ...entry }) => {

@@ -5,7 +5,6 @@
 import type { KvEntry } from '@nats-io/kv'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Compile } from 'typebox/compile'
-import type { Logger } from '../chassis/log.ts'
 import { isSealedAnew, openConfig, openRecord, sealConfig, sealRecord } from '../chassis/sealed-config.ts'
 import type { Sealer } from '../chassis/sealing.ts'
 import type { Signed, Signer } from '../chassis/signing.ts'

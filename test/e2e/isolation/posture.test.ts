@@ -1,7 +1,7 @@
 /** What the processes of sandboxes are to the host: nobody, with no capability, behind a filter, with nothing in hand but what is listed. */
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../../support/lambda.ts'
 import { installation } from '../installation.ts'
 import { sandboxIds, sandboxProcesses } from '../machine-state.ts'
@@ -27,6 +27,8 @@ const posturesOf = (sandboxId: string): Posture[] =>
 /** For its code; the umounter ends before that. */
 const waits = (postures: Posture[]): boolean => postures.some(({ kind }) => kind === 'umounter')
 
+const patience = { timeout: 60_000, interval: 500 }
+
 beforeAll(async () => {
   const before = new Set(sandboxIds(target))
   const serves: string[] = []
@@ -37,8 +39,8 @@ beforeAll(async () => {
     ] as const) {
       const name = uniqueName('posture')
       await createFunction(client, name, code, { Runtime })
-      const { startType } = await invoke(client, name, {}, { start })
-      expect(startType).toBe(start)
+      // A start that does not come off falls back to another one; what is looked at here are the processes of each.
+      await vi.waitFor(async () => expect((await invoke(client, name, {}, { start })).startType).toBe(start), patience)
       serves.push(name)
     }
   const all = [...new Set([...before, ...sandboxIds(target)])].map((id) => posturesOf(id))
