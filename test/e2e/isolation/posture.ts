@@ -89,9 +89,9 @@ const allowedDescriptors = ({ runDir, stateDir }: Premises): RegExp[] => [
   /^anon_inode:\[(eventfd|eventpoll|io_uring)\]$/,
   /^anon_inode:seccomp notify$/,
   /^(pipe|socket):\[\d+\]$/,
-  // The file systems of the sandbox: read-only images, told by their digest or the instance's own copy.
-  /\/[0-9a-f]{64}\.erofs$/,
-  /\/checkpoints\/[a-z0-9.]+-[0-9a-f]+\/code\.erofs$/,
+  // The file systems of the sandbox: read-only images, told by their digest, or the instance's own copy. A cache may have dropped them since.
+  /\/[0-9a-f]{64}\.erofs( \(deleted\))?$/,
+  /\/checkpoints\/[a-z0-9.]+-[0-9a-f]+\/code\.erofs( \(deleted\))?$/,
   new RegExp(`^${runDir}/i/[0-9a-f]+/(code\\.erofs|b/runsc\\.log)$`),
   new RegExp(`^${stateDir}/node-agent/`),
   // Its own control group's settings, which it reads.
