@@ -18,7 +18,7 @@ import type { Programs } from '../site.ts'
 const packagesOf: Readonly<Record<Role, readonly string[]>> = {
   gateway: ['erofs-utils'],
   scheduler: [],
-  node: ['erofs-utils', 'mount', 'util-linux'],
+  node: ['erofs-utils', 'mount', 'util-linux', 'iproute2', 'nftables'],
   nats: [],
 }
 

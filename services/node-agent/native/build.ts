@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -32,6 +32,15 @@ const compile = (program: string, args: readonly string[]): void => {
   execFileSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] })
 }
 
+/** A header that holds the program and loads it: no host needs a compiler or `bpftool`. */
+const makeSkeleton = (object: string, header: string): void => {
+  const skeleton = execFileSync('bpftool', ['gen', 'skeleton', '-L', object, 'name', 'filter'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  writeFileSync(header, skeleton)
+}
+
 /** @returns the addon's path in `outDir`. @throws when a compiler fails. */
 export const buildAddon = (outDir: string): string => {
   const target = join(resolve(outDir), `host-calls-${addonDigest()}.node`)
@@ -39,13 +48,16 @@ export const buildAddon = (outDir: string): string => {
   mkdirSync(outDir, { recursive: true })
   const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include')
   const partial = `${target}.${process.pid}`
-  const object = `${partial}.filter.o`
+  const generated = `${partial}.d`
+  mkdirSync(generated)
   try {
+    const object = join(generated, 'filter.o')
     compile('clang', [...filterFlags, '-c', filter, '-o', object])
-    compile('gcc', [...flags, `-I${headers}`, `-DFORKYARD_FILTER="${object}"`, '-o', partial, ...calls])
+    makeSkeleton(object, join(generated, 'filter.lskel.h'))
+    compile('gcc', [...flags, `-I${headers}`, '-isystem', generated, '-o', partial, ...calls])
     renameSync(partial, target)
   } finally {
-    rmSync(object, { force: true })
+    rmSync(generated, { recursive: true, force: true })
   }
   return target
 }

@@ -8,6 +8,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+/* Made of network/filter by build.ts: bytes of the program, and how to load them without a library. */
+#include <filter.lskel.h>
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -15,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -311,21 +314,43 @@ static napi_value ring_read(napi_env env, napi_callback_info info) {
   return value;
 }
 
-/* The compiled filter is part of the addon: it reaches every host with it, and always fits it. */
-__asm__(".section .rodata\n"
-        ".balign 8\n"
-        "forkyard_filter_begin: .incbin \"" FORKYARD_FILTER "\"\n"
-        "forkyard_filter_end: .byte 0\n"
-        ".previous\n");
-extern const uint8_t forkyard_filter_begin[], forkyard_filter_end[];
+static int pin(int fd, const char *directory, const char *name) {
+  char path[MAX_PATH + 64];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  union bpf_attr attributes = {.pathname = (uintptr_t)path, .bpf_fd = (uint32_t)fd};
+  return bpf(BPF_OBJ_PIN, &attributes) ? -1 : 0;
+}
 
-/* filterObject(): the ELF object of network/filter. */
-static napi_value filter_object(napi_env env, napi_callback_info info) {
-  (void)info;
-  napi_value value;
-  size_t length = (size_t)(forkyard_filter_end - forkyard_filter_begin);
-  napi_create_buffer_copy(env, length, forkyard_filter_begin, NULL, &value);
-  return value;
+/*
+ * loadFilter(directory): loads the filter that was compiled with the addon, and pins maps and programs by their names in the directory, of a
+ * bpf file system. Nothing else keeps them.
+ */
+static napi_value load_filter(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value argv[1];
+  char directory[MAX_PATH];
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  if (argc != 1 || text(env, argv[0], directory, sizeof directory)) return host_call_failed(env, "loadFilter(directory)");
+  struct filter *filter = filter__open_and_load();
+  if (!filter) return host_call_failed(env, "loading the filter");
+  const struct {
+    const char *name;
+    int fd;
+  } pinned[] = {
+      {"slots", filter->maps.slots.map_fd},         {"rules", filter->maps.rules.map_fd},
+      {"ports", filter->maps.ports.map_fd},         {"pins", filter->maps.pins.map_fd},
+      {"guarded", filter->maps.guarded.map_fd},     {"settings", filter->maps.settings.map_fd},
+      {"buckets", filter->maps.buckets.map_fd},     {"counts", filter->maps.counts.map_fd},
+      {"events", filter->maps.events.map_fd},       {"from_sandbox", filter->progs.from_sandbox.prog_fd},
+      {"to_sandbox", filter->progs.to_sandbox.prog_fd},
+  };
+  int error = 0;
+  for (size_t i = 0; !error && i < sizeof pinned / sizeof *pinned; i++)
+    if (pin(pinned[i].fd, directory, pinned[i].name)) error = errno;
+  filter__destroy(filter);
+  if (!error) return NULL;
+  errno = error;
+  return host_call_failed(env, "BPF_OBJ_PIN");
 }
 
 void add_network_calls(napi_env env, napi_value exports) {
@@ -334,7 +359,7 @@ void add_network_calls(napi_env env, napi_value exports) {
     napi_callback call;
   } calls[] = {{"makeNetns", make_netns},   {"packetSocket", packet_socket}, {"bpfOpen", bpf_open},
                {"bpfUpdate", bpf_update},   {"bpfDelete", bpf_delete},       {"bpfLookup", bpf_lookup},
-               {"ringOpen", ring_open},     {"ringRead", ring_read},         {"filterObject", filter_object}};
+               {"ringOpen", ring_open},     {"ringRead", ring_read},         {"loadFilter", load_filter}};
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     napi_value function;
     napi_create_function(env, calls[i].name, NAPI_AUTO_LENGTH, calls[i].call, NULL, &function);

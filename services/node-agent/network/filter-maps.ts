@@ -1,6 +1,6 @@
 /** The filter in the kernel: loaded and pinned, its maps opened. A file system for pins of the agent's own goes with its directory. */
 import { execFile } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { NetworkCalls, Ring } from '../sandbox/host-calls.ts'
@@ -22,7 +22,7 @@ export class FilterMaps {
 
   private constructor(calls: NetworkCalls, directory: string) {
     this.#calls = calls
-    const open = (name: string): number => calls.bpfOpen(join(directory, 'maps', name))
+    const open = (name: string): number => calls.bpfOpen(join(directory, name))
     this.#fds = Object.fromEntries(mapNames.map((name) => [name, open(name)])) as Record<MapName, number>
     const events = open('events')
     this.#ring = calls.ringOpen(events, mapBytes.events)
@@ -38,12 +38,7 @@ export class FilterMaps {
     await unpin(runDir)
     mkdirSync(directory, { recursive: true })
     await run('mount', ['-t', 'bpf', '-o', 'mode=0700', 'bpf', directory])
-    const object = join(runDir, 'filter.o')
-    writeFileSync(object, calls.filterObject())
-    const maps = join(directory, 'maps')
-    const kind = ['type', 'classifier', 'pinmaps', maps]
-    await run('bpftool', ['prog', 'loadall', object, join(directory, 'programs'), ...kind])
-    rmSync(object)
+    calls.loadFilter(directory)
     return new FilterMaps(calls, directory)
   }
 
@@ -78,12 +73,12 @@ export class FilterMaps {
 
 export const pinDirectory = (runDir: string): string => join(runDir, 'bpf')
 export const programPin = (runDir: string, program: 'from_sandbox' | 'to_sandbox'): string =>
-  join(pinDirectory(runDir), 'programs', program)
+  join(pinDirectory(runDir), program)
 
 /** Idempotent. */
 export const unpin = async (runDir: string): Promise<void> => {
   const directory = pinDirectory(runDir)
   // A run that was killed may have mounted it twice.
-  while (existsSync(join(directory, 'maps')) || existsSync(join(directory, 'programs')))
+  while (existsSync(join(directory, 'from_sandbox')) || existsSync(join(directory, 'slots')))
     await run('umount', ['-l', directory])
 }

@@ -39,8 +39,8 @@ export interface NetworkCalls {
   ringOpen(fd: number, bytes: number): Ring
   /** Takes whole records for as long as they fit; returns their bytes. */
   ringRead(ring: Ring, into: Buffer): number
-  /** The ELF object of the eBPF filter that was compiled with the addon. */
-  filterObject(): Buffer
+  /** Loads the eBPF filter that was compiled with the addon; its maps and programs are pinned in the directory, by their names. */
+  loadFilter(directory: string): void
 }
 
 export const loadHostCalls = (addonPath: string): HostCalls => createRequire(import.meta.url)(addonPath) as HostCalls

@@ -23,10 +23,12 @@ import { blobPath, packLayer, type Blob } from './layer.ts'
 /** Of every image but that of NATS, which is one program. */
 export const imageUser = 65_532
 
-/** With all that they link to; `mkfs.erofs` for gateways, `umount` for nodes. */
+/** With all that they link to; `mkfs.erofs` for gateways, `mount` and what the network of sandboxes takes for nodes. */
 const packages = ['libc6', 'libgcc-s1', 'libstdc++6'].concat(
   ['erofs-utils', 'liblz4-1', 'libuuid1', 'libselinux1', 'libpcre2-8-0'],
-  ['mount', 'libmount1', 'libblkid1'],
+  ['mount', 'libmount1', 'libblkid1', 'libsmartcols1'],
+  ['iproute2', 'libbpf1', 'libelf1', 'zlib1g', 'libcap2', 'libmnl0', 'libbsd0', 'libmd0', 'libdb5.3'],
+  ['nftables', 'libnftables1', 'libnftnl11', 'libxtables12', 'libjansson4', 'libgmp10', 'libedit2', 'libtinfo6'],
 )
 const unwanted = ['usr/share']
 /** Each must run in what is there: another Debian's programs may link to more. */
@@ -34,6 +36,10 @@ const checks = [
   ['/usr/bin/node', '--version'],
   ['/usr/bin/mkfs.erofs', '--help'],
   ['/bin/umount', '--version'],
+  ['/bin/mount', '--version'],
+  ['/sbin/ip', '-V'],
+  ['/sbin/tc', '-V'],
+  ['/usr/sbin/nft', '--version'],
 ] as const
 
 export interface BaseLayer {
