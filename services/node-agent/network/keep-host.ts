@@ -32,8 +32,14 @@ export interface HostKeeperDeps {
   readonly logger: Logger
 }
 
-/** @returns ends it. @throws Error when the filter cannot be told what it guards. */
-export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): (() => void) => {
+export interface HostKeeper {
+  /** Some function has a network: from now on the host forwards. */
+  forward(): void
+  close(): void
+}
+
+/** @throws Error when the filter cannot be told what it guards. */
+export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): HostKeeper => {
   const platform = platformOf(config)
   let guarded: Entries | undefined
   const keepGuards = (): void => {
@@ -52,14 +58,20 @@ export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): (() =>
     }
   }
   keepGuards()
-  keepForwarding()
+  let forwards = false
   const timer = setInterval(() => {
     try {
       keepGuards()
-      keepForwarding()
+      if (forwards) keepForwarding()
     } catch (err) {
       logger.error({ err }, 'the host’s network settings could not be looked after')
     }
   }, everyMs)
-  return () => clearInterval(timer)
+  return {
+    forward: () => {
+      if (!forwards) keepForwarding()
+      forwards = true
+    },
+    close: () => clearInterval(timer),
+  }
 }

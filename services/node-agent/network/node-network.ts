@@ -82,11 +82,12 @@ export class NodeNetwork {
    * undefined: there is none. Rejects with PlatformError NO_CAPACITY when the node has no slot left, ControlError when gVisor refuses the link.
    */
   connect({ sandbox, endpoint }: NetworkedInstance, config: VersionConfig): Promise<void> | undefined {
-    const of = this.#of(registryKey(config.tenant, config.name))
+    const key = registryKey(config.tenant, config.name)
+    const of = this.#of(key)
     const invocationAt = (at: number) => endpoint.invocationAt(at)
     const member: Member = { sandbox, instanceId: sandbox.id, config, invocationAt, ended: false }
     of.members.add(member)
-    void sandbox.exited.then(() => this.#end(of, member))
+    void sandbox.exited.then(() => this.#end(key, of, member))
     return of.policy && this.#connect(of, member)
   }
 
@@ -108,11 +109,6 @@ export class NodeNetwork {
     }
     if (before) this.#deps.table.unload(before)
     if (!policy && of.members.size === 0) this.#functions.delete(key)
-  }
-
-  /** Keys of functions with a policy. */
-  get keys(): string[] {
-    return [...this.#functions].flatMap(([key, { policy }]) => (policy ? [key] : []))
   }
 
   /** Whose flow it was. */
@@ -141,15 +137,33 @@ export class NodeNetwork {
     return fresh
   }
 
-  /** Once somebody is there to use it. What cannot be loaded opens nothing. */
+  /** Once somebody is there to use it; it stays for the next one. What cannot be loaded opens nothing. */
   #load(of: FunctionNetwork, before?: LoadedPolicy): void {
     if (!of.policy || of.loaded || of.members.size === 0) return
-    try {
-      of.loaded = this.#deps.table.load(of.policy)
-      if (before) this.#deps.table.inherit(of.loaded, before)
-    } catch (err) {
-      this.#deps.logger.error({ err }, 'a network policy does not fit the filter: its function reaches nothing')
+    const { table, logger } = this.#deps
+    const load = (policy: NetworkPolicy): void => {
+      of.loaded = table.load(policy)
+      if (before) table.inherit(of.loaded, before)
     }
+    try {
+      load(of.policy)
+    } catch {
+      this.#unloadUnused()
+      try {
+        load(of.policy)
+      } catch (err) {
+        logger.error({ err }, 'a network policy does not fit the filter: its function reaches nothing')
+      }
+    }
+  }
+
+  /** Makes room in the filter's maps. */
+  #unloadUnused(): void {
+    for (const of of this.#functions.values())
+      if (of.loaded && of.members.size === 0) {
+        this.#deps.table.unload(of.loaded)
+        of.loaded = undefined
+      }
   }
 
   #connect(of: FunctionNetwork, member: Member): Promise<void> {
@@ -192,9 +206,10 @@ export class NodeNetwork {
     this.#deps.maps.update('slots', { count: 1, keys: slotKey(slot.ifindex), values: value })
   }
 
-  #end(of: FunctionNetwork, member: Member): void {
+  #end(key: string, of: FunctionNetwork, member: Member): void {
     member.ended = true
     of.members.delete(member)
+    if (of.members.size === 0 && !of.policy) this.#functions.delete(key)
     if (!member.slot) return
     this.#close(member.slot.slot)
     this.#endedLeases.push(member.slot.lease)

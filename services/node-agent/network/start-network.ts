@@ -5,6 +5,7 @@ import type { Logger } from '../../chassis/log.ts'
 import type { Store } from '../../chassis/nats.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
+import type { NetworkPolicy } from '../../contracts/network.ts'
 import { registryKey } from '../../contracts/subjects.ts'
 import { BatchPublisher } from '../batch-publisher.ts'
 import type { NodeAgentConfig } from '../config.ts'
@@ -88,7 +89,8 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   await makeGateway(plan)
   undo.push(() => removeMasquerade(owner))
   await masquerade(owner, plan)
-  undo.push(keepHost({ config, maps, plan, logger }))
+  const host = keepHost({ config, maps, plan, logger })
+  undo.push(() => host.close())
 
   const publisher = new BatchPublisher({
     js: store.js,
@@ -102,7 +104,7 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   const pool = new SlotPool({ calls, maps, plan, runDir, mtu, ahead, max: Math.min(max, capacity.instances), logger })
   const table = new PolicyTable(maps)
   const tellResolver = (id: string): void =>
-    writeFileSync(join(socketDir(runDir, id), 'resolv.conf'), resolverFile(plan))
+    writeFileSync(join(socketDir(runDir, id), 'resolv.conf'), resolverFile(plan), { mode: 0o644 })
   const network = new NodeNetwork({ maps, table, pool, plan, mtu, tellResolver, logger })
   undo.push(startFlowAudit(maps, network, audit, (events) => metrics.auditRecordsDropped.inc(events)))
   undo.push(() => pool.close())
@@ -111,7 +113,11 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   undo.push(() => resolver.close())
   const sweeping = setInterval(() => network.sweep(), sweepMs)
   undo.push(() => clearInterval(sweeping))
-  const watch = new PolicyWatch({ kv: store.network, onChange: (key, policy) => network.change(key, policy), logger })
+  const onChange = (key: string, policy: NetworkPolicy | undefined): void => {
+    if (policy) host.forward()
+    network.change(key, policy)
+  }
+  const watch = new PolicyWatch({ kv: store.network, onChange, logger })
   undo.push(() => watch.close())
   await watch.start()
   return { networks: network, close: () => undoAll(undo) }
