@@ -167,6 +167,19 @@ export const StackConfig = Type.Object(
         description: 'The same: forks made ahead, per seed; each saves nearly all of a start',
       }),
     ),
+    networkNever: Type.Array(Type.String({ pattern: '^[0-9a-fA-F:.]+(/[0-9]{1,3})?$' }), {
+      default: [],
+      description:
+        'Addresses and prefixes that no network policy of a function opens (JSON array), besides those of docs/network.md',
+    }),
+    networkResolvers: Type.Optional(
+      Type.Array(Type.String({ pattern: '^[0-9a-fA-F:.[\\]]+$' }), {
+        minItems: 1,
+        maxItems: 8,
+        description:
+          'Name servers for the questions of functions (JSON array), 192.0.2.1 or [2001:db8::1]:5353. Default those of each node',
+      }),
+    ),
     readyTimeoutMs: Type.Integer({
       minimum: 1000,
       description: 'How long a service may take to become ready, ms. Default 60000; metal, kubernetes: 180000',

@@ -71,7 +71,7 @@ type DefaultedKey =
 export const nodeAgentConfig = (
   site: Site,
   { credentials, nats, runtimes, addon: addonPath, nodeId, capacity, pool, labels }: NodeAgentArgs,
-): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey>> => {
+): pulumi.Output<Omit<NodeAgentConfig, DefaultedKey> & { network: Partial<NodeAgentConfig['network']> }> => {
   const { config } = site
   return pulumi
     .output({
@@ -106,6 +106,10 @@ export const nodeAgentConfig = (
       ...(pool === undefined ? {} : { pool }),
       ...(labels === undefined ? {} : { labels }),
       startParallelism: config.startParallelism,
+      network: {
+        never: config.networkNever,
+        ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
+      },
       cache: {
         mode: config.cache,
         ...(config.cacheMemoryMiB === undefined ? {} : { memoryMiB: config.cacheMemoryMiB }),
