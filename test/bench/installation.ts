@@ -7,7 +7,7 @@ import type { Premises } from '../../scripts/place.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
 import { ownerVariable } from '../../stacks/host-scripts/processes.ts'
-import { lambdaClient } from '../support/lambda.ts'
+import { lambdaClient, type Connection } from '../support/lambda.ts'
 import { createSignedClient, type SignedClient } from './signed-invocation.ts'
 
 export interface Installation {
@@ -15,6 +15,7 @@ export interface Installation {
   readonly signed: SignedClient
   readonly agent: NodeAgentConfig
   readonly premises: Premises
+  readonly connection: Connection
 }
 
 /** @param settings of the stack, by key. */
@@ -31,7 +32,7 @@ export const withInstallation = async <T>(
   try {
     const file = join(premises.stateDir, 'services', 'node-agent', 'config.json')
     const agent = JSON.parse(readFileSync(file, 'utf8')) as NodeAgentConfig
-    return await use({ client: lambdaClient(connection), signed, agent, premises })
+    return await use({ client: lambdaClient(connection), signed, agent, premises, connection })
   } finally {
     await signed.close()
     progress('taking it down')

@@ -1,9 +1,10 @@
-/** `npm run bench -- start|burst|soak|cache|schedule|protocols [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak|cache|network|schedule|protocols [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compareCaches } from './cache.ts'
 import { benchBurst } from './burst.ts'
 import { describeHost, type Host, type Machine } from './machine.ts'
+import { benchNetwork } from './network.ts'
 import { benchProtocols } from './protocols/protocols.ts'
 import { benchSchedule } from './schedule/schedule.ts'
 import { benchSoak, soakTypes, type SoakType } from './soak.ts'
@@ -16,6 +17,7 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- cache
        npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--profile DIR] [--json FILE]
        npm run bench -- protocols [--rate N] [--seconds N] [--json FILE]
+       npm run bench -- network [--rounds N] [--json FILE]
 `
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -84,6 +86,7 @@ const run = (): Promise<Result> => {
   if (positionals[0] === 'burst') return benchBurst(count(values.rounds, 5), count(values.requests, 50), progress)
   if (positionals[0] === 'soak')
     return benchSoak(soakTypeOf(values['start-type']), count(values.starts, 1000), progress)
+  if (positionals[0] === 'network') return benchNetwork(count(values.rounds, 10), progress)
   if (positionals[0] === 'schedule') return runSchedule()
   if (positionals[0] === 'protocols') {
     const rates = values.rate === undefined ? [2_000, 10_000] : [count(values.rate, 0)]

@@ -1,6 +1,6 @@
 /**
  * Echo over TCP and UDP on the ports that it is given, IPv4 and IPv6, and a name server for the zone of its first argument (JSON: name to
- * address) on port 5300. Says `ready` when it listens, then a line for each datagram that it got. For traffic-target.ts.
+ * address) on port 5300; what is sent to port 7100 is counted, and the count is the answer. Says `ready` when it listens, then a line for each datagram that it got. For traffic-target.ts.
  */
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -45,5 +45,15 @@ const names = (): Promise<unknown>[] => {
   return [once(tcp, 'listening'), once(udp, 'listening')]
 }
 
-await Promise.all([...ports.flatMap(echo), ...names()])
+const sink = (): Promise<unknown> => {
+  const tcp = createServer({ allowHalfOpen: true }, (socket) => {
+    let bytes = 0
+    socket.on('error', () => socket.destroy())
+    socket.on('data', (data: Buffer) => (bytes += data.length))
+    socket.on('end', () => socket.end(String(bytes)))
+  }).listen(7100, '::')
+  return once(tcp, 'listening')
+}
+
+await Promise.all([...ports.flatMap(echo), ...names(), sink()])
 process.stdout.write('ready\n')
