@@ -1,9 +1,11 @@
 /** Packets that no honest sandbox sends, what is told about all others, and what of it is left on the machine. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, readdirSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { NetworkRule } from '../../services/contracts/network.ts'
 import { addressPlan } from '../../services/node-agent/network/addresses.ts'
+import { programPin } from '../../services/node-agent/network/filter-maps.ts'
 import { loadHostCalls } from '../../services/node-agent/sandbox/host-calls.ts'
 import { invoke, lambdaClient } from '../support/lambda.ts'
 import { auditOf, type Step } from '../support/network-probe.ts'
@@ -72,16 +74,19 @@ describe('a packet', () => {
       for (const frame of Object.values(frames)) slot.send(frame)
       slot.send(arpFrame(slot.mac, slot.address, outside.address4))
       await vi.waitFor(() => expect(heard('honest')).toBe(1), { timeout: 5_000 })
-      const verdicts = await vi.waitFor(
+      // The same refusal is told once. The sandbox, which sent none of that, answers the reply with an ICMP error.
+      await vi.waitFor(
         async () => {
-          const records = (await auditOf(target, name, since)).filter(({ kind }) => kind === 'flow')
-          expect(records.length).toBeGreaterThanOrEqual(4)
-          return records.map(({ verdict }) => verdict)
+          const flows = (await auditOf(target, name, since)).flatMap((record) =>
+            record.kind === 'flow' ? [record] : [],
+          )
+          const told = flows
+            .filter(({ protocol }) => protocol === 'udp')
+            .map(({ verdict, reason }) => `${verdict} ${reason}`)
+          expect(told.toSorted()).toEqual(['allowed ', 'denied fragment', 'malformed fragment', 'spoofed source'])
         },
         { timeout: 10_000, interval: 200 },
       )
-      // The same refusal is told once.
-      expect(verdicts.toSorted()).toEqual(['allowed', 'denied', 'malformed', 'spoofed'])
       expect(outside.heard.filter((line) => /address|mac$/.test(line))).toEqual([])
 
       execFileSync('tc', ['filter', 'del', 'dev', slot.device, 'ingress'])
@@ -90,6 +95,20 @@ describe('a packet', () => {
       await vi.waitFor(() => expect([heard('mac'), heard('address')]).toEqual([1, 1]), { timeout: 5_000 })
     } finally {
       slot.close()
+      // The slot will be somebody else's.
+      const program = ['bpf', 'da', 'object-pinned', programPin(target.runDir, 'from_sandbox')]
+      execFileSync('tc', [
+        'filter',
+        'replace',
+        'dev',
+        slot.device,
+        'ingress',
+        'pref',
+        '49152',
+        'handle',
+        '1',
+        ...program,
+      ])
     }
   })
 
@@ -99,6 +118,51 @@ describe('a packet', () => {
     expect(await ask(name, [{ udp: outside.address4, port: 7001, say: bytes }])).toEqual([
       String(bytes + `${outside.host4} `.length),
     ])
+  })
+})
+
+describe('a flow from outside', () => {
+  it('reaches a function that listens only where a rule lets it in', async () => {
+    const name = await networked('inwards', {
+      rules: [{ action: 'allow', direction: 'ingress', protocol: 'tcp', cidr: outside.address4, ports: [9000] }],
+    })
+    const [address4] = (await ask(name, [{ addresses: true }]))[0] as [string]
+    const since = Date.now()
+    const connect = (port: number): boolean => {
+      const script = `require('node:net').connect({ host: '${address4}', port: ${port} }, function () { this.end('in') })
+        .on('close', () => process.exit(0)).on('error', () => process.exit(1)); setTimeout(() => process.exit(2), 500)`
+      const command = ['netns', 'exec', outside.netns, process.execPath, '-e', script]
+      return spawnSync('ip', command, { stdio: 'ignore' }).status === 0
+    }
+    const heard = ask(name, [{ listen: [9000, 9001] }], {}, 20_000)
+    await vi.waitFor(() => expect(connect(9000)).toBe(true), { timeout: 15_000, interval: 200 })
+    expect(connect(9001)).toBe(false)
+    expect(await heard).toEqual(['in'])
+    await vi.waitFor(
+      async () => {
+        const flows = (await auditOf(target, name, since)).flatMap((record) => (record.kind === 'flow' ? [record] : []))
+        const told = new Set(flows.map(({ verdict, direction, localPort }) => `${verdict} ${direction} ${localPort}`))
+        expect([...told].toSorted()).toEqual(['allowed ingress 9000', 'denied ingress 9001'])
+      },
+      { timeout: 10_000, interval: 200 },
+    )
+  })
+
+  it('or to it is held to the policy’s limits', async () => {
+    const rules: NetworkRule[] = [{ action: 'allow', protocol: 'tcp', cidr: outside.address4 }]
+    const name = await networked('limited', { rules, limits: { flowsPerSecond: 3 } })
+    const since = Date.now()
+    const [answered] = (await ask(name, [{ many: outside.address4, port: 7001, times: 20 }], {}, 100)) as [number]
+    expect(answered).toBeGreaterThanOrEqual(3)
+    expect(answered).toBeLessThan(20)
+    await vi.waitFor(
+      async () => {
+        const verdicts = (await auditOf(target, name, since)).map(({ verdict }) => verdict)
+        expect(verdicts).toContain('limited')
+        expect(verdicts.filter((verdict) => verdict === 'allowed').length).toBeGreaterThanOrEqual(answered)
+      },
+      { timeout: 10_000, interval: 200 },
+    )
   })
 })
 

@@ -18,7 +18,8 @@ export const networked = async (prefix: string, policy?: NetworkPolicy): Promise
 
 type Start = Parameters<typeof invoke>[3]
 export const ask = async (name: string, todo: readonly Step[], options: Start = {}, ms = 1000): Promise<unknown[]> => {
-  const { json, text } = await invoke(client, name, { todo, ms }, options)
+  const { json, text, startType } = await invoke(client, name, { todo, ms }, options)
+  if (options.start) expect(startType).toBe(options.start.split('-')[0])
   expect(json, text).toBeInstanceOf(Array)
   return json as unknown[]
 }

@@ -1,5 +1,5 @@
 /** A stack of its own, from `up` to nothing left, through every accident on the way. */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,9 @@ import { configFile, stateFile } from '../../scripts/place.ts'
 import { createScratchStack, removeAbandonedStacks, type ScratchStack } from '../../scripts/scratch-stack.ts'
 import { repoRoot } from '../../scripts/setup/paths.ts'
 import { bringUp, takeDown } from '../../scripts/stack.ts'
-import { cgroupDirs, mountsBelow } from '../../stacks/host-scripts/leftovers.ts'
+import { addressPlan } from '../../services/node-agent/network/addresses.ts'
+import { tableName } from '../../services/node-agent/network/forwarding.ts'
+import { cgroupDirs, cgroupParent, mountsBelow } from '../../stacks/host-scripts/leftovers.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
 
 const silent = () => undefined
@@ -21,13 +23,23 @@ let created: ScratchStack | undefined
 const stackArgs = () => ['--stack', stack.place.stack, '--config-file', configFile(stack.place)]
 const pidsOf = (role: string) =>
   processesOf(stack.premises).flatMap((found) => (found.role === role ? [found.info.pid] : []))
+const programLines = (program: string, ...args: string[]) =>
+  execFileSync(program, args, { encoding: 'utf8' }).split('\n')
 const left = () => ({
+  network: [
+    ...programLines('ip', '-o', 'link').filter((line) =>
+      line.includes(` ${addressPlan(cgroupParent(stack.premises.installation)).prefix}`),
+    ),
+    ...programLines('nft', 'list', 'tables').filter((line) =>
+      line.endsWith(` ${tableName(cgroupParent(stack.premises.installation))}`),
+    ),
+  ],
   processes: processesOf(stack.premises).map(({ info }) => info.argv.join(' ')),
   groups: cgroupDirs(stack.premises.installation),
   mounts: mountsBelow([stack.premises.stateDir, stack.premises.runDir]),
   files: [stack.premises.stateDir, stack.premises.runDir, stack.place.engineDir].filter((dir) => existsSync(dir)),
 })
-const nothing = { processes: [], groups: [], mounts: [], files: [] }
+const nothing = { network: [], processes: [], groups: [], mounts: [], files: [] }
 
 beforeAll(async () => {
   stack = created = await createScratchStack(silent)
@@ -35,6 +47,10 @@ beforeAll(async () => {
 afterAll(() => created?.remove())
 
 describe('a stack that is up', () => {
+  it('is seen on the machine by what is looked for when it is gone', () => {
+    expect(left().network).toHaveLength(2)
+  })
+
   it('is not changed by another up', async () => {
     const pids = new Set(pidsOf('service'))
     const { changes } = await bringUp(stack.place, silent)

@@ -13,6 +13,8 @@ export type Step =
   | { readonly use: true }
   | { readonly lookup: string; readonly family?: 4 | 6 }
   | { readonly addresses: true }
+  /** Ends with what the first connection to one of the ports says. */
+  | { readonly listen: readonly number[] }
   /** So many connections, one after the other; tells how many were answered. */
   | { readonly many: string; readonly port: number; readonly times: number }
 
@@ -38,6 +40,12 @@ const steps = {
   hold: async ({ hold, port }, ms) => { held = net.connect({ host: hold, port }); return say(held, ms, 'first') },
   use: (_, ms) => say(held, ms, 'again'),
   lookup: async ({ lookup, family = 4 }, ms) => (await limit(ms, dns.lookup(lookup, { family }))).address,
+  listen: async ({ listen }, ms) => {
+    const servers = listen.map(() => net.createServer())
+    try { return await limit(ms, new Promise((yes, no) => servers.forEach((server, at) =>
+      server.on('connection', (s) => s.once('data', (d) => yes(String(d)))).on('error', no).listen(listen[at])))) }
+    finally { await new Promise((go) => setTimeout(go, 1500)); servers.forEach((server) => server.close()) }
+  },
   many: async ({ many, port, times }, ms) => {
     let answered = 0
     for (let n = 0; n < times; n++) await steps.tcp({ tcp: many, port }, ms).then(() => answered++, () => undefined)

@@ -54,6 +54,7 @@ describe('NATS', () => {
     gateway: [
       'usage.default.f.i.1',
       'logs.default.f',
+      'audit.default.f',
       'node.n.report',
       'node.report-now',
       `$JS.API.STREAM.DELETE.${streams.usage}`,
@@ -75,6 +76,7 @@ describe('NATS', () => {
       'node.report-now',
       `$KV.${buckets.functions}.default.f`,
       `$KV.${buckets.access}.key.x`,
+      `$KV.${buckets.network}.default.f`,
       `$O.${buckets.code}.M.x`,
       `$JS.API.STREAM.MSG.GET.KV_${buckets.access}`,
       `$JS.API.DIRECT.GET.KV_${buckets.access}.$KV.${buckets.access}.key.x`,
