@@ -1,7 +1,7 @@
 /** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
 /**
  * `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id.
- * `access`: principals and their access keys. `network`: policies of functions.
+ * `access`: principals and their access keys. `network`: network policies of functions.
  */
 export const buckets = {
   functions: 'functions',

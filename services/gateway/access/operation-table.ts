@@ -67,9 +67,9 @@ export const operationTable: ReadonlyMap<string, OperationRow> = new Map<string,
     'RemovePermission',
   ]),
   ...rows('forkyard', readers, ['GetStatus', 'ExplainPlacement', 'GetLogs', 'GetNetworkPolicy', 'GetAudit']),
-  ...rows('forkyard', changers, ['PutNetworkPolicy', 'DeleteNetworkPolicy']),
   // Dead letters hold the events of whoever called.
   ...rows('forkyard', changers, ['ListDeadLetters', 'RedriveDeadLetters']),
+  ...rows('forkyard', changers, ['PutNetworkPolicy', 'DeleteNetworkPolicy']),
   ...rows('forkyard', everybody, ['GetCaller']),
   ...rows('forkyard', keepers, [
     'ListPrincipals',
