@@ -13,7 +13,8 @@ import { parseArgs } from 'node:util'
 const calls = ['host-calls.c', 'network-calls.c'].map((name) => join(import.meta.dirname, name))
 const filterDir = join(import.meta.dirname, '..', 'network', 'filter')
 const filter = join(filterDir, 'filter.c')
-const included = [join(import.meta.dirname, 'host-calls.h'), join(filterDir, 'layout.h')]
+const headers = ['layout.h', 'maps.h', 'packet.h', 'tell.h', 'judge.h'].map((name) => join(filterDir, name))
+const included = [join(import.meta.dirname, 'host-calls.h'), ...headers]
 const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden']
 // Debian has the kernel's own headers by architecture, where gcc looks and a compiler for another machine does not.
 const filterFlags = ['-O2', '-g', '-Wall', '-Werror', '-target', 'bpf', '-I/usr/include/x86_64-linux-gnu']
@@ -46,7 +47,7 @@ export const buildAddon = (outDir: string): string => {
   const target = join(resolve(outDir), `host-calls-${addonDigest()}.node`)
   if (existsSync(target)) return target
   mkdirSync(outDir, { recursive: true })
-  const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include')
+  const nodeHeaders = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include')
   const partial = `${target}.${process.pid}`
   const generated = `${partial}.d`
   mkdirSync(generated)
@@ -54,7 +55,7 @@ export const buildAddon = (outDir: string): string => {
     const object = join(generated, 'filter.o')
     compile('clang', [...filterFlags, '-c', filter, '-o', object])
     makeSkeleton(object, join(generated, 'filter.lskel.h'))
-    compile('gcc', [...flags, `-I${headers}`, '-isystem', generated, '-o', partial, ...calls])
+    compile('gcc', [...flags, `-I${nodeHeaders}`, '-isystem', generated, '-o', partial, ...calls])
     renameSync(partial, target)
   } finally {
     rmSync(generated, { recursive: true, force: true })

@@ -13,14 +13,13 @@ const plan = addressPlan('forkyard-test')
 const config = { tenant: 'one', name: 'f', version: '1' } as VersionConfig
 const policy: NetworkPolicy = { rules: [{ action: 'allow', protocol: 'tcp', cidr: '192.0.2.0/24' }] }
 
+const each = ({ count, keys }: Pick<Entries, 'count' | 'keys'>) =>
+  Array.from({ length: count }, (_, at) => keys.subarray((at * keys.length) / count, ((at + 1) * keys.length) / count))
+
 /** Entries by map, as the kernel would have them. `limit` is that of rules. */
 const fakeMaps = () => {
   const maps = new Map<string, Map<string, Buffer>>()
   const of = (name: string) => maps.get(name) ?? maps.set(name, new Map()).get(name) ?? new Map<string, Buffer>()
-  const each = ({ count, keys }: Pick<Entries, 'count' | 'keys'>) =>
-    Array.from({ length: count }, (_, at) =>
-      keys.subarray((at * keys.length) / count, ((at + 1) * keys.length) / count),
-    )
   const state = {
     limit: Infinity,
     update: (name: string, entries: Entries) => {
