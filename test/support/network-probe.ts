@@ -15,8 +15,8 @@ export type Step =
   | { readonly addresses: true }
   /** Ends with what the first connection to one of the ports says. */
   | { readonly listen: readonly number[] }
-  /** So many connections, one after the other; tells how many were answered. */
-  | { readonly many: string; readonly port: number; readonly times: number }
+  /** So many connections, one after the other or at once; tells how many were answered. */
+  | { readonly many: string; readonly port: number; readonly times: number; readonly atOnce?: true }
 
 export const probeSource = `import net from 'node:net'
 import dgram from 'node:dgram'
@@ -46,9 +46,11 @@ const steps = {
       server.on('connection', (s) => s.once('data', (d) => yes(String(d)))).on('error', no).listen(listen[at])))) }
     finally { await new Promise((go) => setTimeout(go, 1500)); servers.forEach((server) => server.close()) }
   },
-  many: async ({ many, port, times }, ms) => {
+  many: async ({ many, port, times, atOnce }, ms) => {
     let answered = 0
-    for (let n = 0; n < times; n++) await steps.tcp({ tcp: many, port }, ms).then(() => answered++, () => undefined)
+    const one = () => steps.tcp({ tcp: many, port }, ms).then(() => answered++, () => undefined)
+    if (atOnce) await Promise.all(Array.from({ length: times }, one))
+    else for (let n = 0; n < times; n++) await one()
     return answered
   },
   addresses: async () => Object.entries(os.networkInterfaces()).flatMap(([name, all]) => name === 'lo' ? [] : all.map(({ address }) => address)),
