@@ -8,7 +8,7 @@ import { StartInstance } from './node.ts'
 import { Placement, RevisionRef, StartWish, type PlacementRequest } from './placement.ts'
 
 /** Gateway -> scheduler. */
-export const placementLink = { path: '/v1/placement-link', versions: [1] } as const
+export const placementLink = '/v1/placement-link'
 
 /** What all placements of a revision have in common; told once on a connection. */
 export const RevisionNeeds = Type.Object(
@@ -73,7 +73,7 @@ export const placementOf = (
 })
 
 /** Scheduler -> node. */
-export const instanceLink = { path: '/v1/instance-link', versions: [1] } as const
+export const instanceLink = '/v1/instance-link'
 
 /** Done as soon as the start is queued. */
 export const StartMessage = Type.Tuple([Type.Literal('start'), Call, StartInstance])

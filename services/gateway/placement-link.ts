@@ -18,7 +18,7 @@ export class PlacementLink {
 
   /** @param ca see `clientTls` */
   constructor(url: string, token: string, ca?: string) {
-    const common = { url, token, ca, protocol: placementLink, service: 'scheduler', connectMs } as const
+    const common = { url, token, ca, path: placementLink, service: 'scheduler', connectMs } as const
     this.#client = new LinkClient({
       ...common,
       onOpen: () => {

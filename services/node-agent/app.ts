@@ -42,7 +42,7 @@ export const buildApp = ({
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
-  acceptLinks(app, { protocol: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler) })
+  acceptLinks(app, { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler) })
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)

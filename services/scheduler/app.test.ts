@@ -38,7 +38,7 @@ const startStub = async (): Promise<StubNode> => {
   const waiting: (() => void)[] = []
   const node = fastify()
   acceptLinks(node, {
-    protocol: instanceLink,
+    path: instanceLink,
     token,
     open: () => ({
       handle: ([kind, , first, second]) => {
@@ -268,7 +268,7 @@ describe('a placement', () => {
 })
 
 const client = (over: Partial<LinkClientOptions> = {}) =>
-  new LinkClient({ url, protocol: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
+  new LinkClient({ url, path: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
 
 describe('a link', () => {
   it.each([
@@ -286,18 +286,6 @@ describe('a link', () => {
 
   it('is refused to a caller without the token', async () => {
     await expect(client({ token: 'b'.repeat(32) }).open()).rejects.toMatchObject({ code: 'FORBIDDEN' })
-  })
-
-  it('is refused to a caller that speaks no common version', async () => {
-    const protocol = { ...placementLink, versions: [99] }
-    await expect(client({ protocol }).open()).rejects.toThrow('426')
-  })
-
-  it('is spoken in the newest version that both know', async () => {
-    const protocol = { ...placementLink, versions: [...placementLink.versions, 99] }
-    const link = client({ protocol })
-    await link.open()
-    link.close()
   })
 })
 

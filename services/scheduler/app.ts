@@ -37,7 +37,7 @@ export const buildApp = ({
   const app = buildServer({ logger, metrics: registry, notReady, bodyLimit: 64 * 1024, options: serverTls(tls) })
   requireBearer(app, internalToken)
   acceptLinks(app, {
-    protocol: placementLink,
+    path: placementLink,
     token: internalToken,
     open: () => placementSession(dispatcher, metrics.placementSeconds),
   })

@@ -28,7 +28,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     if (known) return known
     const options = {
       url: nodeUrl,
-      protocol: instanceLink,
+      path: instanceLink,
       token,
       ca,
       service: 'node-agent',

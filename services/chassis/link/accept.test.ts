@@ -1,15 +1,19 @@
+import { once } from 'node:events'
+import { createServer, get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import { issueCertificates } from '../../../stacks/components/issue-certificates.ts'
 import { PlatformError } from '../../contracts/errors.ts'
+import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { serverTls } from '../internal-tls.ts'
 import { acceptLinks, type Session } from './accept.ts'
 import { LinkClient, type LinkClientOptions } from './client.ts'
 import type { Message } from './link.ts'
 
 const token = 't'.repeat(32)
-const protocol = { path: '/v1/test-link', versions: [1, 2] }
+const path = '/v1/test-link'
 const apps: FastifyInstance[] = []
 const clients: LinkClient[] = []
 
@@ -17,7 +21,7 @@ const clients: LinkClient[] = []
 const serve = async (options: Partial<FastifyServerOptions> = {}) => {
   const app = fastify(options) as unknown as FastifyInstance
   const late = Promise.withResolvers<Message>()
-  const seen: { version: number; gone?: () => boolean } = { version: 0 }
+  const seen: { gone?: () => boolean } = {}
   const session: Session = {
     handle: ([kind, , ...rest], gone) => {
       if (kind === 'echo') return rest
@@ -27,21 +31,14 @@ const serve = async (options: Partial<FastifyServerOptions> = {}) => {
       return late.promise
     },
   }
-  acceptLinks(app, {
-    protocol,
-    token,
-    open: (version) => {
-      seen.version = version
-      return session
-    },
-  })
+  acceptLinks(app, { path, token, open: () => session })
   apps.push(app)
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   return { app, url, seen, release: () => late.resolve(['late']) }
 }
 
 const call = async (url: string, over: Partial<LinkClientOptions> = {}) => {
-  const client = new LinkClient({ url, protocol, token, service: 'scheduler', connectMs: 2_000, ...over })
+  const client = new LinkClient({ url, path, token, service: 'scheduler', connectMs: 2_000, ...over })
   clients.push(client)
   await client.open()
   return client
@@ -97,19 +94,31 @@ describe('calls over a link', () => {
 })
 
 describe('a link is opened', () => {
-  it('in the newest version that both sides speak', async () => {
-    const { url, seen } = await serve()
-    await call(url)
-    expect(seen.version).toBe(2)
-    await call(url, { protocol: { ...protocol, versions: [0, 1] } })
-    expect(seen.version).toBe(1)
-    await expect(call(url, { protocol: { ...protocol, versions: [3] } })).rejects.toThrow('426')
-  })
-
-  it('for the token alone, and on its own path alone', async () => {
+  it('for the token alone, on its own path alone, and between services that understand each other', async () => {
     const { url } = await serve()
     await expect(call(url, { token: 'other'.repeat(8) })).rejects.toMatchObject({ code: 'FORBIDDEN' })
-    await expect(call(url, { protocol: { ...protocol, path: '/v1/other' } })).rejects.toThrow('404')
+    await expect(call(url, { path: '/v1/other' })).rejects.toThrow('404')
+    const handshake = async (version: number, given = token) => {
+      const headers = { authorization: `Bearer ${given}`, upgrade: 'forkyard-link', connection: 'upgrade' }
+      const request = get(new URL(path, url), { headers: { ...headers, [protocolHeader]: version } })
+      const answered = await Promise.race([once(request, 'upgrade'), once(request, 'response')])
+      request.destroy()
+      return (answered as [IncomingMessage])[0].statusCode
+    }
+    expect(await handshake(protocolVersion)).toBe(101)
+    expect(await handshake(protocolVersion + 1)).toBe(101)
+    expect(await handshake(protocolVersion + 2)).toBe(503)
+    expect(await handshake(protocolVersion + 2, 'wrong')).toBe(403)
+  })
+
+  it('by a caller that understands what the service speaks', async () => {
+    const server = createServer().on('upgrade', (_request, socket) => {
+      socket.end(`HTTP/1.1 101 ok\r\nupgrade: forkyard-link\r\nconnection: upgrade\r\n${protocolHeader}: 99\r\n\r\n`)
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const { port } = server.address() as AddressInfo
+    await expect(call(`http://127.0.0.1:${port}`)).rejects.toMatchObject({ code: 'UNSUPPORTED_PROTOCOL' })
+    server.close()
   })
 
   it('and stays open longer than the connecting may take', async () => {

@@ -1,14 +1,16 @@
 /**
  * Links in: `GET <path>` with `Upgrade: forkyard-link` on the service's own port, so that they share its TLS, its firewall rules and its
- * token. The caller names the versions of the protocol that it speaks, the answer names one.
+ * token. Both say their version of what is spoken between services.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
+import { PlatformError } from '../../contracts/errors.ts'
+import { protocolHeader, protocolVersion, requireKnownProtocol } from '../../contracts/protocol.ts'
 import { toPlatformError } from '../http-server.ts'
 import { isBearer } from '../bearer.ts'
 import { Link, type Message } from './link.ts'
-import { linkHeaders, linkProtocol, type LinkProtocol } from './protocol.ts'
+import { linkProtocol } from './protocol.ts'
 
 /** One peer's side of the conversation. */
 export interface Session {
@@ -22,37 +24,40 @@ export interface Session {
 }
 
 export interface Acceptor {
-  readonly protocol: LinkProtocol
+  readonly path: string
   readonly token: string
-  readonly open: (version: number, request: IncomingMessage) => Session
+  readonly open: (request: IncomingMessage) => Session
 }
 
-const refuse = (socket: Duplex, status: string, headers = ''): void => {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n${headers}\r\n`)
+const refuse = (socket: Duplex, error: PlatformError): void => {
+  const body = Buffer.from(JSON.stringify(error.toBody()))
+  socket.write(`HTTP/1.1 ${error.entry.status} ${error.code}\r\nconnection: close\r\n`)
+  socket.write(`content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`)
+  socket.end(body)
 }
 
-const newestCommon = (protocol: LinkProtocol, offered: string): number | undefined =>
-  offered
-    .split(',')
-    .map(Number)
-    .filter((version) => protocol.versions.includes(version))
-    .toSorted((a, b) => b - a)[0]
+/** @throws PlatformError FORBIDDEN, UNKNOWN_OPERATION, UNSUPPORTED_PROTOCOL */
+const check = ({ url, headers }: IncomingMessage, path: string, token: string): void => {
+  if (!isBearer(headers.authorization, token))
+    throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
+  if (url !== path || headers.upgrade !== linkProtocol)
+    throw new PlatformError('UNKNOWN_OPERATION', `no such link: ${String(url)}`)
+  requireKnownProtocol(headers[protocolHeader]?.toString())
+}
 
 /** Links end with the server: what was answered is sent before. */
-export const acceptLinks = (app: FastifyInstance, { protocol, token, open }: Acceptor): void => {
+export const acceptLinks = (app: FastifyInstance, { path, token, open }: Acceptor): void => {
   const links = new Set<Link>()
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy())
-    if (!isBearer(request.headers.authorization, token)) return refuse(socket, '403 Forbidden')
-    if (request.url !== protocol.path || request.headers.upgrade !== linkProtocol)
-      return refuse(socket, '404 Not Found')
-    const version = newestCommon(protocol, String(request.headers[linkHeaders.versions] ?? ''))
-    const known = `${linkHeaders.versions}: ${protocol.versions.join(',')}\r\n`
-    if (version === undefined) return refuse(socket, '426 Upgrade Required', known)
-    socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${linkProtocol}\r\n${linkHeaders.version}: ${version}\r\n\r\n`,
-    )
-    serve(socket, head, open(version, request), links)
+    try {
+      check(request, path, token)
+    } catch (error) {
+      return refuse(socket, toPlatformError(error))
+    }
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${linkProtocol}\r\n`)
+    socket.write(`${protocolHeader}: ${protocolVersion}\r\n\r\n`)
+    serve(socket, head, open(request), links)
   })
   app.addHook('preClose', async () => {
     for (const link of links) link.end()

@@ -2,15 +2,17 @@
 import { request as requestPlain, type IncomingMessage } from 'node:http'
 import { request as requestTls } from 'node:https'
 import type { Duplex } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { PlatformError } from '../../contracts/errors.ts'
+import { protocolHeader, protocolHeaders, requireKnownProtocol } from '../../contracts/protocol.ts'
 import type { CalledService } from '../internal-tls.ts'
 import { Link, type Message } from './link.ts'
-import { linkHeaders, linkProtocol, type LinkProtocol } from './protocol.ts'
+import { linkProtocol } from './protocol.ts'
 
 export interface LinkClientOptions {
   /** Base URL of the service. */
   readonly url: string
-  readonly protocol: LinkProtocol
+  readonly path: string
   readonly token: string
   /** Issuer of the service's certificate; absent: no TLS. */
   readonly ca?: string | undefined
@@ -103,11 +105,13 @@ export class LinkClient {
   }
 
   async #connect(): Promise<Link> {
-    const { protocol, onOpen } = this.#options
     const { response, socket, head } = await upgrade(this.#options)
-    if (this.#closed || !protocol.versions.includes(Number(response.headers[linkHeaders.version]))) {
+    try {
+      if (this.#closed) throw new Error('closed')
+      requireKnownProtocol(response.headers[protocolHeader]?.toString())
+    } catch (error) {
       socket.destroy()
-      throw new Error(this.#closed ? 'closed' : 'the service speaks another version')
+      throw error
     }
     const link: Link = new Link(
       socket,
@@ -121,7 +125,7 @@ export class LinkClient {
       head,
     )
     this.#link = link
-    onOpen?.((message) => link.send(message))
+    this.#options.onOpen?.((message) => link.send(message))
     return link
   }
 
@@ -151,15 +155,15 @@ interface Upgraded {
   readonly head: Buffer
 }
 
-const upgrade = ({ url, protocol, token, ca, service, connectMs }: LinkClientOptions): Promise<Upgraded> => {
+const upgrade = ({ url, path, token, ca, service, connectMs }: LinkClientOptions): Promise<Upgraded> => {
   const { promise, resolve, reject } = Promise.withResolvers<Upgraded>()
   const headers = {
     authorization: `Bearer ${token}`,
     connection: 'Upgrade',
     upgrade: linkProtocol,
-    [linkHeaders.versions]: protocol.versions.join(','),
+    ...protocolHeaders,
   }
-  const target = new URL(protocol.path, url)
+  const target = new URL(path, url)
   const common = { headers, agent: false } as const
   const request =
     ca === undefined ? requestPlain(target, common) : requestTls(target, { ...common, ca, servername: service })
@@ -172,15 +176,25 @@ const upgrade = ({ url, protocol, token, ca, service, connectMs }: LinkClientOpt
   })
   request.once('response', (response) => {
     clearTimeout(timer)
-    response.resume()
-    const { statusCode: status } = response
-    reject(
-      status === 403
-        ? new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
-        : new Error(`the service at ${url} does not open a link: ${status}`),
-    )
+    refusalOf(response, url).then(reject, reject)
   })
   request.once('error', reject)
   request.end()
   return promise
+}
+
+/** What a service that opens no link says. One of another kind, or of before there were links, is as good as away. */
+const refusalOf = async (response: IncomingMessage, url: string): Promise<Error> => {
+  const said = await text(response)
+  const { statusCode: status } = response
+  if (status === 403 || status === 503) return PlatformError.fromBody(parse(said))
+  return new Error(`the service at ${url} does not open a link: ${status}`)
+}
+
+const parse = (json: string): unknown => {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
 }

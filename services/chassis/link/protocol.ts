@@ -1,15 +1,2 @@
-/** Names of a link's handshake. */
+/** Value of `Upgrade` in a link's handshake, which is an internal hop like others: token and `contracts/protocol.ts` go with it. */
 export const linkProtocol = 'forkyard-link'
-
-export const linkHeaders = {
-  /** Comma-separated numbers, of the caller's or, in a 426, of the callee's. */
-  versions: 'forkyard-link-versions',
-  /** The one that is spoken. */
-  version: 'forkyard-link-version',
-} as const
-
-export interface LinkProtocol {
-  readonly path: string
-  /** All that this release speaks: its own and the one before. */
-  readonly versions: readonly number[]
-}

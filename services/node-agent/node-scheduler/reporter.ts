@@ -38,8 +38,7 @@ export class Reporter {
   readonly #changed = new Map<string, InstanceReport>()
   #ended: string[] = []
   #seq = 0
-  /** Nodes that begin together do not tell everything together ever after. */
-  #beats = Math.floor(Math.random() * fullEvery)
+  #beats = 0
   #soon: NodeJS.Immediate | undefined
   #later: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
@@ -51,7 +50,7 @@ export class Reporter {
 
   start(): void {
     const { connection, nodeId } = this.#deps
-    this.#timer = setInterval(() => this.#beat(), aliveEveryMs)
+    this.#beatLater()
     this.#asked = [subjects.reportNow, subjects.nodeReportNow(nodeId)].map((subject) =>
       connection.subscribe(subject, { callback: () => this.publishFull() }),
     )
@@ -81,7 +80,7 @@ export class Reporter {
 
   /** Last word: a full report, so that the schedulers need not wait for this node's silence. */
   stop(): void {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     for (const subscription of this.#asked) subscription.unsubscribe()
     this.publishFull()
   }
@@ -90,7 +89,13 @@ export class Reporter {
     this.#soon ??= setImmediate(() => this.#publishChanges())
   }
 
+  /** Never quite regularly, so that nodes that began together do not all speak together. */
+  #beatLater(): void {
+    this.#timer = setTimeout(() => this.#beat(), aliveEveryMs * (0.9 + Math.random() / 5))
+  }
+
   #beat(): void {
+    this.#beatLater()
     if (++this.#beats % fullEvery === 0) return this.publishFull()
     const all = this.#deps.all()
     for (const report of all)

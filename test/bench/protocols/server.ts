@@ -43,7 +43,7 @@ http1.post<{ Body: PlacementRequest; Reply: Placement }>(
   async (request) => answer(request.body),
 )
 acceptLinks(http1, {
-  protocol: placementLink,
+  path: placementLink,
   token,
   open: () => placementSession({ place: answer, over: () => undefined }, { observe: () => undefined }),
 })

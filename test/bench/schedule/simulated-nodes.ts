@@ -138,9 +138,9 @@ export const startFleet = async (
   const byAddress = new Map<string, SimulatedNode>()
   const app: FastifyInstance = fastify()
   acceptLinks(app, {
-    protocol: instanceLink,
+    path: instanceLink,
     token,
-    open: (_version, { socket }) => {
+    open: ({ socket }) => {
       const node = byAddress.get(socket.localAddress ?? '')
       if (!node) throw new Error(`no node at ${socket.localAddress}`)
       return instanceSession(node)
