@@ -83,7 +83,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
   )
 
   const schedulers = on('scheduler').map(({ site }) => new Scheduler(site, credentials, nats))
-  const schedulerUrl = schedulers[0]?.url ?? ''
+  const schedulerUrls = schedulers.map(({ url }) => url)
 
   const images = config.runtimes.map((name) => [name, new RuntimeImage(workshop, name, digests.runtime(name))] as const)
   const { path: source } = new NodeAddon(workshop)
@@ -103,7 +103,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     return new NodeAgent(place.site, agent, { dependsOn: [addon, ...files] })
   })
 
-  const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrl }))
+  const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrls }))
   const client = new ClientFile(workshop, credentials, { dependsOn: gateways })
   const services = [...servers, ...schedulers, ...nodeAgents, ...gateways, client]
   return { credentials, nodeAgents, client, services, runtimes: {} }

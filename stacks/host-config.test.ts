@@ -56,7 +56,7 @@ describe('a value at fault is named by its own key', () => {
     [[all, { ...node, address: '10.0.0.1' }], 'forkyard:hosts: the internal address 10.0.0.1 is there more than once'],
     [[all, { ...node, address: 'b.example' }], 'forkyard:hosts[1].internalAddress: b.example is no IP address'],
     [[node], 'forkyard:hosts: no host has the role gateway'],
-    [[node], 'forkyard:hosts: 0 hosts have the role scheduler; expected 1'],
+    [[node], 'forkyard:hosts: no host has the role scheduler'],
     [[all, { ...node, roles: ['nats'] }], 'forkyard:hosts: 2 hosts have the role nats; expected 1 or 3'],
     [[], 'forkyard:hosts: no host has the role node'],
   ])('%j', (hosts, problem) => {

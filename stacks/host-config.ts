@@ -94,10 +94,9 @@ export const fleetProblems = (key: string, hosts: readonly HostConfig[]): string
             `${key}[${index}].internalAddress: ${internalAddress(host)} is no IP address; one is needed between the hosts`,
           ],
     ),
-    ...(['gateway', 'node'] as const).flatMap((role) =>
+    ...(['gateway', 'scheduler', 'node'] as const).flatMap((role) =>
       having(role) === 0 ? [`${key}: no host has the role ${role}`] : [],
     ),
-    ...(having('scheduler') === 1 ? [] : [`${key}: ${having('scheduler')} hosts have the role scheduler; expected 1`]),
     ...([1, 3].includes(having('nats')) ? [] : [`${key}: ${having('nats')} hosts have the role nats; expected 1 or 3`]),
   ]
 }

@@ -41,8 +41,7 @@ export const createInstallation = (site: Site, digests: BuilderDigests): Install
   const { path: addon } = new NodeAddon(site)
   const agent = { credentials, nats, runtimes, addon, nodeId: `${installation}-1`, capacity }
   const nodeAgent = new NodeAgent(site, agent)
-  const { url: schedulerUrl } = scheduler
-  const gateway = new Gateway(site, { credentials, nats, schedulerUrl }, { dependsOn: scheduler })
+  const gateway = new Gateway(site, { credentials, nats, schedulerUrls: [scheduler.url] }, { dependsOn: scheduler })
   const client = new ClientFile(site, credentials, { dependsOn: [gateway, nodeAgent] })
   const services = [server, scheduler, nodeAgent, gateway, client]
   return { credentials, nodeAgents: [nodeAgent], client, services, runtimes }

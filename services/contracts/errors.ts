@@ -39,6 +39,8 @@ export const errorTable = {
   INSTANCE_LOST: { status: 502, retryable: false, fault: 'platform', awsType: 'ServiceException' },
   NO_CAPACITY: { status: 503, retryable: true, fault: 'platform', awsType: 'EC2ThrottledException' },
   UNAVAILABLE: { status: 503, retryable: true, fault: 'platform', awsType: 'ServiceException' },
+  NOT_LEADER: { status: 503, retryable: true, fault: 'platform', awsType: 'ServiceException' },
+  STALE_TERM: { status: 503, retryable: true, fault: 'platform', awsType: 'ServiceException' },
   UNSUPPORTED_PROTOCOL: { status: 503, retryable: true, fault: 'platform', awsType: 'ServiceException' },
   DEADLINE_EXCEEDED: { status: 504, retryable: false, fault: 'platform', awsType: 'ServiceException' },
   STORAGE_FULL: { status: 507, retryable: true, fault: 'platform', awsType: 'ServiceException' },

@@ -49,12 +49,16 @@ export const PlaceMessage = Type.Tuple([
  */
 export const OverMessage = Type.Tuple([Type.Literal('over'), Call, Invocations])
 
-/** After `done` and the call: the fields of a Placement. */
+/** One way: the latest term of a scheduler that the gateway knows of. */
+export const TermMessage = Type.Tuple([Type.Literal('term'), Call, Type.Integer({ minimum: 0 })])
+
+/** After `done` and the call: the fields of a Placement, and the scheduler's term. */
 export const Placed = Type.Tuple([
   Placement.properties.nodeId,
   Placement.properties.nodeUrl,
   Placement.properties.decision,
   Placement.properties.reason,
+  Type.Integer({ minimum: 0 }),
 ])
 export type Placed = Static<typeof Placed>
 
@@ -75,7 +79,9 @@ export const placementOf = (
 /** Scheduler -> node. */
 export const instanceLink = '/v1/instance-link'
 
+/** The scheduler's term: what is older than the latest that the node knows is refused with STALE_TERM. */
+const Term = Type.Integer({ minimum: 0 })
 /** Done as soon as the start is queued. */
-export const StartMessage = Type.Tuple([Type.Literal('start'), Call, StartInstance])
+export const StartMessage = Type.Tuple([Type.Literal('start'), Call, Term, StartInstance])
 /** Instance and reason. An idle instance ends at once, a busy one after its requests; one that is not there has ended already. */
-export const EndMessage = Type.Tuple([Type.Literal('end'), Call, Type.String(), Type.String()])
+export const EndMessage = Type.Tuple([Type.Literal('end'), Call, Term, Type.String(), Type.String()])

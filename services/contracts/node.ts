@@ -75,6 +75,8 @@ export const NodeReport = Type.Object(
     epoch: Type.String(),
     seq: Type.Integer(),
     full: Type.Boolean(),
+    /** The latest term of a scheduler that the node knows of. */
+    term: Type.Optional(Type.Integer({ minimum: 0 })),
     /** Base URL of the node gateway. In full reports. */
     url: Type.Optional(Type.String()),
     /** False while draining or unable to start sandboxes (disk full, runsc missing). */
@@ -153,6 +155,8 @@ export const invocationHeaders = {
   traceparent: 'traceparent',
   /** `1`: only the instance that was started for this invocation may take it. */
   forcedStart: 'forkyard-forced-start',
+  /** `1`: no scheduler has lent a slot; the node refuses with NO_INSTANCE unless an instance can pull the request at once. */
+  ifIdle: 'forkyard-if-idle',
   /** Number of the attempt of an asynchronous invocation, counted from 1; absent: 1. */
   attempt: 'forkyard-attempt',
 } as const

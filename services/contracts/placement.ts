@@ -63,6 +63,8 @@ export const Placement = Type.Object(
     decision: Type.Union([Type.Literal('idle'), Type.Literal('start'), Type.Literal('shared')]),
     /** Why this node, in words, for logs and `explain`. */
     reason: Type.String(),
+    /** By the gateway itself, while no scheduler leads: nothing is lent, the node takes the request if an instance is idle, and not otherwise. */
+    direct: Type.Optional(Type.Literal(true)),
   },
   { additionalProperties: false },
 )

@@ -1,7 +1,7 @@
 /** Names of everything in NATS, in one place. Tenants and functions are `[A-Za-z0-9-_]`, so they are safe as subject tokens. */
 /**
  * `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id.
- * `access`: principals and their access keys. `network`: network policies of functions.
+ * `schedulers`: who leads. `access`: principals and their access keys. `network`: network policies of functions.
  */
 export const buckets = {
   functions: 'functions',
@@ -9,6 +9,7 @@ export const buckets = {
   asyncState: 'async-state',
   access: 'access',
   network: 'network',
+  schedulers: 'schedulers',
 } as const
 export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS', audit: 'AUDIT' } as const
 
@@ -21,7 +22,7 @@ export const subjects = {
   audit: (tenant: string, name: string) => `audit.${tenant}.${name}`,
   nodeReport: (nodeId: string) => `node.${nodeId}.report`,
   allNodeReports: 'node.*.report',
-  /** Asks every node for a full report at once. */
+  /** Asks every node for a full report at once; a scheduler that begins to lead says its term with it. */
   reportNow: 'node.report-now',
   /** Asks one. */
   nodeReportNow: (nodeId: string) => `node.${nodeId}.report-now`,

@@ -55,7 +55,8 @@ export const GatewayConfig = Type.Object(
     /** Function URLs are `http://<urlId>.<urlDomain>[:port]/`. */
     urlDomain: Type.String({ default: 'lambda-url.localhost' }),
     region: Type.String({ default: 'us-east-1' }),
-    schedulerUrl: Type.String(),
+    /** Of all schedulers; whichever leads is asked. Several may be behind one of them. */
+    schedulerUrls: Type.Array(Type.String(), { minItems: 1 }),
     /** Bearer token for the scheduler. */
     internalToken: Type.String({ minLength: 32 }),
     /** Bearer token for nodes. */

@@ -44,7 +44,7 @@ await runService(
       internalToken,
       nodeToken,
       internalCa,
-      schedulerUrl,
+      schedulerUrls,
       stagingDir,
       asyncWorkers: workers,
     } = config
@@ -77,7 +77,7 @@ await runService(
       accounts: config.accounts,
     })
     access.start()
-    const scheduler = createSchedulerClient(schedulerUrl, internalToken, internalCa)
+    const scheduler = createSchedulerClient(schedulerUrls, internalToken, internalCa)
     const nodes = createNodeClient(nodeToken, internalCa)
     const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)

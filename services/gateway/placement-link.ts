@@ -30,7 +30,7 @@ export class PlacementLink {
   }
 
   /** @throws PlatformError what the scheduler answered; anything else: it cannot be reached, or the connection broke before its answer */
-  async place(request: PlacementRequest, signal: AbortSignal): Promise<Placement> {
+  async place(request: PlacementRequest, signal: AbortSignal): Promise<Placement & { readonly term: number }> {
     if (!this.#client.isOpen) await this.#client.open()
     // A slot that the caller's last request held may be the one for this.
     this.#tellOver()
@@ -43,8 +43,8 @@ export class PlacementLink {
       throw error
     })
     if (!schema.Check(result)) throw new PlatformError('INTERNAL', 'the scheduler answered with something else')
-    const [nodeId, nodeUrl, decision, reason] = result
-    return { invocationId, nodeId, nodeUrl, decision, reason }
+    const [nodeId, nodeUrl, decision, reason, term] = result
+    return { invocationId, nodeId, nodeUrl, decision, reason, term }
   }
 
   /** Told with everything else of this turn. */
@@ -53,6 +53,16 @@ export class PlacementLink {
     this.#over.push(invocationId)
     if (this.#over.length === 1) queueMicrotask(() => this.#tellOver())
     if (this.#over.length === maxOver) this.#tellOver()
+  }
+
+  /** A scheduler that was replaced learns of it. */
+  tellTerm(term: number): void {
+    this.#client.tell('term', [term])
+  }
+
+  /** The next connection may be to another one, where several are behind one address. */
+  leave(): void {
+    this.#client.reset()
   }
 
   async isThere(): Promise<boolean> {

@@ -5,7 +5,8 @@ import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { protocolHeaders } from '../contracts/protocol.ts'
 import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
-import { PlacementLink } from './placement-link.ts'
+import { NoLeader, PlacementLinks } from './placement-links.ts'
+import { RecentPlaces } from './recent-places.ts'
 
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
 export interface NodeSummary {
@@ -17,10 +18,12 @@ export interface NodeSummary {
 
 export interface SchedulerClient {
   /**
-   * Goes on trying while the scheduler cannot be reached (a restart), at most `patienceMs` and not past the deadline.
+   * While no scheduler leads (one died), tells the node that the revision's last request went to; if there is none, or `mayGoDirect` is
+   * false, goes on trying, at most `patienceMs` and not past the deadline.
+   *
    * @throws PlatformError what the scheduler answered; UNAVAILABLE when it could not be reached; DEADLINE_EXCEEDED.
    */
-  place(request: PlacementRequest, signal: AbortSignal): Promise<Placement>
+  place(request: PlacementRequest, signal: AbortSignal, mayGoDirect: boolean): Promise<Placement>
   /**
    * The invocation holds its slot no longer: its answer is here in full, or it was given up. Told at once if the scheduler is there;
    * otherwise the node reports it, and no lease outlives its deadline.
@@ -39,53 +42,71 @@ const firstBackoffMs = 25
 const maxBackoffMs = 500
 
 /** @param ca see `clientTls` */
-export const createSchedulerClient = (schedulerUrl: string, token: string, ca?: string): SchedulerClient => {
-  const link = new PlacementLink(schedulerUrl, token, ca)
+export const createSchedulerClient = (urls: readonly string[], token: string, ca?: string): SchedulerClient => {
+  const links = new PlacementLinks(urls, token, ca)
+  const recent = new RecentPlaces()
   // For operators. The scheduler closes idle connections after 65 s; ours are gone before that.
-  const pool = new Pool(schedulerUrl, {
-    connections: 4,
-    pipelining: 1,
-    keepAliveTimeout: 30_000,
-    ...clientTls(ca, 'scheduler', 2_000),
-  })
+  const pools = urls.map(
+    (url) =>
+      new Pool(url, {
+        connections: 4,
+        pipelining: 1,
+        keepAliveTimeout: 30_000,
+        ...clientTls(ca, 'scheduler', 2_000),
+      }),
+  )
   const headers = { authorization: `Bearer ${token}`, ...protocolHeaders }
   const json = { ...headers, 'content-type': 'application/json' }
 
-  /** One try, and not for long. */
+  /** One try with each, and not for long: those that do not lead know the nodes too. */
   const ask = async <T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> => {
-    try {
-      const given = body === undefined ? { headers } : { headers: json, body: JSON.stringify(body) }
-      const reply = await pool.request({ method, path, ...given, signal: AbortSignal.timeout(2_000) })
-      const value = await reply.body.json()
-      if (reply.statusCode === 200) return value as T
-      throw PlatformError.fromBody(value)
-    } catch (cause) {
-      if (cause instanceof PlatformError) throw cause
-      throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause })
+    let unreachable: unknown
+    for (const pool of pools) {
+      try {
+        const given = body === undefined ? { headers } : { headers: json, body: JSON.stringify(body) }
+        const reply = await pool.request({ method, path, ...given, signal: AbortSignal.timeout(2_000) })
+        const value = await reply.body.json()
+        if (reply.statusCode === 200) return value as T
+        throw PlatformError.fromBody(value)
+      } catch (cause) {
+        if (cause instanceof PlatformError) throw cause
+        unreachable = cause
+      }
     }
+    throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause: unreachable })
+  }
+
+  const direct = ({ invocationId, startWish, revision }: PlacementRequest): Placement | undefined => {
+    const place = startWish === 'auto' ? recent.of(revision) : undefined
+    const reason = 'no scheduler leads; the last request of the revision went there'
+    return place && { invocationId, ...place, decision: 'idle', reason, direct: true }
   }
 
   return {
-    place: async (request, signal) => {
+    place: async (request, signal, mayGoDirect) => {
       const giveUpAt = Math.min(request.deadlineAt, Date.now() + patienceMs)
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         try {
-          return await link.place(request, signal)
+          const placement = await links.place(request, signal)
+          recent.placed(request.revision, placement)
+          return placement
         } catch (error) {
-          if (error instanceof PlatformError || signal.aborted) throw error
+          if (!(error instanceof NoLeader)) throw error
+          const placement = mayGoDirect ? direct(request) : undefined
+          if (placement) return placement
           if (Date.now() + backoffMs > giveUpAt)
-            throw new PlatformError('UNAVAILABLE', 'the scheduler does not answer', undefined, { cause: error })
+            throw new PlatformError('UNAVAILABLE', 'no scheduler answers', undefined, { cause: error })
         }
         await delay(backoffMs, undefined, { signal })
       }
     },
-    over: (invocationId) => link.over(invocationId),
-    isThere: async () => link.isThere(),
+    over: (invocationId) => links.over(invocationId),
+    isThere: async () => links.isThere(),
     explain: (request) => ask('POST', '/v1/explanations', request),
     nodes: async () => (await ask<{ nodes: NodeSummary[] }>('GET', '/v1/nodes')).nodes,
     close: async () => {
-      link.close()
-      await pool.destroy()
+      links.close()
+      await Promise.all(pools.map(async (pool) => pool.destroy()))
     },
   }
 }

@@ -30,6 +30,7 @@ import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import { Reconciler } from './node-scheduler/reconciler.ts'
 import { Reporter } from './node-scheduler/reporter.ts'
 import { Revisions } from './node-scheduler/revisions.ts'
+import { TermFence } from './node-scheduler/term-fence.ts'
 import { SandboxStarter } from './node-scheduler/sandbox-starter.ts'
 import { RuntimeChecks } from './runtime-checks.ts'
 import { CgroupTree } from './sandbox/cgroup.ts'
@@ -153,15 +154,18 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const sweepingCheckpoints = setInterval(() => void starter.checkpoints.sweep(), sweepCheckpointsEveryMs)
   const savingHabits = setInterval(() => habits.write(plan.habits.save()), saveHabitsEveryMs)
 
+  const fence = new TermFence()
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
   const { internalToken, schedulerToken, tls } = config
-  const app = buildApp({ logger, metrics, internalToken, schedulerToken, gateway, scheduler, explainer, notReady, tls })
+  const tokens = { internalToken, schedulerToken }
+  const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, explainer, notReady, tls })
   const address = await app.listen(config.listen)
   const reporter = new Reporter({
     connection: store.connection,
     nodeId,
+    fence,
     url: () => address,
     accepting: () => !closing && journal.problem === undefined,
     capacity: { ...capacity, cpus: cpus().length },

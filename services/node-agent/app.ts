@@ -8,6 +8,7 @@ import type { Logger } from '../chassis/log.ts'
 import { instanceLink } from '../contracts/links.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
+import type { TermFence } from './node-scheduler/term-fence.ts'
 import type { ExplainDeps } from './node-scheduler/cache/explain.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
 import { instanceSession } from './routes/instance-link.ts'
@@ -23,6 +24,7 @@ export interface AppDeps {
   readonly schedulerToken: string
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
+  readonly fence: TermFence
   readonly explainer: ExplainDeps
   readonly notReady: () => string | undefined
   readonly tls?: ServiceTls | undefined
@@ -35,6 +37,7 @@ export const buildApp = ({
   schedulerToken,
   gateway,
   scheduler,
+  fence,
   explainer,
   notReady,
   tls,
@@ -42,7 +45,7 @@ export const buildApp = ({
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
-  acceptLinks(app, { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler) })
+  acceptLinks(app, { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence) })
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)

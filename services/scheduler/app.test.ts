@@ -41,7 +41,7 @@ const startStub = async (): Promise<StubNode> => {
     path: instanceLink,
     token,
     open: () => ({
-      handle: ([kind, , first, second]) => {
+      handle: ([kind, , , first, second]) => {
         commands.push(
           kind === 'start' ? { start: first as StartInstance } : { end: String(first), reason: String(second) },
         )
@@ -120,7 +120,16 @@ const build = async (firstNodeWaitMs: number): Promise<void> => {
   nodes = createNodeClient(token)
   const metrics = createSchedulerMetrics(registry, fleet)
   dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
-  app = buildApp({ logger, registry, internalToken: token, fleet, dispatcher, metrics, notReady: () => undefined })
+  app = buildApp({
+    logger,
+    registry,
+    internalToken: token,
+    fleet,
+    dispatcher,
+    metrics,
+    heardOf: () => undefined,
+    notReady: () => undefined,
+  })
   url = await app.listen(loopback)
   gateway = new PlacementLink(url, token)
 }

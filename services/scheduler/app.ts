@@ -20,6 +20,8 @@ export interface AppDeps {
   readonly fleet: Fleet
   readonly dispatcher: Dispatcher
   readonly metrics: SchedulerMetrics
+  /** Somebody told of a term. */
+  readonly heardOf: (term: number) => void
   readonly notReady: () => string | undefined
   readonly tls?: ServiceTls | undefined
 }
@@ -31,6 +33,7 @@ export const buildApp = ({
   fleet,
   dispatcher,
   metrics,
+  heardOf,
   notReady,
   tls,
 }: AppDeps): FastifyInstance => {
@@ -39,7 +42,7 @@ export const buildApp = ({
   acceptLinks(app, {
     path: placementLink,
     token: internalToken,
-    open: () => placementSession(dispatcher, metrics.placementSeconds),
+    open: () => placementSession(dispatcher, heardOf, metrics.placementSeconds),
   })
   registerExplanationRoutes(app, fleet)
   registerNodeRoutes(app, fleet)

@@ -5,6 +5,8 @@ import { NatsConfig } from '../chassis/nats.ts'
 export const SchedulerConfig = Type.Object(
   {
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+    /** Unique among the installation's schedulers, and the same after a restart. Absent: another one with each run. */
+    id: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9-_.]{1,64}$' })),
     /** Bearer token of gateways. */
     internalToken: Type.String({ minLength: 32 }),
     /** Bearer token for nodes. */

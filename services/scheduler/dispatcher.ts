@@ -20,6 +20,8 @@ export interface DispatcherDeps {
   readonly logger: Logger
   readonly firstNodeWaitMs: number
   readonly waiting?: WaitingLimits
+  /** Of this scheduler while it leads; absent: it always does. */
+  readonly term?: () => number | undefined
   readonly now?: () => number
 }
 
@@ -40,15 +42,40 @@ export class Dispatcher {
   /** Pools that got a free slot since those who wait were last served. */
   readonly #freed = new Set<Pool>()
   #serving = false
+  #lastTerm = 0
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps
     this.#now = deps.now ?? Date.now
     this.#waiting = new WaitingPlacements(deps.waiting ?? defaultLimits)
-    this.#commands = new NodeCommands({ ...deps, now: this.#now, answered: () => this.#serve() })
+    const answered = (): void => this.#serve()
+    // What was decided while it led is told under the term of then; nodes refuse it if that is over.
+    const term = (): number => this.#term ?? this.#lastTerm
+    this.#commands = new NodeCommands({ ...deps, now: this.#now, term, answered })
     deps.fleet.onFree = (pool) => {
       if (this.#waiting.size > 0) this.#freed.add(pool)
     }
+  }
+
+  get #term(): number | undefined {
+    const { term } = this.#deps
+    if (!term) return 0
+    const now = term()
+    if (now !== undefined) this.#lastTerm = now
+    return now
+  }
+
+  /** @throws PlatformError NOT_LEADER */
+  requireLead(): number {
+    const term = this.#term
+    if (term === undefined) throw new PlatformError('NOT_LEADER', 'this scheduler does not lead')
+    return term
+  }
+
+  /** Leads no more: nobody is to wait here, and what was promised is known by whoever comes next from the nodes. */
+  resign(): void {
+    this.#waiting.failAll('NOT_LEADER', 'this scheduler leads no more')
+    this.#deps.fleet.forgetPromises()
   }
 
   get waiting(): number {
@@ -59,10 +86,11 @@ export class Dispatcher {
    * At once where a node takes placements and not too many starts are on their way; otherwise later.
    *
    * @param gone tells whether the caller has hung up: nothing is started or lent for it any more.
-   * @throws PlatformError NO_CAPACITY when nothing fits, or no node came before the bound; DEADLINE_EXCEEDED; TOO_MANY_REQUESTS when too
+   * @throws PlatformError NOT_LEADER; NO_CAPACITY when nothing fits, or no node came before the bound; DEADLINE_EXCEEDED; TOO_MANY_REQUESTS when too
    *   many wait already
    */
   place(request: PlacementRequest, gone: () => boolean = () => false): Placement | Promise<Placement> {
+    this.requireLead()
     const now = this.#now()
     const { fleet, firstNodeWaitMs } = this.#deps
     if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
@@ -141,7 +169,7 @@ export class Dispatcher {
 
   /** Those who wait for a slot that is free now, then those whose turn it is to start. */
   #serve(): void {
-    if (this.#waiting.size === 0 || this.#serving) return
+    if (this.#waiting.size === 0 || this.#serving || this.#term === undefined) return
     this.#serving = true
     try {
       for (const { key, revision } of this.#freed)
@@ -177,6 +205,7 @@ export class Dispatcher {
   }
 
   #endIdle(): void {
+    if (this.#term === undefined) return
     const { fleet } = this.#deps
     for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs))
       for (const { instance, reason } of instancesToEnd(pool, this.#now())) {

@@ -44,6 +44,7 @@ export class Fleet {
   readonly #leases = new Map<string, Lease>()
   readonly #expiries = new OrderedHeap(byExpiry)
   readonly #cordoned = new Set<string>()
+  #latestTerm = 0
 
   /** Told when a pool has a free slot after a change. */
   set onFree(tell: (pool: Pool) => void) {
@@ -90,6 +91,7 @@ export class Fleet {
 
   /** @returns false when a report was lost: nothing but the ended invocations was taken from this one, a full one is needed. */
   apply(report: NodeReport, now: number): boolean {
+    this.#latestTerm = Math.max(this.#latestTerm, report.term ?? 0)
     let node = this.#nodes.get(report.nodeId)
     if (node && node.epoch !== report.epoch) {
       // Another run of the agent: what the last one had died with it.
@@ -190,6 +192,18 @@ export class Fleet {
   doubt(nodeId: string): void {
     const node = this.#nodes.get(nodeId)
     if (node) node.synced = false
+  }
+
+  /** The latest term of a scheduler that a node told of. */
+  get latestTerm(): number {
+    return this.#latestTerm
+  }
+
+  /** All leases, and starts that no report has named: another scheduler decides, and the nodes know what there is. */
+  forgetPromises(): void {
+    for (const invocationId of this.#leases.keys()) this.release(invocationId)
+    for (const node of this.#nodes.values())
+      for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
   }
 
   /** A cordoned node keeps what it has and gets nothing new. Known to this process only. */

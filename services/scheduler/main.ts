@@ -1,12 +1,17 @@
+import { randomUUID } from 'node:crypto'
+import { jetstream } from '@nats-io/jetstream'
+import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
+import { buckets } from '../contracts/subjects.ts'
 import { buildApp } from './app.ts'
 import { SchedulerConfig } from './config.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
+import { leaseMs, Leadership } from './leadership.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createNodeClient } from './node-client.ts'
 import { listenToReports } from './report-listener.ts'
@@ -24,20 +29,37 @@ await runService(logger, async () => {
   const registry = createMetrics()
   const fleet = new Fleet()
   const metrics = createSchedulerMetrics(registry, fleet)
-  const nodes = createNodeClient(nodeToken, tls?.ca)
-  const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
+  const nodes = createNodeClient(config.nodeToken, tls?.ca)
+  const term = (): number | undefined => leadership.term
+  const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs, term })
   const connection = await connectNats(config.nats, 'scheduler')
-  const stopListening = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })
-  // Ready without nodes: they come and go, and placements wait for the first.
+  const kvm = new Kvm(jetstream(connection))
+  const kv = await kvm.create(buckets.schedulers, { history: 1, ttl: leaseMs, replicas: config.nats.replicas })
+  const listener = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })
+  const run = randomUUID()
+  const leadership: Leadership = new Leadership({
+    kv,
+    id: config.id ?? run,
+    run,
+    logger,
+    connected: listener.connected,
+    latestTerm: () => fleet.latestTerm,
+    onGain: listener.askAll,
+    onLoss: () => dispatcher.resign(),
+  })
+  // Ready without nodes: they come and go, and placements wait for the first. Ready without leading: the next leader waits.
   const notReady = () => (connection.isClosed() ? 'nats' : undefined)
-  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, metrics, notReady, tls })
+  const heardOf = (latest: number): void => leadership.heardOf(latest)
+  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, metrics, heardOf, notReady, tls })
   const address = await app.listen(config.listen)
+  leadership.start()
   logger.info({ address }, 'listening')
   return {
     close: async () => {
+      await leadership.close()
       dispatcher.close()
       await drainServer(app, drainMs)
-      stopListening()
+      listener.stop()
       await nodes.close()
       await connection.close()
     },

@@ -10,9 +10,9 @@ export interface NodeClient {
    * Resolves when the node has queued the start. @throws PlatformError what the node refused with; UNAVAILABLE when it did not
    * answer within `timeoutMs`, and the instance may have been started all the same (reports tell).
    */
-  start(nodeUrl: string, command: StartInstance): Promise<void>
+  start(nodeUrl: string, command: StartInstance, term: number): Promise<void>
   /** An idle instance ends at once, a busy one after its requests; one that is not there has ended already. Same errors. */
-  end(nodeUrl: string, instanceId: string, reason: string): Promise<void>
+  end(nodeUrl: string, instanceId: string, reason: string, term: number): Promise<void>
   /** The node is gone. */
   forget(nodeUrl: string): void
   close(): Promise<void>
@@ -53,8 +53,8 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     links.delete(nodeUrl)
   }
   return {
-    start: async (nodeUrl, command) => call(nodeUrl, 'start', [command]),
-    end: async (nodeUrl, instanceId, reason) => call(nodeUrl, 'end', [instanceId, reason]),
+    start: async (nodeUrl, command, term) => call(nodeUrl, 'start', [term, command]),
+    end: async (nodeUrl, instanceId, reason, term) => call(nodeUrl, 'end', [term, instanceId, reason]),
     forget,
     close: async () => {
       for (const nodeUrl of links.keys()) forget(nodeUrl)

@@ -14,6 +14,8 @@ export interface NodeCommandsDeps {
   readonly metrics: SchedulerMetrics
   readonly logger: Logger
   readonly now: () => number
+  /** Of this scheduler, as the nodes are to know it. */
+  readonly term: () => number
   /** A start was answered. */
   readonly answered: () => void
 }
@@ -52,10 +54,10 @@ export class NodeCommands {
 
   /** An instance that did not hear it is in the next full report, and is told again. */
   async end({ id, pool: { node } }: Instance, reason: string): Promise<void> {
-    const { fleet, nodes, metrics, logger } = this.#deps
+    const { fleet, nodes, metrics, logger, term } = this.#deps
     metrics.ends.inc({ reason })
     try {
-      await nodes.end(node.url, id, reason)
+      await nodes.end(node.url, id, reason, term())
     } catch (error) {
       fleet.doubt(node.id)
       logger.warn({ err: error, nodeId: node.id, instanceId: id }, 'the node did not end the instance')
@@ -68,10 +70,10 @@ export class NodeCommands {
 
   /** A start that failed is booked out, and the node tells the gateway that no instance will come. */
   async #start(node: Node, command: StartInstance, madeRoom: boolean): Promise<void> {
-    const { fleet, nodes, metrics, logger, now } = this.#deps
+    const { fleet, nodes, metrics, logger, now, term } = this.#deps
     for (let attempt = 0; ; attempt++) {
       try {
-        await nodes.start(node.url, command)
+        await nodes.start(node.url, command, term())
         metrics.starts.inc({ answer: 'accepted' })
         return fleet.accepted(node.id, command.instanceId, now())
       } catch (error) {

@@ -62,7 +62,7 @@ beforeEach(() => {
     close: async () => undefined,
   }
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs: 0 })
-  stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000 })
+  stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000 }).stop
 })
 
 afterEach(() => {

@@ -24,8 +24,15 @@ const askEveryMs = 200
 
 const schema = Compile(NodeReport)
 
-/** @returns ends the subscription and the clock. */
-export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
+export interface ReportListener {
+  /** Asks all nodes for everything, and tells them the term of who leads from now on. */
+  askAll(term: number): void
+  connected(): boolean
+  /** Ends the subscription and the clock. */
+  stop(): void
+}
+
+export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
   const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs } = deps
   let connected = true
   let askedAt = -Infinity
@@ -74,9 +81,13 @@ export const listenToReports = (deps: ReportListenerDeps): (() => void) => {
     for (const [nodeId, at] of nodesAsked) if (performance.now() - at > askEveryMs) nodesAsked.delete(nodeId)
   }, tickMs)
   ask()
-  return () => {
-    clearInterval(timer)
-    subscription.unsubscribe()
+  return {
+    askAll: (term) => connection.publish(subjects.reportNow, String(term)),
+    connected: () => connected,
+    stop: () => {
+      clearInterval(timer)
+      subscription.unsubscribe()
+    },
   }
 }
 

@@ -108,8 +108,11 @@ export class WaitingPlacements {
   /** Nothing waits any more, and nothing ever will. */
   close(): void {
     this.#closed = true
-    for (let item = this.#byTime.first(); item; item = this.#byTime.first())
-      this.#fail(item, 'NO_CAPACITY', 'the scheduler ends')
+    this.failAll('NO_CAPACITY', 'the scheduler ends')
+  }
+
+  failAll(code: ErrorCode, message: string): void {
+    for (let item = this.#byTime.first(); item; item = this.#byTime.first()) this.#fail(item, code, message)
   }
 
   #fail(item: WaitingPlacement, code: ErrorCode, message: string): void {

@@ -10,7 +10,7 @@ import { runNodeService } from './node-service.ts'
 export interface GatewayArgs {
   readonly credentials: Credentials
   readonly nats: NatsAccess
-  readonly schedulerUrl: string
+  readonly schedulerUrls: readonly string[]
 }
 
 /** Where every request enters: the Lambda API and function URLs. */
@@ -44,7 +44,7 @@ export const stagingDir = (site: Site): string => join(site.config.stateDir, 'ga
 /** Limits stay at the defaults of `services/gateway/config.ts`. */
 export const gatewayConfig = (
   site: Site,
-  { credentials, nats, schedulerUrl }: GatewayArgs,
+  { credentials, nats, schedulerUrls }: GatewayArgs,
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
   const { hops, accessKeyId, secretAccessKey, sealing, signing } = credentials
@@ -64,7 +64,7 @@ export const gatewayConfig = (
       publicUrl,
       urlDomain: functionUrlDomain,
       region,
-      schedulerUrl,
+      schedulerUrls: [...schedulerUrls],
       internalToken: known.internalToken,
       nodeToken: known.nodeToken,
       ...(known.tls ? { internalCa: known.tls.ca } : {}),

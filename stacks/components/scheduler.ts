@@ -12,7 +12,7 @@ export class Scheduler extends pulumi.ComponentResource {
   constructor(site: Site, credentials: Credentials, nats: NatsAccess, options: pulumi.ComponentResourceOptions = {}) {
     super('forkyard:index:Scheduler', site.name('scheduler'), {}, options)
     const { schedulerPort: port } = site.config
-    const config = schedulerConfig(site, credentials, nats)
+    const config = schedulerConfig(site, credentials, nats, site.name('scheduler'))
     const service = { config, port, graceMs: 15_000, privileges: 'none', internal: true } as const
     runNodeService('scheduler', site, service, this, [...nats.dependencies])
     this.url = internalUrl(site, port)
@@ -20,10 +20,12 @@ export class Scheduler extends pulumi.ComponentResource {
   }
 }
 
+/** @param id see `SchedulerConfig` */
 export const schedulerConfig = (
   site: Site,
   credentials: Credentials,
   nats: NatsAccess,
+  id?: string,
 ): pulumi.Output<SchedulerConfig> =>
   pulumi
     .all([
@@ -34,6 +36,7 @@ export const schedulerConfig = (
     ])
     .apply(([internalToken, nodeToken, natsConfig, tls]) => ({
       listen: { host: site.exposure.address, port: site.config.schedulerPort },
+      ...(id === undefined ? {} : { id }),
       internalToken,
       nodeToken,
       ...(tls ? { tls } : {}),

@@ -129,7 +129,7 @@ describe('an installation in a cluster', () => {
     const gateway = JSON.parse(contentOf(seen, 'gateway')['config.json'] ?? '') as object
     expect(gateway).toMatchObject({
       listen: { host: '0.0.0.0', port: 9000 },
-      schedulerUrl: 'https://scheduler:9001',
+      schedulerUrls: ['https://scheduler:9001'],
       internalCa: 'authority',
       nats: { servers: ['tls://nats-0.nats:9003'], replicas: 1, tls: { name: 'nats' } },
       publicUrl: 'http://gateway.forkyard-blue.svc:9000',

@@ -38,7 +38,7 @@ export const createCluster = (workshop: Site, digests: BuilderDigests, monitored
   const agents = new NodeAgents(place, { ...service('node-agent'), digests })
   const gateway = new GatewayDeployment(
     place,
-    { ...service('gateway'), schedulerUrl: scheduler.url },
+    { ...service('gateway'), schedulerUrls: [scheduler.url] },
     { dependsOn: scheduler },
   )
   if (settings.host) new Entrance(place, settings.host, { dependsOn: gateway })

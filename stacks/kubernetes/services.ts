@@ -142,13 +142,13 @@ export class SchedulerDeployment extends pulumi.ComponentResource {
 export class GatewayDeployment extends pulumi.ComponentResource {
   constructor(
     place: ClusterPlace,
-    { credentials, nats, tls, schedulerUrl }: ServiceArgs & { readonly schedulerUrl: string },
+    { credentials, nats, tls, schedulerUrls }: ServiceArgs & { readonly schedulerUrls: readonly string[] },
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super('forkyard:index:GatewayDeployment', 'gateway', {}, options)
     const { gatewayPort: port } = place.site.config
     const site = { ...place.site, exposure: { ...place.site.exposure, tls } }
-    const config = pulumi.jsonStringify(gatewayConfig(site, { credentials, nats, schedulerUrl }))
+    const config = pulumi.jsonStringify(gatewayConfig(site, { credentials, nats, schedulerUrls }))
     const files = secretFiles(place, 'gateway', { 'config.json': config }, this)
     const deployment = deploy(
       place,

@@ -29,6 +29,7 @@ export interface CallBounds {
 }
 
 interface Call {
+  readonly link: Link
   /** Nothing ends the waiting any more. */
   readonly settled: () => void
   readonly resolve: (result: Message) => void
@@ -75,7 +76,7 @@ export class LinkClient {
     const give = (reason: unknown): void => {
       this.#calls.delete(call)
       settled()
-      this.#link?.send(['cancel', call])
+      link.send(['cancel', call])
       reject(reason)
     }
     const abort = (): void => give(signal?.reason)
@@ -85,7 +86,7 @@ export class LinkClient {
       signal?.removeEventListener('abort', abort)
     }
     signal?.addEventListener('abort', abort)
-    this.#calls.set(call, { resolve, reject, settled })
+    this.#calls.set(call, { link, resolve, reject, settled })
     link.send([kind, call, ...args])
     return promise
   }
@@ -97,6 +98,12 @@ export class LinkClient {
 
   get isOpen(): boolean {
     return this.#link !== undefined
+  }
+
+  /** Gives the connection up, with its calls; the next one is new. */
+  reset(): void {
+    this.#link?.end()
+    this.#link = undefined
   }
 
   close(): void {
@@ -119,7 +126,7 @@ export class LinkClient {
         onMessage: (message) => this.#take(message),
         onClose: (cause) => {
           if (this.#link === link) this.#link = undefined
-          this.#failAll(new Error('the connection broke', { cause }))
+          this.#failAll(link, new Error('the connection broke', { cause }))
         },
       },
       head,
@@ -139,12 +146,12 @@ export class LinkClient {
     else call.reject(PlatformError.fromBody(rest[0]))
   }
 
-  #failAll(error: Error): void {
-    const calls = [...this.#calls.values()]
-    this.#calls.clear()
-    for (const { reject, settled } of calls) {
-      settled()
-      reject(error)
+  #failAll(link: Link, error: Error): void {
+    for (const [number, call] of this.#calls) {
+      if (call.link !== link) continue
+      this.#calls.delete(number)
+      call.settled()
+      call.reject(error)
     }
   }
 }

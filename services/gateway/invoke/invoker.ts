@@ -7,7 +7,7 @@ import { PlatformError } from '../../contracts/errors.ts'
 import { placementRequest } from '../placement-request.ts'
 import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
-import type { StartWish } from '../../contracts/placement.ts'
+import type { Placement, StartWish } from '../../contracts/placement.ts'
 import { NodeUnreachable, type NodeClient, type NodeReply } from '../node-client.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
 import type { ReplayableBody } from './replayable-body.ts'
@@ -70,20 +70,21 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
     let placeMs = 0
     let leased = false
     let refusals = 0
+    let mayGoDirect = true
     try {
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         const config = invocation.resolve()
         const { startWish } = invocation
         const from = performance.now()
         const asked = { invocationId, startWish, deadlineAt, excludeNodes: [...excludeNodes] }
-        const placement = await scheduler.place(placementRequest(config, asked), signal)
-        leased = true
+        const placement = await scheduler.place(placementRequest(config, asked), signal, mayGoDirect)
+        leased = !placement.direct
         const sentAt = performance.now()
         placeMs += sentAt - from
         try {
           const reply = await nodes.invoke(placement.nodeUrl, {
             invocationId,
-            headers: headersOf(invocation, config, deadlineAt, region),
+            headers: { ...headersOf(invocation, config, deadlineAt, region), ...ifIdle(placement) },
             body: Buffer.isBuffer(body) ? body : body.read(),
             bodyBytes: invocation.bodyBytes,
             signal,
@@ -93,6 +94,11 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
           return { reply, config, placeMs, sentAt }
         } catch (error) {
           if (!neverStarted(error)) throw error
+          if (placement.direct) {
+            // No idle instance there: whoever leads next knows better.
+            mayGoDirect = false
+            continue
+          }
           if (!(error instanceof NodeUnreachable) && ++refusals >= maxPlacements) throw error
           if (Date.now() + backoffMs > giveUpAt) throw error
           if (!excludeNodes.includes(placement.nodeId)) excludeNodes.push(placement.nodeId)
@@ -126,6 +132,8 @@ const toUnavailable = (error: unknown): unknown =>
   error instanceof NodeUnreachable || (error instanceof PlatformError && error.code === 'NO_INSTANCE')
     ? new PlatformError('UNAVAILABLE', 'no node took the request', undefined, { cause: error })
     : error
+
+const ifIdle = ({ direct }: Placement): Record<string, string> => (direct ? { [invocationHeaders.ifIdle]: '1' } : {})
 
 const headersOf = (
   invocation: Invocation,

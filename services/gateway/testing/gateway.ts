@@ -77,7 +77,7 @@ export const testConfig = (
       listen: { host: '127.0.0.1', port: 0 },
       publicUrl,
       region,
-      schedulerUrl: 'http://127.0.0.1:1',
+      schedulerUrls: ['http://127.0.0.1:1'],
       internalToken: 'x'.repeat(32),
       nodeToken: 'y'.repeat(32),
       nats: { servers: ['nats://127.0.0.1:1'], user: 'u', password: 'p', replicas: 1 },

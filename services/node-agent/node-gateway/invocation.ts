@@ -15,6 +15,8 @@ export interface InvocationRequest {
   readonly responseMode: 'buffered' | 'stream'
   /** Only the instance that was started for it may take it. */
   readonly forced: boolean
+  /** Only an instance that can pull it at once may take it. */
+  readonly ifIdle: boolean
   readonly functionArn: string
   readonly clientContext: string | undefined
   readonly traceparent: string | undefined

@@ -31,7 +31,7 @@ export interface NodeGatewayDeps {
 export interface InvocationTaker {
   /**
    * Buffers the request until an instance pulls it. The returned function takes it back if it still waits (the caller is gone).
-   * @throws PlatformError TOO_MANY_REQUESTS, STORAGE_FULL, DEADLINE_EXCEEDED before anything happened
+   * @throws PlatformError TOO_MANY_REQUESTS, STORAGE_FULL, DEADLINE_EXCEEDED, NO_INSTANCE before anything happened
    */
   invoke(request: InvocationRequest, sink: AnswerSink): () => void
 }
@@ -171,6 +171,8 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       const problem = deps.journal.problem
       if (problem) throw new PlatformError('STORAGE_FULL', problem)
       const key = revisionKey(request.revision)
+      if (request.ifIdle && ![...(endpoints.get(key) ?? [])].some((one) => one.canPull && one.takes(request)))
+        throw new PlatformError('NO_INSTANCE', 'no instance of the revision is idle here')
       const item: Waiting = { key, bytes: request.bodyBytes, request, sink, arrivedAt: performance.now() }
       buffer.push(item)
       events.invocationArrived(request)

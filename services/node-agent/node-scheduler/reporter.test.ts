@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
 import { Fleet } from '../../scheduler/fleet.ts'
 import { Reporter } from './reporter.ts'
+import { TermFence } from './term-fence.ts'
 
 const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r' }
 const policy = { concurrency: 1, reuse: true }
@@ -17,7 +18,8 @@ const instance = (instanceId: string, state: InstanceReport['state'], over: Part
 
 let table: InstanceReport[]
 let reports: NodeReport[]
-let asked: Map<string, () => void>
+let asked: Map<string, (error: null, message: { string: () => string }) => void>
+let fence: TermFence
 let reporter: Reporter
 
 const changed = () =>
@@ -30,6 +32,7 @@ beforeEach(() => {
   table = [instance('a', 'idle', { idleSince: 1, keepAliveMs: 500 })]
   reports = []
   asked = new Map()
+  fence = new TermFence()
   reporter = new Reporter({
     connection: {
       publish: (_subject: string, text: string) => void reports.push(JSON.parse(text) as NodeReport),
@@ -40,6 +43,7 @@ beforeEach(() => {
       isClosed: () => false,
     } as never,
     nodeId: 'n',
+    fence,
     url: () => 'http://n',
     accepting: () => true,
     capacity: { memoryMiB: 1024, instances: 8, cpus: 2 },
@@ -117,9 +121,16 @@ describe('a reporter', () => {
   it('tells everything every ten seconds, and whenever it is asked', () => {
     vi.advanceTimersByTime(10_000)
     expect(reports.filter(({ full }) => full)).toHaveLength(2)
-    asked.get('node.n.report-now')?.()
-    asked.get('node.report-now')?.()
+    asked.get('node.n.report-now')?.(null, { string: () => '' })
+    asked.get('node.report-now')?.(null, { string: () => '' })
     expect(reports.filter(({ full }) => full)).toHaveLength(4)
+  })
+
+  it('learns the term of a scheduler that begins to lead, and tells it on', () => {
+    asked.get('node.report-now')?.(null, { string: () => '7' })
+    asked.get('node.report-now')?.(null, { string: () => '3' })
+    expect(reports.at(-1)?.term).toBe(7)
+    expect(() => fence.check(6)).toThrow('another scheduler leads')
   })
 
   it('leaves a scheduler with the very instances that the node has', () => {

@@ -7,10 +7,13 @@ import { headers, type NatsConnection, type Subscription } from '@nats-io/transp
 import type { InstanceChange, InstanceReport, NodeLabels, NodeReport } from '../../contracts/node.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
+import type { TermFence } from './term-fence.ts'
 
 export interface ReporterDeps {
   readonly connection: Pick<NatsConnection, 'publish' | 'subscribe' | 'isClosed'>
   readonly nodeId: string
+  /** Learns the terms of schedulers that ask for reports. */
+  readonly fence: Pick<TermFence, 'latest' | 'heardOf'>
   /** Known only once the agent listens. */
   readonly url: () => string
   readonly accepting: () => boolean
@@ -52,7 +55,7 @@ export class Reporter {
     const { connection, nodeId } = this.#deps
     this.#beatLater()
     this.#asked = [subjects.reportNow, subjects.nodeReportNow(nodeId)].map((subject) =>
-      connection.subscribe(subject, { callback: () => this.publishFull() }),
+      connection.subscribe(subject, { callback: (_error, message) => this.#asks(message.string()) }),
     )
     this.publishFull()
   }
@@ -82,6 +85,13 @@ export class Reporter {
   stop(): void {
     clearTimeout(this.#timer)
     for (const subscription of this.#asked) subscription.unsubscribe()
+    this.publishFull()
+  }
+
+  /** @param said the term of who asks, or nothing */
+  #asks(said: string): void {
+    const term = Number(said)
+    if (Number.isSafeInteger(term) && term > 0) this.#deps.fence.heardOf(term)
     this.publishFull()
   }
 
@@ -116,12 +126,13 @@ export class Reporter {
     clearImmediate(this.#soon)
     clearTimeout(this.#later)
     this.#soon = this.#later = undefined
-    const { connection, nodeId, accepting, cache } = this.#deps
+    const { connection, nodeId, fence, accepting, cache } = this.#deps
     if (connection.isClosed()) return
     const report: NodeReport = {
       nodeId,
       epoch: this.#epoch,
       seq: this.#seq++,
+      term: fence.latest,
       accepting: accepting(),
       cache: cache(),
       ...what,

@@ -59,6 +59,7 @@ const readRequest = (invocationId: string, headers: Headers, body: Readable): In
     kind: kind === 'event' || kind === 'http' ? kind : invalid(invocationHeaders.kind),
     responseMode: mode === 'buffered' || mode === 'stream' ? mode : invalid(invocationHeaders.responseMode),
     forced: text(invocationHeaders.forcedStart) === '1',
+    ifIdle: text(invocationHeaders.ifIdle) === '1',
     functionArn: text(invocationHeaders.functionArn) ?? invalid(invocationHeaders.functionArn),
     clientContext: text(invocationHeaders.clientContext),
     traceparent: text(invocationHeaders.traceparent),

@@ -3,25 +3,44 @@ import { Compile } from 'typebox/compile'
 import type { Session } from '../../chassis/link/accept.ts'
 import type { Message } from '../../chassis/link/link.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import { OverMessage, placementOf, PlaceMessage, RevisionMessage, type RevisionNeeds } from '../../contracts/links.ts'
+import {
+  OverMessage,
+  placementOf,
+  PlaceMessage,
+  RevisionMessage,
+  TermMessage,
+  type RevisionNeeds,
+} from '../../contracts/links.ts'
 import type { Placement } from '../../contracts/placement.ts'
 import type { Dispatcher } from '../dispatcher.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 
-const schemas = { revision: Compile(RevisionMessage), place: Compile(PlaceMessage), over: Compile(OverMessage) }
+const schemas = {
+  revision: Compile(RevisionMessage),
+  place: Compile(PlaceMessage),
+  over: Compile(OverMessage),
+  term: Compile(TermMessage),
+}
 
-const placed = ({ nodeId, nodeUrl, decision, reason }: Placement): Message => [nodeId, nodeUrl, decision, reason]
+const placed = ({ nodeId, nodeUrl, decision, reason }: Placement, term: number): Message => [
+  nodeId,
+  nodeUrl,
+  decision,
+  reason,
+  term,
+]
 
 const nothing: Message = []
 
 export const placementSession = (
-  dispatcher: Pick<Dispatcher, 'place' | 'over'>,
+  dispatcher: Pick<Dispatcher, 'place' | 'over' | 'requireLead'>,
+  heardOf: (term: number) => void,
   seconds: Pick<SchedulerMetrics['placementSeconds'], 'observe'>,
 ): Session => {
   const revisions = new Map<number, RevisionNeeds>()
   const timed = (from: number, placement: Placement): Message => {
     seconds.observe((performance.now() - from) / 1000)
-    return placed(placement)
+    return placed(placement, dispatcher.requireLead())
   }
   return {
     handle: (message, gone) => {
@@ -33,6 +52,7 @@ export const placementSession = (
         return answer instanceof Promise ? answer.then((late) => timed(from, late)) : timed(from, answer)
       }
       if (schemas.over.Check(message)) dispatcher.over(message[2])
+      else if (schemas.term.Check(message)) heardOf(message[2])
       else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
       else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
       return nothing

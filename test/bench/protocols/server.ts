@@ -19,6 +19,8 @@ const { token, nats } = JSON.parse(process.argv[2] ?? '') as ServerSettings
 const loopback = { host: '127.0.0.1', port: 0 }
 const schema = Compile(PlacementRequest)
 
+const nothing = (): void => undefined
+
 const answer = ({ invocationId }: PlacementRequest): Placement => ({
   invocationId,
   nodeId: 'node-1',
@@ -45,7 +47,7 @@ http1.post<{ Body: PlacementRequest; Reply: Placement }>(
 acceptLinks(http1, {
   path: placementLink,
   token,
-  open: () => placementSession({ place: answer, over: () => undefined }, { observe: () => undefined }),
+  open: () => placementSession({ place: answer, over: nothing, requireLead: () => 1 }, nothing, { observe: nothing }),
 })
 const http1Url = await http1.listen(loopback)
 

@@ -12,6 +12,7 @@ import { instanceLink } from '../../../services/contracts/links.ts'
 import type { InstanceReport, StartInstance } from '../../../services/contracts/node.ts'
 import { revisionKey, type RevisionRef } from '../../../services/contracts/placement.ts'
 import { Reporter } from '../../../services/node-agent/node-scheduler/reporter.ts'
+import { TermFence } from '../../../services/node-agent/node-scheduler/term-fence.ts'
 import { instanceSession } from '../../../services/node-agent/routes/instance-link.ts'
 
 interface Instance {
@@ -34,6 +35,7 @@ const beatMs = 1_000
 const capacity = { memoryMiB: 65_536, instances: 512, cpus: 16 }
 
 export class SimulatedNode {
+  readonly fence = new TermFence()
   readonly #reporter: Reporter
   readonly #instances = new Map<string, Instance>()
   readonly #idle = new Map<string, Instance[]>()
@@ -43,6 +45,7 @@ export class SimulatedNode {
     this.#reporter = new Reporter({
       connection,
       nodeId,
+      fence: this.fence,
       url: () => url,
       accepting: () => true,
       capacity,
@@ -143,7 +146,7 @@ export const startFleet = async (
     open: ({ socket }) => {
       const node = byAddress.get(socket.localAddress ?? '')
       if (!node) throw new Error(`no node at ${socket.localAddress}`)
-      return instanceSession(node)
+      return instanceSession(node, node.fence)
     },
   })
   await app.listen({ host: '0.0.0.0', port: 0 })

@@ -1,0 +1,68 @@
+/** The gateway's links to all schedulers. One of them leads; which one is found out by asking. */
+import { PlatformError } from '../contracts/errors.ts'
+import type { Placement, PlacementRequest } from '../contracts/placement.ts'
+import { PlacementLink } from './placement-link.ts'
+
+/** No scheduler answered as a leader: there is none just now, or it cannot be reached. */
+export class NoLeader extends Error {}
+
+export class PlacementLinks {
+  readonly #links: readonly PlacementLink[]
+  #leader = 0
+  /** Terms only grow: what a scheduler says under an earlier one is over. */
+  #latestTerm = 0
+
+  /** @param ca see `clientTls` */
+  constructor(urls: readonly string[], token: string, ca?: string) {
+    this.#links = urls.map((url) => new PlacementLink(url, token, ca))
+  }
+
+  /** Asks each scheduler at most once, last time's leader first. @throws PlatformError what the leader answered; NoLeader */
+  async place(request: PlacementRequest, signal: AbortSignal): Promise<Placement> {
+    let cause: unknown
+    const first = this.#leader
+    for (let tries = 0; tries < this.#links.length; tries++) {
+      const index = (first + tries) % this.#links.length
+      const link = this.#links[index]
+      if (!link) break
+      try {
+        const { term, ...placement } = await link.place(request, signal)
+        if (this.#isCurrent(term, link)) {
+          this.#leader = index
+          return placement
+        }
+      } catch (error) {
+        if (signal.aborted || (error instanceof PlatformError && error.code !== 'NOT_LEADER')) throw error
+        // Behind one address there may be several.
+        if (error instanceof PlatformError) link.leave()
+        cause = error
+      }
+    }
+    throw new NoLeader('no scheduler leads', { cause })
+  }
+
+  /** Told to whoever led last. */
+  over(invocationId: string): void {
+    this.#links[this.#leader]?.over(invocationId)
+  }
+
+  async isThere(): Promise<boolean> {
+    return (await Promise.all(this.#links.map(async (link) => link.isThere()))).includes(true)
+  }
+
+  close(): void {
+    for (const link of this.#links) link.close()
+  }
+
+  #isCurrent(term: number, link: PlacementLink): boolean {
+    if (term < this.#latestTerm) {
+      link.tellTerm(this.#latestTerm)
+      return false
+    }
+    if (term > this.#latestTerm) {
+      this.#latestTerm = term
+      for (const other of this.#links) if (other !== link) other.tellTerm(term)
+    }
+    return true
+  }
+}
