@@ -11,14 +11,32 @@ export class PlacementLinks {
   #leader = 0
   /** Terms only grow: what a scheduler says under an earlier one is over. */
   #latestTerm = 0
+  #leaderless = false
+  #finding = false
 
   /** @param ca see `clientTls` */
   constructor(urls: readonly string[], token: string, ca?: string) {
     this.#links = urls.map((url) => new PlacementLink(url, token, ca))
   }
 
-  /** Asks each scheduler at most once, last time's leader first. @throws PlatformError what the leader answered; NoLeader */
-  async place(request: PlacementRequest, signal: AbortSignal): Promise<Placement> {
+  /**
+   * Asks each scheduler at most once, last time's leader first.
+   *
+   * @param patient false: while no scheduler led last time, and somebody else is finding out whether one does now, gives up at once
+   * @throws PlatformError what the leader answered; NoLeader
+   */
+  async place(request: PlacementRequest, signal: AbortSignal, patient: boolean): Promise<Placement> {
+    if (!this.#leaderless) return this.#askAll(request, signal)
+    if (this.#finding && !patient) throw new NoLeader('no scheduler led a moment ago')
+    this.#finding = true
+    try {
+      return await this.#askAll(request, signal)
+    } finally {
+      this.#finding = false
+    }
+  }
+
+  async #askAll(request: PlacementRequest, signal: AbortSignal): Promise<Placement> {
     let cause: unknown
     const first = this.#leader
     for (let tries = 0; tries < this.#links.length; tries++) {
@@ -29,6 +47,7 @@ export class PlacementLinks {
         const { term, ...placement } = await link.place(request, signal)
         if (this.#isCurrent(term, link)) {
           this.#leader = index
+          this.#leaderless = false
           return placement
         }
       } catch (error) {
@@ -38,6 +57,7 @@ export class PlacementLinks {
         cause = error
       }
     }
+    this.#leaderless = true
     throw new NoLeader('no scheduler leads', { cause })
   }
 

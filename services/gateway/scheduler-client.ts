@@ -87,7 +87,7 @@ export const createSchedulerClient = (urls: readonly string[], token: string, ca
       const giveUpAt = Math.min(request.deadlineAt, Date.now() + patienceMs)
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         try {
-          const placement = await links.place(request, signal)
+          const placement = await links.place(request, signal, !mayGoDirect)
           recent.placed(request.revision, placement)
           return placement
         } catch (error) {

@@ -4,7 +4,7 @@ import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { createLogger } from '../chassis/log.ts'
-import { connectNats } from '../chassis/nats.ts'
+import { connectNats, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
 import { buckets } from '../contracts/subjects.ts'
 import { buildApp } from './app.ts'
@@ -28,13 +28,15 @@ await runService(logger, async () => {
   const { internalToken, nodeToken, nodeTimeoutMs, tls } = config
   const registry = createMetrics()
   const fleet = new Fleet()
-  const metrics = createSchedulerMetrics(registry, fleet)
-  const nodes = createNodeClient(config.nodeToken, tls?.ca)
   const term = (): number | undefined => leadership.term
+  const metrics = createSchedulerMetrics(registry, fleet, term)
+  const nodes = createNodeClient(nodeToken, tls?.ca)
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs, term })
   const connection = await connectNats(config.nats, 'scheduler')
+  const { replicas } = config.nats
   const kvm = new Kvm(jetstream(connection))
-  const kv = await kvm.create(buckets.schedulers, { history: 1, ttl: leaseMs, replicas: config.nats.replicas })
+  const openBucket = () => kvm.create(buckets.schedulers, { history: 1, ttl: leaseMs, replicas })
+  const kv = await whenReady(connection, logger, openBucket)
   const listener = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })
   const run = randomUUID()
   const leadership: Leadership = new Leadership({

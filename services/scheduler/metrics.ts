@@ -1,8 +1,17 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Fleet } from './fleet.ts'
 
-export const createSchedulerMetrics = (registry: Registry, fleet: Fleet) => {
+/** @param term of this scheduler while it leads */
+export const createSchedulerMetrics = (registry: Registry, fleet: Fleet, term: () => number | undefined = () => 0) => {
   const registers = [registry]
+  const leads = new Gauge({
+    name: 'forkyard_scheduler_leads',
+    help: '1 while this scheduler leads',
+    registers,
+    collect() {
+      this.set(term() === undefined ? 0 : 1)
+    },
+  })
   const nodes = new Gauge({
     name: 'forkyard_scheduler_nodes',
     help: 'Nodes that report',
@@ -31,6 +40,7 @@ export const createSchedulerMetrics = (registry: Registry, fleet: Fleet) => {
     },
   })
   return {
+    leads,
     nodes,
     leases,
     instances,
