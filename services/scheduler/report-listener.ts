@@ -26,10 +26,10 @@ const schema = Compile(NodeReport)
 
 export interface ReportListener {
   /** Asks all nodes for everything, and tells them the term of who leads from now on. */
-  askAll(term: number): void
-  connected(): boolean
+  readonly askAll: (term: number) => void
+  readonly connected: () => boolean
   /** Ends the subscription and the clock. */
-  stop(): void
+  readonly stop: () => void
 }
 
 export const listenToReports = (deps: ReportListenerDeps): ReportListener => {

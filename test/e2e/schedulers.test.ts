@@ -30,12 +30,10 @@ const freePort = async (): Promise<number> => {
 }
 
 /** Another process of an installed service: its own program, with some of its configuration changed. */
-const runBeside = async (service: NodeService, config: object): Promise<ChildProcess> => {
+const runBeside = async (service: NodeService, pid: number, config: object): Promise<ChildProcess> => {
   const file = join(dir, `${service}.json`)
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
-  const [node = '', ...args] = readFileSync(`/proc/${pidOf(target, service)}/cmdline`, 'utf8')
-    .split('\0')
-    .filter(Boolean)
+  const [node = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean)
   const child = spawn(node, [...args.slice(0, args.indexOf('--config')), '--config', file], { stdio: 'ignore' })
   children.push(child)
   return child
@@ -53,6 +51,8 @@ const untilLeads = (url: string) =>
   vi.waitFor(async () => expect(await leads(url)).toBe(true), { timeout: 20_000, interval: 50 })
 
 const schedulerConfig = configOf(target, 'scheduler')
+/** Of the installed one, while it is the only one. */
+const firstPid = pidOf(target, 'scheduler')
 const first = urlOf(schedulerConfig.listen.port)
 let second: string
 let secondScheduler: ChildProcess
@@ -62,7 +62,7 @@ const warm = uniqueName('warm')
 const startSecond = async (): Promise<void> => {
   const port = await freePort()
   second = urlOf(port)
-  secondScheduler = await runBeside('scheduler', {
+  secondScheduler = await runBeside('scheduler', firstPid, {
     ...schedulerConfig,
     id: 'second',
     listen: { ...schedulerConfig.listen, port },
@@ -73,7 +73,7 @@ const startSecond = async (): Promise<void> => {
 beforeAll(async () => {
   await startSecond()
   const [config, port] = [configOf(target, 'gateway'), await freePort()]
-  await runBeside('gateway', {
+  await runBeside('gateway', pidOf(target, 'gateway'), {
     ...config,
     listen: { ...config.listen, port },
     publicUrl: urlOf(port),
@@ -88,7 +88,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  process.kill(pidOf(target, 'scheduler'), 'SIGCONT')
+  process.kill(firstPid, 'SIGCONT')
   for (const child of children) {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill('SIGKILL')
@@ -161,13 +161,12 @@ describe('of two schedulers', () => {
     await vi.waitFor(() => expect(running.outcomes.filter(isOk).length).toBeGreaterThan(5))
     const held = invoke(client, warm, { n: 'held', holdMs: 6_000 })
     await delay(500)
-    const stale = pidOf(target, 'scheduler')
-    process.kill(stale, 'SIGSTOP')
+    process.kill(firstPid, 'SIGSTOP')
     try {
       await untilLeads(second)
       await coldStart()
     } finally {
-      process.kill(stale, 'SIGCONT')
+      process.kill(firstPid, 'SIGCONT')
     }
     await expect(ask(first)).rejects.toMatchObject({ code: 'NOT_LEADER' })
     expect(await leads(second)).toBe(true)
@@ -187,12 +186,11 @@ describe('of two schedulers', () => {
 
   it('none is needed for a function that is warm', async () => {
     await invoke(client, warm, { n: 1 })
-    const stale = pidOf(target, 'scheduler')
-    process.kill(stale, 'SIGSTOP')
+    process.kill(firstPid, 'SIGSTOP')
     try {
       for (let n = 0; n < 5; n++) expect((await invoke(client, warm, { n })).json).toBe(n)
     } finally {
-      process.kill(stale, 'SIGCONT')
+      process.kill(firstPid, 'SIGCONT')
     }
     await untilLeads(first)
     await coldStart()

@@ -30,15 +30,25 @@ const { latest } = newRecord(
 let placed: PlacementRequest[]
 /** Invocations whose slot was given back. */
 let over: string[]
+/** No scheduler leads. */
+let leaderless: boolean
 let sent: { url: string; request: NodeRequest }[]
 /** What the nodes answer, in turn; the last one for good. */
 let answers: (Error | 'ok')[]
 
 const scheduler = {
-  place: async (request: PlacementRequest) => {
+  place: async (request: PlacementRequest, _signal: AbortSignal, mayGoDirect: boolean) => {
     placed.push(request)
+    const directly = leaderless && mayGoDirect ? { direct: true } : {}
     const nodeId = `n${request.excludeNodes.length}`
-    return { invocationId: request.invocationId, nodeId, nodeUrl: `http://${nodeId}`, decision: 'start', reason: '' }
+    return {
+      invocationId: request.invocationId,
+      nodeId,
+      nodeUrl: `http://${nodeId}`,
+      decision: 'start',
+      reason: '',
+      ...directly,
+    }
   },
   over: (id: string) => void over.push(id),
 } as unknown as SchedulerClient
@@ -54,6 +64,7 @@ const nodes = {
 beforeEach(() => {
   placed = []
   over = []
+  leaderless = false
   sent = []
   answers = ['ok']
   vi.useFakeTimers({ toFake: ['Date'] })
@@ -173,5 +184,21 @@ describe('an invocation', () => {
     gone.abort()
     await refused
     expect(over).toEqual(['id'])
+  })
+
+  it('without a scheduler is for an idle instance alone, and gives no lease back', async () => {
+    leaderless = true
+    answers = [error('INTERNAL')]
+    await expect(invoke()).rejects.toThrow('INTERNAL')
+    expect(sent[0]?.request.headers['forkyard-if-idle']).toBe('1')
+    expect(over).toEqual([])
+  })
+
+  it('that finds no idle instance without a scheduler waits for one, and keeps no node out for that', async () => {
+    leaderless = true
+    answers = [error('NO_INSTANCE'), 'ok']
+    await invoke()
+    expect(sent.map(({ request }) => request.headers['forkyard-if-idle'])).toEqual(['1', undefined])
+    expect(placed[1]?.excludeNodes).toEqual([])
   })
 })

@@ -17,7 +17,12 @@ const node = {
   start: ({ instanceId }: StartInstance) => void done.push(`start ${instanceId}`),
   end: (instanceId: string) => void done.push(`end ${instanceId}`),
 }
-const never = () => false
+
+/** What a scheduler says, and nobody hangs up. */
+const saying = (fence: Pick<TermFence, 'check'>) => {
+  const session = instanceSession(node, fence)
+  return (...message: unknown[]): void => void session.handle(message, () => false)
+}
 
 beforeEach(() => {
   done = []
@@ -25,18 +30,18 @@ beforeEach(() => {
 
 describe('commands of schedulers', () => {
   it('are carried out under the latest term, and refused under an earlier one', () => {
-    const { handle } = instanceSession(node, new TermFence())
-    handle(['start', 1, 5, command], never)
-    expect(() => handle(['start', 2, 4, { ...command, instanceId: 'stale' }], never)).toThrow('another scheduler leads')
-    expect(() => handle(['end', 3, 4, 'x', 'keep-alive'], never)).toThrow('another scheduler leads')
-    handle(['end', 4, 5, 'x', 'keep-alive'], never)
+    const say = saying(new TermFence())
+    say('start', 1, 5, command)
+    expect(() => say('start', 2, 4, { ...command, instanceId: 'stale' })).toThrow('another scheduler leads')
+    expect(() => say('end', 3, 4, 'x', 'keep-alive')).toThrow('another scheduler leads')
+    say('end', 4, 5, 'x', 'keep-alive')
     expect(done).toEqual(['start x', 'end x'])
   })
 
   it('of a replaced scheduler would be carried out without the fence', () => {
-    const { handle } = instanceSession(node, { check: () => undefined })
-    handle(['start', 1, 5, command], never)
-    handle(['start', 2, 4, { ...command, instanceId: 'stale' }], never)
+    const say = saying({ check: () => undefined })
+    say('start', 1, 5, command)
+    say('start', 2, 4, { ...command, instanceId: 'stale' })
     expect(done).toEqual(['start x', 'start stale'])
   })
 
@@ -45,8 +50,8 @@ describe('commands of schedulers', () => {
     ['no term', ['start', 1, command]],
     ['an unknown field', ['start', 1, 5, { ...command, extra: 1 }]],
   ])('with %s are refused', (_what, message) => {
-    const { handle } = instanceSession(node, new TermFence())
-    expect(() => handle(message, never)).toThrow('does not fit its schema')
+    const say = saying(new TermFence())
+    expect(() => say(...message)).toThrow('does not fit its schema')
     expect(done).toEqual([])
   })
 })
