@@ -47,9 +47,18 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
     },
     subscribe: { allow: [inbox('gateway')] },
   },
-  /** Hears of nodes. Nothing of functions, callers or events. */
+  /** Hears of nodes, and finds out with other schedulers who leads. Nothing of functions, callers or events. */
   scheduler: {
-    publish: { allow: [subjects.reportNow, 'node.*.report-now'] },
+    publish: {
+      allow: [
+        `${api}.INFO`,
+        `${api}.STREAM.CREATE.${kv(buckets.schedulers)}`,
+        ...reading(kv(buckets.schedulers)),
+        `$KV.${buckets.schedulers}.>`,
+        subjects.reportNow,
+        'node.*.report-now',
+      ],
+    },
     subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports] },
   },
   /** Reads functions with their code and networks, and writes what it reports. */

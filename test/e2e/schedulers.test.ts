@@ -98,6 +98,8 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
+const isOk = (outcome: string): boolean => outcome === 'ok'
+
 /** One caller after the other, as long as it lasts. @returns what became of each request. */
 const load = () => {
   const stop = new AbortController()
@@ -115,7 +117,8 @@ const load = () => {
   }
   const callers = [caller(), caller()]
   return {
-    outcomes,
+    isUnderWay: () =>
+      vi.waitFor(() => expect(outcomes.filter(isOk).length).toBeGreaterThan(5), { timeout: 30_000, interval: 50 }),
     stop: async () => {
       stop.abort()
       await Promise.all(callers)
@@ -124,13 +127,14 @@ const load = () => {
   }
 }
 
-const isOk = (outcome: string): boolean => outcome === 'ok'
-
 /** A function that nothing is there for: only a scheduler that leads can have it started. */
 const coldStart = async (): Promise<void> => {
   const cold = uniqueName('cold')
   await createFunction(client, cold, echo, { MemorySize: 128 })
-  await vi.waitFor(async () => expect((await invoke(client, cold, { n: 7 })).json).toBe(7), { timeout: 20_000 })
+  await vi.waitFor(async () => expect((await invoke(client, cold, { n: 7 })).json).toBe(7), {
+    timeout: 20_000,
+    interval: 100,
+  })
 }
 
 const ask = (url: string) => {
@@ -158,7 +162,7 @@ describe('of two schedulers', () => {
 
   it('the other takes over when the leader stands still; the leader is fenced when it goes on', async () => {
     const running = load()
-    await vi.waitFor(() => expect(running.outcomes.filter(isOk).length).toBeGreaterThan(5))
+    await running.isUnderWay()
     const held = invoke(client, warm, { n: 'held', holdMs: 6_000 })
     await delay(500)
     process.kill(firstPid, 'SIGSTOP')
@@ -177,7 +181,7 @@ describe('of two schedulers', () => {
   it('the other takes over when the leader is killed', async () => {
     expect(await leads(second)).toBe(true)
     const running = load()
-    await vi.waitFor(() => expect(running.outcomes.filter(isOk).length).toBeGreaterThan(5))
+    await running.isUnderWay()
     secondScheduler.kill('SIGKILL')
     await untilLeads(first)
     await coldStart()

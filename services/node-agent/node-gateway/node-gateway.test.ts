@@ -211,6 +211,20 @@ test('a forced request is taken by its own instance alone, and that takes it fir
   expect([(await mine).body, (await common).body]).toEqual(['"own"', '"any"'])
 })
 
+test('a request that nobody placed is taken by an instance that waits for one, and refused at once otherwise', async () => {
+  const unplaced = { 'forkyard-if-idle': '1' }
+  const instance = await open('a')
+  expect(await invoke('early', '{}', unplaced)).toMatchObject({ status: 409 })
+  const pull = instance.next()
+  // Refused, and so not in the buffer, until the pull is open.
+  let reply = invoke('one', '{}', unplaced)
+  while ((await Promise.race([reply, pull])).status === 409) reply = invoke('one', '{}', unplaced)
+  expect((await pull).headers['lambda-runtime-aws-request-id']).toBe('one')
+  expect(await invoke('second', '{}', unplaced)).toMatchObject({ status: 409 })
+  await instance.call('POST', answerPath('one'), '"taken"')
+  expect((await reply).body).toBe('"taken"')
+})
+
 test('an instance whose forced request never comes takes others after a while', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   try {

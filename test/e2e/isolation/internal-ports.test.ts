@@ -4,7 +4,7 @@ import { jetstream } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import { connect, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { linkHeaders, linkProtocol } from '../../../services/chassis/link/protocol.ts'
+import { linkProtocol } from '../../../services/chassis/link/protocol.ts'
 import { instanceLink, placementLink } from '../../../services/contracts/links.ts'
 import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
 import { protocolHeaders } from '../../../services/contracts/protocol.ts'
@@ -138,10 +138,10 @@ describe('the HTTP port of', () => {
     'node-agent': [agent.internalToken, agent.schedulerToken],
   }
   const routes: readonly (readonly [keyof typeof ports, string, string, NatsRole])[] = [
-    ['scheduler', 'LINK', placementLink.path, 'gateway'],
+    ['scheduler', 'LINK', placementLink, 'gateway'],
     ['scheduler', 'GET', '/v1/nodes', 'gateway'],
     ['scheduler', 'POST', '/v1/explanations', 'gateway'],
-    ['node-agent', 'LINK', instanceLink.path, 'scheduler'],
+    ['node-agent', 'LINK', instanceLink, 'scheduler'],
     ['node-agent', 'POST', '/v1/invocations/none', 'gateway'],
     ['node-agent', 'POST', '/v1/explanations', 'gateway'],
     ['node-agent', 'GET', '/v1/instances', 'gateway'],
@@ -152,7 +152,7 @@ describe('the HTTP port of', () => {
   /** Of the answer to a request, or to the wish for a link. */
   const status = (service: keyof typeof ports, method: string, path: string, authorization?: string): Promise<number> =>
     new Promise((resolve, reject) => {
-      const link = { upgrade: linkProtocol, connection: 'upgrade', [linkHeaders.versions]: '1' }
+      const link = { upgrade: linkProtocol, connection: 'upgrade' }
       const sent = request({
         host: '127.0.0.1',
         port: ports[service],
@@ -195,6 +195,6 @@ describe('the HTTP port of', () => {
 
   it('a node opens no other: what it holds is refused by the scheduler', async () => {
     for (const token of held['node-agent'])
-      expect(await status('scheduler', 'LINK', placementLink.path, `Bearer ${token}`)).toBe(403)
+      expect(await status('scheduler', 'LINK', placementLink, `Bearer ${token}`)).toBe(403)
   })
 })
