@@ -58,7 +58,8 @@ class Processes {
   readonly #children: ChildProcess[] = []
 
   run(command: string, args: readonly string[]): ChildProcess {
-    const child = spawn(command, args, { stdio: 'ignore' })
+    // However this process ends, so do they.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: 'ignore' })
     this.#children.unshift(child)
     return child
   }
