@@ -66,7 +66,7 @@ describe('NATS', () => {
       'async.default.f',
       'node.n.report',
       `$KV.${buckets.functions}.default.f`,
-      '$JS.API.INFO',
+      '$JS.API.STREAM.DELETE.KV_schedulers',
       `$JS.API.STREAM.MSG.GET.KV_${buckets.functions}`,
     ],
     // A node that was taken over deploys nothing, invokes nothing, and makes no callers.
