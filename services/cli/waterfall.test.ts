@@ -55,6 +55,13 @@ describe('renderWaterfall', () => {
     )
   })
 
+  it('draws phases that are too short to be measured', () => {
+    expect(bars(renderWaterfall('a;dur=5e-324;desc="@0", b;dur=0;desc="@5e-324"'))).toEqual([
+      '#'.repeat(40),
+      `${' '.repeat(39)}#`,
+    ])
+  })
+
   it('never throws, whatever the header holds', () => {
     fc.assert(fc.property(fc.string(), (header) => void renderWaterfall(header)))
   })

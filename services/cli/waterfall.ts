@@ -47,12 +47,12 @@ export const renderWaterfall = (serverTiming: string): string => {
   if (phases.length === 0) return facts.map(({ name, description }) => `${name}: ${description}`).join(', ')
   const total = entries.find(({ name }) => name === 'total')?.durationMs ?? 0
   const end = Math.max(total, ...phases.map(({ from, durationMs }) => from + durationMs))
-  const scale = end > 0 ? width / end : 0
+  const column = (ms: number): number => (end > 0 ? (ms / end) * width : 0)
   const nameWidth = Math.max(...phases.map(({ name }) => name.length))
   const lines = phases.map(({ name, from, durationMs }) => {
     // A phase shorter than a column is still drawn: one column, inside the frame.
-    const first = Math.min(width - 1, Math.max(0, Math.floor(from * scale)))
-    const last = Math.min(width, Math.max(first + 1, Math.round((from + durationMs) * scale)))
+    const first = Math.min(width - 1, Math.max(0, Math.floor(column(from))))
+    const last = Math.min(width, Math.max(first + 1, Math.round(column(from + durationMs))))
     const bar = `${' '.repeat(first)}${'#'.repeat(last - first)}`.padEnd(width)
     return `${name.padEnd(nameWidth)}  ${durationMs.toFixed(1).padStart(8)} ms  |${bar}|`
   })
