@@ -88,7 +88,7 @@ const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => re
 try {
   const withStacks = values.stacks === true && (await stacksChanged())
   const inCluster = withStacks && (values.kubernetes === true || missingTools(clusterTools).length === 0)
-  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], inCluster ? clusterTools : [])
+  await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], ['test', ...(inCluster ? clusterTools : [])])
   const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
   await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
   const isLate = values.kubernetes !== true && performance.now() > beginStacksWithin

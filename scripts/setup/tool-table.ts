@@ -10,6 +10,7 @@ export const toolVersions = {
   'pulumi-resource-kubernetes': '4.22.1',
   kubernetes: '1.37.2',
   coredns: '1.14.5',
+  versitygw: '1.8.0',
 } as const
 
 export type ToolName = keyof typeof toolVersions
@@ -27,11 +28,11 @@ export interface Tool {
   readonly sourceGenerator?: string
   /** Minutes that a build takes on two cores; the longest starts first. */
   readonly buildMinutes: number
-  /** Who needs it, where that is not everybody: the target `kubernetes`, or the cluster that its tests run on. */
+  /** Who needs it, where that is not everybody: the target `kubernetes`, the cluster that its tests run on, or all other tests. */
   readonly group?: ToolGroup
 }
 
-export type ToolGroup = 'kubernetes' | 'kubernetes-lab'
+export type ToolGroup = 'kubernetes' | 'kubernetes-lab' | 'test'
 
 export const tools: readonly Tool[] = [
   {
@@ -64,6 +65,15 @@ export const tools: readonly Tool[] = [
     goPackage: 'github.com/coredns/coredns',
     buildMinutes: 3,
     group: 'kubernetes-lab',
+  },
+  {
+    // An S3-compatible store that somebody else wrote.
+    name: 'versitygw',
+    present: { args: ['--version'], expect: '1.8.0' },
+    goPackage: 'github.com/versity/versitygw/cmd/versitygw',
+    ldflags: '-X main.Version=v1.8.0',
+    buildMinutes: 1.5,
+    group: 'test',
   },
   {
     name: 'runsc',

@@ -1,5 +1,7 @@
-/** The network policy of a function, through the platform's own endpoint. */
+/** Network policy and bindings of a function, through the platform's own endpoints. */
+import type { Bindings } from '../contracts/bindings.ts'
 import type { NetworkPolicy } from '../contracts/network.ts'
+import { CliError } from './cli-error.ts'
 import type { Connection } from './connection.ts'
 import { isNotFound, signedFetch } from './signed-fetch.ts'
 
@@ -13,6 +15,30 @@ export const setNetwork = async (
   const path = `/forkyard/v1/functions/${encodeURIComponent(name)}/network-policy`
   if (policy) await signedFetch(connection, { method: 'PUT', path, body: policy })
   else await signedFetch(connection, { method: 'DELETE', path }).catch(ignoreNotFound)
+}
+
+/** Keys and passwords stand in no project file. @throws CliError naming the variable that is not set. */
+export const fromVariables = (bindings: Bindings, variables: NodeJS.ProcessEnv): Bindings =>
+  JSON.parse(JSON.stringify(bindings), (_key, value: unknown) =>
+    typeof value === 'string'
+      ? value.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_all, name: string) => {
+          const found = variables[name]
+          if (found === undefined) throw new CliError(`bindings: the variable ${name} is not set`)
+          return found
+        })
+      : value,
+  ) as Bindings
+
+/** @param bindings null: none; undefined: they stay as they are. @throws CliError naming what is wrong. */
+export const setBindings = async (
+  connection: Connection,
+  name: string,
+  bindings: Bindings | null | undefined,
+): Promise<void> => {
+  if (bindings === undefined) return
+  const path = `/forkyard/v1/functions/${encodeURIComponent(name)}/bindings`
+  if (!bindings) return void (await signedFetch(connection, { method: 'DELETE', path }).catch(ignoreNotFound))
+  await signedFetch(connection, { method: 'PUT', path, body: { bindings: fromVariables(bindings, process.env) } })
 }
 
 const ignoreNotFound = (error: unknown): void => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { Bindings } from '../contracts/bindings.ts'
 import { cachePolicies, runtimeNames } from '../contracts/function.ts'
 import { NetworkPolicy } from '../contracts/network.ts'
 import { CliError } from './cli-error.ts'
@@ -34,6 +35,8 @@ export const ProjectFile = Type.Object(
     fork: Type.Optional(Type.Boolean()),
     /** What it may reach over the network, and what may reach it. `null`: no network. Absent: as it is. */
     network: Type.Optional(Type.Union([NetworkPolicy, Type.Null()])),
+    /** What it uses by name. `${NAME}` in a value is a variable of whoever deploys. `null`: nothing. Absent: as it is. */
+    bindings: Type.Optional(Type.Union([Bindings, Type.Null()])),
     /** Files and directories that go into the archive as they are. */
     include: Type.Optional(Type.Array(Type.String())),
   },

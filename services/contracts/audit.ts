@@ -50,5 +50,19 @@ export const DnsRecord = Type.Object({
 })
 export type DnsRecord = Static<typeof DnsRecord>
 
-export const AuditRecord = Type.Union([FlowRecord, DnsRecord])
+/** A request or a session through a binding, at its begin. */
+export const BindingRecord = Type.Object({
+  kind: Type.Literal('binding'),
+  ...who,
+  /** `refused`: the binding leads to an address that is nobody's to reach from a sandbox. */
+  verdict: Type.Enum(['used', 'refused']),
+  binding: Type.String(),
+  /** `http`, `s3`, `postgresql`. */
+  type: Type.String(),
+  /** Where the node's proxy takes it: an origin, `host:port/database`. */
+  target: Type.String(),
+})
+export type BindingRecord = Static<typeof BindingRecord>
+
+export const AuditRecord = Type.Union([FlowRecord, DnsRecord, BindingRecord])
 export type AuditRecord = Static<typeof AuditRecord>

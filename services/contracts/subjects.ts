@@ -29,6 +29,8 @@ export const subjects = {
 } as const
 
 export const registryKey = (tenant: string, name: string): string => `${tenant}.${name}`
+/** In bucket `network`. */
+export const bindingsKey = (tenant: string, name: string): string => `${tenant}.${name}.bindings`
 export const versionKey = (tenant: string, name: string, version: number): string => `${tenant}.${name}.${version}`
 /** Keeps the next version number of a deleted function, so that no number is ever used again. */
 export const tombstoneKey = (tenant: string, name: string): string => `${tenant}.${name}.next`

@@ -19,6 +19,7 @@ import { functionOperations } from './routes/functions.ts'
 import { invokeOperations } from './routes/invoke.ts'
 import { invokeStreamOperations } from './routes/invoke-stream.ts'
 import { logOperations } from './routes/logs.ts'
+import { bindingOperations } from './routes/bindings.ts'
 import { networkPolicyOperations } from './routes/network-policy.ts'
 import { openApiOptions } from './routes/openapi.ts'
 import { policyOperations } from './routes/policies.ts'
@@ -85,6 +86,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...statusOperations(deps),
       ...explainOperations(deps),
       ...networkPolicyOperations(deps),
+      ...bindingOperations(deps),
       ...logOperations(deps),
       ...auditOperations(deps),
       ...deadLetterOperations(deps),

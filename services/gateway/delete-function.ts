@@ -7,12 +7,18 @@ import type { Target } from './lookup.ts'
 
 /** @throws PlatformError NOT_FOUND; INVALID_REQUEST for `$LATEST` or an alias; ALREADY_EXISTS while an alias points to the version. */
 export const deleteFunctionOrVersion = async (
-  { registry, networkPolicies, config }: Pick<GatewayDeps, 'registry' | 'networkPolicies' | 'config'>,
+  {
+    registry,
+    networkPolicies,
+    bindings,
+    config,
+  }: Pick<GatewayDeps, 'registry' | 'networkPolicies' | 'bindings' | 'config'>,
   { tenant, name, qualifier }: Target,
 ): Promise<void> => {
   if (qualifier === undefined) {
     // First: should this gateway die in between, a later function of the name must not find an open door.
     await networkPolicies.delete(tenant, name)
+    await bindings.delete(tenant, name)
     return registry.delete(tenant, name)
   }
   if (qualifier === '$LATEST')

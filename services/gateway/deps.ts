@@ -10,6 +10,7 @@ import type { GatewayConfig } from './config.ts'
 import type { AuditTail, LogTail } from './logs/tail.ts'
 import type { Invoker } from './invoke/invoker.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import type { BindingStore } from './bindings.ts'
 import type { NetworkPolicies } from './network-policies.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Registry } from './registry.ts'
@@ -25,6 +26,7 @@ export interface GatewayDeps {
   /** Principals and their keys. */
   readonly access: AccessDirectory
   readonly networkPolicies: NetworkPolicies
+  readonly bindings: BindingStore
   readonly code: CodeStore
   readonly images: ImageBuilder
   readonly invoker: Invoker

@@ -18,6 +18,7 @@ import { GatewayConfig } from './config.ts'
 import { createInvoker } from './invoke/invoker.ts'
 import { createAuditTail, createLogTail } from './logs/tail.ts'
 import { createGatewayMetrics } from './metrics.ts'
+import { createBindingStore } from './bindings.ts'
 import { createNetworkPolicies } from './network-policies.ts'
 import { createNodeClient } from './node-client.ts'
 import { watchReadiness } from './readiness.ts'
@@ -90,6 +91,7 @@ await runService(
       registry,
       access,
       networkPolicies: createNetworkPolicies(store.network),
+      bindings: createBindingStore(store.network, createSealer(config.sealing.environment)),
       code: createCodeStore(store.code),
       images,
       invoker,

@@ -124,7 +124,7 @@ const ids = [
   'GetFunctionRecursionConfig', 'Invoke', 'InvokeWithResponseStream', 'GetStatus', 'ExplainPlacement', 'GetLogs', 'ListDeadLetters',
   'RedriveDeadLetters', 'DownloadCode', 'AddPermission', 'RemovePermission', 'GetCaller', 'ListTenants', 'ListPrincipals',
   'PutPrincipal', 'DeletePrincipal', 'ListAccessKeys', 'CreateAccessKey', 'UpdateAccessKey', 'DeleteAccessKey',
-  'PutNetworkPolicy', 'GetNetworkPolicy', 'DeleteNetworkPolicy', 'GetAudit',
+  'PutNetworkPolicy', 'GetNetworkPolicy', 'DeleteNetworkPolicy', 'GetAudit', 'PutBindings', 'GetBindings', 'DeleteBindings',
 ] // prettier-ignore
 
 it('every operation is in the document', () => {

@@ -19,7 +19,7 @@ import { UsageJournal } from './metering/usage-journal.ts'
 import { UsagePublisher } from './metering/usage-publisher.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createNetworkMetrics } from './network/network-metrics.ts'
-import { startNetwork } from './network/start-network.ts'
+import { startNetwork, type RunningNetwork } from './network/start-network.ts'
 import { createGatewayMetrics } from './node-gateway/gateway-metrics.ts'
 import { createNodeGateway } from './node-gateway/node-gateway.ts'
 import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
@@ -87,13 +87,20 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     refusal: (revision) => scheduler.refusal(revision),
     invocationEnded: (id) => reporter.invocationEnded(id),
   }
-  const gateway = createNodeGateway({ nodeId, region, limits, events, journal, usage, logs, metrics: gatewayMetrics })
+  const gateway = createNodeGateway({
+    nodeId,
+    region,
+    limits,
+    events,
+    journal,
+    usage,
+    logs,
+    metrics: gatewayMetrics,
+    environment: (of) => network.environment(of),
+  })
   const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
-  const revisions = new Revisions(
-    store.functions,
-    createVerifier(config.verifyingKeys),
-    createSealer(config.environmentKeys),
-  )
+  const sealer = createSealer(config.environmentKeys)
+  const revisions = new Revisions(store.functions, createVerifier(config.verifyingKeys), sealer)
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
       const files = config.runtimes[name]
@@ -102,8 +109,9 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   )
   const habits = new HabitsFile(join(stateDir, 'habits.json'), logger)
   const plan = new CachePlan({ config, runtimes, saved: habits.read() })
-  const network = await startNetwork({
+  const network: RunningNetwork = await startNetwork({
     config,
+    sealer,
     calls: host.host,
     store,
     logger,

@@ -14,7 +14,12 @@ export const addAudit = (program: Command): void =>
 export const formatAudit = (record: AuditRecord): string => {
   const { at, version, instanceId, verdict, invocationId = '' } = record
   const head = `${new Date(at).toISOString()} ${version.padEnd(7)} ${instanceId} ${verdict.padEnd(9)}`
-  return `${head} ${record.kind === 'dns' ? describeQuestion(record) : describeFlow(record)}${invocationId && `  ${invocationId}`}`
+  return `${head} ${describe(record)}${invocationId && `  ${invocationId}`}`
+}
+
+const describe = (record: AuditRecord): string => {
+  if (record.kind === 'dns') return describeQuestion(record)
+  return record.kind === 'flow' ? describeFlow(record) : `${record.type} ${record.binding} = ${record.target}`
 }
 
 const describeQuestion = ({ type, question, addresses }: Extract<AuditRecord, { kind: 'dns' }>): string =>

@@ -7,7 +7,7 @@ import { deploy } from '../deploy.ts'
 import { gatherVariable, parseDuration, parseWhole } from '../duration.ts'
 import { cachePolicies, runtimeNames } from '../../contracts/function.ts'
 import { checkProject, projectFileName, readProjectFile, type ProjectFile } from '../project-file.ts'
-import { setNetwork } from '../network.ts'
+import { setBindings, setNetwork } from '../network.ts'
 import { note, print } from '../terminal.ts'
 
 interface Flags {
@@ -56,6 +56,7 @@ export const addDeploy = (program: Command): void => {
       checkProject({ name }, 'the directory’s name does not do as a function name, use --name')
       const done = await deploy(lambdaClient(connection), name, project, bundle, zip)
       await setNetwork(connection, name, project.network)
+      await setBindings(connection, name, project.bindings)
       const tookMs = Math.round(performance.now() - from)
       if (flags.json) return print(JSON.stringify({ ...done, zipBytes: zip.length, tookMs }))
       print(done.functionArn)

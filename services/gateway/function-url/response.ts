@@ -2,7 +2,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { PlatformError } from '../../contracts/errors.ts'
 import { preludeDelimiter } from '../../contracts/node.ts'
-import { isHopByHop } from './headers.ts'
+import { isHopByHop } from '../../chassis/hop-by-hop.ts'
 
 export interface ResponseHead {
   readonly status: number

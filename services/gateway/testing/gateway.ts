@@ -20,6 +20,7 @@ import { GatewayConfig } from '../config.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { createInvoker } from '../invoke/invoker.ts'
 import { createGatewayMetrics } from '../metrics.ts'
+import { createBindingStore } from '../bindings.ts'
 import { createNetworkPolicies } from '../network-policies.ts'
 import { createNodeClient } from '../node-client.ts'
 import { Registry } from '../registry.ts'
@@ -159,6 +160,7 @@ export const startGateway = async ({
     registry,
     access,
     networkPolicies: createNetworkPolicies(memoryKv()),
+    bindings: createBindingStore(memoryKv(), createSealer(config.sealing.environment)),
     nodes: { explain: async () => nodeExplanation },
     code: {
       putZip: async (digest, zip) => void zips.set(digest, zip),

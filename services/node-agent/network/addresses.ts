@@ -5,8 +5,11 @@ import { parseCidr } from '../../contracts/network.ts'
 /** Shared address space (RFC 6598): no host on the internet, and seldom a private network. Installations take different parts of it. */
 const shared = { first: [100, 64] as const, blocks: 1024, blockBits: 12 }
 
+/** Addresses at the end of a block on which functions reach what they are bound to. */
+const proxyCount = 16
+
 /** Slots of one block: the first address is the resolver's, the last one nobody's. */
-export const maxSlots = 2 ** shared.blockBits - 3
+export const maxSlots = 2 ** shared.blockBits - 3 - proxyCount
 
 export interface AddressPlan {
   /** Begins the names of all interfaces. */
@@ -15,6 +18,8 @@ export interface AddressPlan {
   readonly gatewayName: string
   readonly gateway4: readonly number[]
   readonly gateway6: readonly number[]
+  /** Of the host's too, by the number of the binding. */
+  readonly proxies4: readonly (readonly number[])[]
   /** What all slots are in. */
   readonly subnet4: { readonly bytes: readonly number[]; readonly bits: number }
   readonly subnet6: { readonly bytes: readonly number[]; readonly bits: number }
@@ -42,6 +47,7 @@ export const addressPlan = (installation: string, block = firstBlock(installatio
     gatewayName: `${prefix}gw`,
     gateway4: [...base4.slice(0, 3), 1],
     gateway6: [...base6.slice(0, 15), 1],
+    proxies4: Array.from({ length: proxyCount }, (_, at) => inBlock(base4, maxSlots + 2 + at)),
     subnet4: { bytes: base4, bits: 32 - shared.blockBits },
     subnet6: { bytes: base6, bits: 64 },
   }
@@ -52,12 +58,14 @@ export const firstBlock = (installation: string): number =>
 
 export const blockCount = shared.blocks
 
+/** The address so many after the block's first. */
+const inBlock = ([a = 0, b = 0, c = 0]: readonly number[], at: number): number[] => [a, b, c + (at >> 8), at & 0xff]
+
 /** @param number 1 to `maxSlots` */
 export const slotAddresses = (plan: AddressPlan, number: number): SlotAddresses => {
   const at = number + 1
   const low = [at >> 8, at & 0xff] as const
-  const [a = 0, b = 0, c = 0] = plan.subnet4.bytes
-  const v4 = [a, b, c + low[0], low[1]]
+  const v4 = inBlock(plan.subnet4.bytes, at)
   return {
     name: `${plan.prefix}${number}`,
     v4,

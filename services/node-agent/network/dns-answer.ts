@@ -92,3 +92,16 @@ export const withId = (answer: Buffer, id: number): Buffer => {
   copy.writeUInt16BE(id, 0)
   return copy
 }
+
+/** Short: it is this node's own, and may be another after a change. */
+const ownTtlSeconds = 5
+
+/** A name that has this IPv4 address, and nothing else. */
+export const ownAnswer = ({ id, name, type, packet }: Question, address: string): Buffer =>
+  encode({
+    id,
+    type: 'response',
+    flags: recursionAvailable,
+    questions: packet.questions ?? [],
+    answers: type === 'A' ? [{ type: 'A', name, ttl: ownTtlSeconds, data: address }] : [],
+  })

@@ -62,6 +62,8 @@ export const guardsOf = (
     // Functions reach each other through the gateway, never from sandbox to sandbox.
     { family: 4, ...plan.subnet4, kind: 'never' },
     { family: 6, ...plan.subnet6, kind: 'never' },
+    // What a binding opens names one of these, and no rule of a user's does: they are the node's to give.
+    ...plan.proxies4.map((bytes): Guard => ({ family: 4, bytes, bits: 32, kind: 'exact', ports: platformPorts })),
     ...free.filter((address) => !isOfPlan(plan, address)).map((address) => guard(address, 'exact', platformPorts)),
   ]
 }

@@ -84,12 +84,13 @@ const removeNetns = async (runDir: string, slot: string): Promise<void> => {
 
 /** The interface that has the addresses of gateway and resolver. No packet passes through it. */
 export const makeGateway = async (plan: AddressPlan): Promise<void> => {
-  const { gatewayName: name, gateway4, gateway6 } = plan
+  const { gatewayName: name, gateway4, gateway6, proxies4 } = plan
   await batch('ip', [
     `link add ${name} type bridge`,
     `link set ${name} addrgenmode none up`,
     `addr add ${formatAddress(gateway4)}/32 dev ${name}`,
     `addr add ${formatAddress(gateway6)}/128 dev ${name} nodad`,
+    ...proxies4.map((address) => `addr add ${formatAddress(address)}/32 dev ${name}`),
   ])
 }
 

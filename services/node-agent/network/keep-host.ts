@@ -5,7 +5,7 @@ import type { AddressPlan } from './addresses.ts'
 import type { FilterMaps } from './filter-maps.ts'
 import { enableForwarding } from './forwarding.ts'
 import { guardsOf } from './guards.ts'
-import { guardEntries, type Entries } from './map-encoding.ts'
+import { guardEntries, type Entries, type Guard } from './map-encoding.ts'
 
 const everyMs = 5_000
 const natsPort = 4222
@@ -33,6 +33,8 @@ export interface HostKeeperDeps {
 }
 
 export interface HostKeeper {
+  /** What no rule opens, or only one that names it. */
+  readonly guards: readonly Guard[]
   /** Some function has a network: from now on the host forwards. */
   forward(): void
   close(): void
@@ -42,9 +44,11 @@ export interface HostKeeper {
 export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): HostKeeper => {
   const platform = platformOf(config)
   let guarded: Entries | undefined
+  let guards: readonly Guard[] = []
   const keepGuards = (): void => {
     const { ports: platformPorts, addresses: platformAddresses } = platform
-    const wanted = guardEntries(guardsOf({ plan, platformPorts, platformAddresses, never: config.network.never }))
+    guards = guardsOf({ plan, platformPorts, platformAddresses, never: config.network.never })
+    const wanted = guardEntries(guards)
     if (guarded?.keys.equals(wanted.keys)) return
     // What is gone from the host stays guarded until the agent starts anew: wrongly shut for a while, never wrongly open.
     maps.update('guarded', wanted)
@@ -68,6 +72,9 @@ export const keepHost = ({ config, maps, plan, logger }: HostKeeperDeps): HostKe
     }
   }, everyMs)
   return {
+    get guards() {
+      return guards
+    },
     forward: () => {
       if (!forwards) keepForwarding()
       forwards = true

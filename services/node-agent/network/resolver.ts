@@ -6,10 +6,13 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../../chassis/log.ts'
+import { registryKey } from '../../contracts/subjects.ts'
+import type { BoundFunctions } from '../bindings/bound-functions.ts'
 import { formatAddress, type AddressPlan } from './addresses.ts'
 import {
   addressesOf,
   mayResolve,
+  ownAnswer,
   readQuestion,
   refusalOf,
   truncated,
@@ -28,6 +31,8 @@ export interface ResolverDeps {
   readonly network: Pick<NodeNetwork, 'askerAt'>
   readonly table: Pick<PolicyTable, 'pin'>
   readonly audit: Pick<Audit, 'add'>
+  /** Names of what functions are bound to, which no other server knows. */
+  readonly bound: Pick<BoundFunctions, 'resolve'>
   readonly upstreams: readonly Upstream[]
   readonly logger: Logger
 }
@@ -145,6 +150,12 @@ export class Resolver {
         type: question.type,
         addresses: [...addresses],
       })
+    const { tenant, name } = asker.tenancy.config
+    const proxy = this.#deps.bound.resolve(registryKey(tenant, name), question.name)
+    if (proxy !== undefined) {
+      tell('answered', [proxy])
+      return ownAnswer(question, proxy)
+    }
     if (!asker.loaded || !mayResolve(asker.loaded.policy, question.name)) {
       tell('denied')
       return refusalOf(question, 'NXDOMAIN')

@@ -1,13 +1,21 @@
 /** Brings the network of a node up: the filter, the host's side, the policies, names, the audit. A node that cannot have it serves functions without one. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Compile } from 'typebox/compile'
+import { Value } from 'typebox/value'
 import type { Logger } from '../../chassis/log.ts'
 import type { Store } from '../../chassis/nats.ts'
+import type { Sealer } from '../../chassis/sealing.ts'
+import { bindingsPlace, BoundRecord, StoredBindings } from '../../contracts/bindings.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
-import type { NetworkPolicy } from '../../contracts/network.ts'
-import { registryKey } from '../../contracts/subjects.ts'
+import { NetworkPolicyRecord, type NetworkPolicy } from '../../contracts/network.ts'
+import { bindingsKey, registryKey } from '../../contracts/subjects.ts'
 import { BatchPublisher } from '../batch-publisher.ts'
+import { BoundFunctions } from '../bindings/bound-functions.ts'
+import { EffectivePolicies } from '../bindings/effective-policies.ts'
+import { startBindingProxy } from '../bindings/proxy.ts'
+import { Reach } from '../bindings/reach.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { NetworkCalls } from '../sandbox/host-calls.ts'
 import { socketDir } from '../sandbox/place.ts'
@@ -21,7 +29,7 @@ import { settingsEntry } from './map-encoding.ts'
 import type { NetworkMetrics } from './network-metrics.ts'
 import { NodeNetwork } from './node-network.ts'
 import { PolicyTable } from './policy-table.ts'
-import { PolicyWatch } from './policy-watch.ts'
+import { RecordWatch } from './record-watch.ts'
 import { Resolver } from './resolver.ts'
 import { SlotPool } from './slot-pool.ts'
 import { hostUpstreams, parseUpstream } from './upstream.ts'
@@ -30,6 +38,8 @@ export interface NetworkDeps {
   readonly config: NodeAgentConfig
   readonly calls: NetworkCalls
   readonly store: Pick<Store, 'network' | 'js'>
+  /** Opens bindings, which hold credentials. */
+  readonly sealer: Sealer
   readonly logger: Logger
   readonly metrics: NetworkMetrics
 }
@@ -39,6 +49,8 @@ export type SandboxNetworks = Pick<NodeNetwork, 'connect'>
 
 export interface RunningNetwork {
   readonly networks: SandboxNetworks
+  /** Variables by which clients in the function find what it is bound to. */
+  environment(config: VersionConfig): Record<string, string>
   /** After the last sandbox. */
   close(): Promise<void>
 }
@@ -66,18 +78,18 @@ const undoAll = async (undo: Undo): Promise<void> => {
 /** A function with a policy is not started here: it would run without what it was promised. */
 const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): Promise<RunningNetwork> => {
   const keys = new Set<string>()
-  const onChange = (key: string, policy: unknown): void => void (policy ? keys.add(key) : keys.delete(key))
-  const watch = new PolicyWatch({ kv: store.network, onChange, logger })
+  const onChange = (key: string, record: unknown): void => void (record ? keys.add(key) : keys.delete(key))
+  const watch = new RecordWatch({ kv: store.network, filter: '>', read: (value) => value ?? {}, onChange, logger })
   await watch.start()
   const connect = (_instance: unknown, { tenant, name }: VersionConfig): Promise<void> | undefined =>
-    keys.has(registryKey(tenant, name))
+    keys.has(registryKey(tenant, name)) || keys.has(bindingsKey(tenant, name))
       ? Promise.reject(new PlatformError('NO_CAPACITY', `this node has no network for sandboxes: ${reason}`))
       : undefined
-  return { networks: { connect }, close: async () => watch.close() }
+  return { networks: { connect }, environment: () => ({}), close: async () => watch.close() }
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
-  const { config, calls, store, logger, metrics } = deps
+  const { config, calls, store, sealer, logger, metrics } = deps
   const { runDir, nodeId, cgroupParent: owner, capacity } = config
   const { ahead, max, resolvers } = config.network
   const plan = await choosePlan(owner)
@@ -109,18 +121,54 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   undo.push(startFlowAudit(maps, network, audit, (events) => metrics.auditRecordsDropped.inc(events)))
   undo.push(() => pool.close())
   const upstreams = resolvers?.map((text) => parseUpstream(text)) ?? hostUpstreams()
-  const resolver = await Resolver.listen({ nodeId, plan, network, table, audit, upstreams, logger })
+  const proxies = plan.proxies4.map((bytes) => formatAddress(bytes))
+  const bound = new BoundFunctions(proxies)
+  const resolver = await Resolver.listen({ nodeId, plan, network, table, audit, bound, upstreams, logger })
   undo.push(() => resolver.close())
   const sweeping = setInterval(() => network.sweep(), sweepMs)
   undo.push(() => clearInterval(sweeping))
+  const reach = new Reach(() => host.guards)
+  undo.push(await startBindingProxy({ nodeId, addresses: proxies, network, bound, reach, audit, logger }))
   const onChange = (key: string, policy: NetworkPolicy | undefined): void => {
     if (policy) host.forward()
     network.change(key, policy)
   }
-  const watch = new PolicyWatch({ kv: store.network, onChange, logger })
-  undo.push(() => watch.close())
-  await watch.start()
-  return { networks: network, close: () => undoAll(undo) }
+  const policies = new EffectivePolicies(bound, onChange)
+  const watches = [
+    new RecordWatch({
+      kv: store.network,
+      filter: '*.*',
+      read: (value) => policySchema.Parse(value).policy,
+      onChange: (key, policy) => policies.policy(key, policy),
+      logger,
+    }),
+    new RecordWatch({
+      kv: store.network,
+      filter: bindingsKey('*', '*'),
+      read: (value, key) => openBindings(sealer, value, functionOf(key)),
+      onChange: (key, record) => policies.bindings(functionOf(key), record),
+      logger,
+    }),
+  ]
+  for (const watch of watches) undo.push(() => watch.close())
+  await Promise.all(watches.map((watch) => watch.start()))
+  return {
+    networks: network,
+    environment: ({ tenant, name }) => bound.environment(registryKey(tenant, name)),
+    close: () => undoAll(undo),
+  }
+}
+
+const policySchema = Compile(NetworkPolicyRecord)
+
+/** `<tenant>.<name>` of a key of bindings. */
+const functionOf = (key: string): string => key.split('.').slice(0, 2).join('.')
+
+/** @throws when they are not those of this function, or cannot be opened */
+const openBindings = (sealer: Sealer, value: unknown, key: string): BoundRecord => {
+  const [tenant = '', name = ''] = key.split('.')
+  const { sealed } = Value.Parse(StoredBindings, value)
+  return Value.Parse(BoundRecord, JSON.parse(sealer.open(sealed, bindingsPlace(tenant, name))))
 }
 
 const resolverFile = ({ gateway4, gateway6 }: AddressPlan): string =>

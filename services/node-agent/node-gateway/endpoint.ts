@@ -17,6 +17,8 @@ import { RunningInvocations, type Answer, type Running, type RunningDeps, type W
 export interface EndpointDeps extends RunningDeps {
   readonly region: string
   readonly limits: { readonly responseBytes: number; readonly streamedResponseBytes: number; readonly initMs: number }
+  /** What the node adds beneath the function's own variables. */
+  readonly environment?: ((config: VersionConfig) => Readonly<Record<string, string>>) | undefined
   /** The instance can take a request now. */
   readonly pullOpened: (endpoint: Endpoint) => void
   readonly closed: (endpoint: Endpoint) => void
@@ -133,6 +135,7 @@ export class Endpoint implements InstanceEndpoint {
     return {
       instanceId: this.instanceId,
       environment: {
+        ...this.#deps.environment?.(input.config),
         ...instanceEnvironment(input.config, this.instanceId, this.#deps.region),
         ...(input.checkpoint === 'version' ? initialisationType : {}),
       },

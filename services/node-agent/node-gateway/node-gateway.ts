@@ -10,7 +10,7 @@ import { InstanceLog } from '../logs/instance-log.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { UsageJournal } from '../metering/usage-journal.ts'
 import type { UsagePublisher } from '../metering/usage-publisher.ts'
-import { Endpoint } from './endpoint.ts'
+import { Endpoint, type EndpointDeps } from './endpoint.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import type { AnswerSink, InvocationRequest } from './invocation.ts'
 import { RevisionBuffer } from './revision-buffer.ts'
@@ -26,6 +26,7 @@ export interface NodeGatewayDeps {
   readonly usage: UsagePublisher
   readonly logs: LogPublisher
   readonly metrics: GatewayMetrics
+  readonly environment?: EndpointDeps['environment']
 }
 
 export interface InvocationTaker {

@@ -1,31 +1,31 @@
-/** Follows the policies of all functions in the registry: by a watch, and by a full pass from time to time, as a watch may miss something. */
+/** Follows records of functions in the registry: by a watch, and by a full pass from time to time, as a watch may miss something. */
 import type { KV, KvEntry } from '@nats-io/kv'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Compile } from 'typebox/compile'
 import type { Logger } from '../../chassis/log.ts'
-import { NetworkPolicyRecord, type NetworkPolicy } from '../../contracts/network.ts'
 
-const recordSchema = Compile(NetworkPolicyRecord)
-
-export interface PolicyWatchDeps {
+export interface RecordWatchDeps<T> {
   readonly kv: Pick<KV, 'watch' | 'history'>
-  readonly onChange: (key: string, policy: NetworkPolicy | undefined) => void
+  /** Of the keys to follow, as NATS filters subjects. */
+  readonly filter: string
+  /** @throws when the value is none of these records: its function then has none. */
+  readonly read: (value: unknown, key: string) => T
+  readonly onChange: (key: string, record: T | undefined) => void
   readonly logger: Logger
   readonly resyncMs?: number
 }
 
-export class PolicyWatch {
-  readonly #deps: PolicyWatchDeps
+export class RecordWatch<T> {
+  readonly #deps: RecordWatchDeps<T>
   readonly #revisions = new Map<string, number>()
   readonly #held = new Set<string>()
   readonly #stop = new AbortController()
   #watching: { stop(): void } | undefined
 
-  constructor(deps: PolicyWatchDeps) {
+  constructor(deps: RecordWatchDeps<T>) {
     this.#deps = deps
   }
 
-  /** Resolves when every policy of now is known. */
+  /** Resolves when every record of now is known. */
   async start(): Promise<void> {
     void this.#watchLoop()
     while (!(await this.#resync())) await this.#pause(500)
@@ -40,31 +40,33 @@ export class PolicyWatch {
   #take(entry: KvEntry): void {
     if ((this.#revisions.get(entry.key) ?? 0) >= entry.revision) return
     this.#revisions.set(entry.key, entry.revision)
-    const value: unknown = entry.operation === 'PUT' ? entry.json() : undefined
-    const record = recordSchema.Check(value) ? value : undefined
-    if (value !== undefined && !record)
-      this.#deps.logger.error(
-        { key: entry.key },
-        'a network policy does not fit the schema: its function reaches nothing',
-      )
-    this.#change(entry.key, record?.policy)
+    this.#change(entry.key, entry.operation === 'PUT' ? this.#read(entry) : undefined)
   }
 
-  #change(key: string, policy: NetworkPolicy | undefined): void {
+  #read(entry: KvEntry): T | undefined {
+    try {
+      return this.#deps.read(entry.json(), entry.key)
+    } catch (err) {
+      this.#deps.logger.error({ err, key: entry.key }, 'a record cannot be read: its function has none')
+      return undefined
+    }
+  }
+
+  #change(key: string, record: T | undefined): void {
     const known = this.#held.has(key)
-    if (policy) this.#held.add(key)
+    if (record) this.#held.add(key)
     else this.#held.delete(key)
-    if (policy || known) this.#deps.onChange(key, policy)
+    if (record || known) this.#deps.onChange(key, record)
   }
 
   async #watchLoop(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       try {
-        const entries = await this.#deps.kv.watch()
+        const entries = await this.#deps.kv.watch({ key: this.#deps.filter })
         this.#watching = entries
         for await (const entry of entries) this.#take(entry)
       } catch (err) {
-        this.#deps.logger.warn({ err }, 'network policies: the watch broke')
+        this.#deps.logger.warn({ err }, 'records of functions: the watch broke')
       }
       await this.#pause(500)
     }
@@ -80,7 +82,7 @@ export class PolicyWatch {
   async #resync(): Promise<boolean> {
     try {
       const seen = new Set<string>()
-      for await (const entry of await this.#deps.kv.history()) {
+      for await (const entry of await this.#deps.kv.history({ key: this.#deps.filter })) {
         seen.add(entry.key)
         this.#take(entry)
       }
@@ -88,7 +90,7 @@ export class PolicyWatch {
       for (const key of this.#held) if (!seen.has(key)) this.#change(key, undefined)
       return true
     } catch (err) {
-      if (!this.#stop.signal.aborted) this.#deps.logger.warn({ err }, 'network policies: the resync failed')
+      if (!this.#stop.signal.aborted) this.#deps.logger.warn({ err }, 'records of functions: the resync failed')
       return false
     }
   }

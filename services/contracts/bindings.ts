@@ -1,0 +1,100 @@
+/**
+ * What a function uses, by a name that it calls `http://NAME.internal` or connects to: no address, account or password is the function's.
+ * Layer 4 opens exactly that; the node's proxy authenticates at layer 7.
+ */
+import { Type, type Static } from 'typebox'
+
+/** In a binding's name, a label of DNS (RFC 1123). */
+export const bindingNamePattern = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
+
+/** Suffix of the names that functions use. */
+export const bindingDomain = 'internal'
+
+const Port = Type.Integer({ minimum: 1, maximum: 65_535 })
+const Host = Type.String({ minLength: 1, maxLength: 253, pattern: '^[A-Za-z0-9.:-]+$' })
+const Secret = Type.String({ minLength: 1, maxLength: 4096 })
+const strict = { additionalProperties: false } as const
+
+/** One origin; whatever path is asked for is below the URL's. */
+export const HttpBinding = Type.Object(
+  {
+    type: Type.Literal('http'),
+    url: Type.String({ maxLength: 2048, pattern: '^https?://' }),
+    /** Added to every request, over the function's own of the same name: an API's key or token. Secret. */
+    headers: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z0-9-]{1,128}$' }), Secret)),
+  },
+  strict,
+)
+
+/** An S3-compatible store. Requests are signed with these keys, whatever the function's client signed with. */
+export const S3Binding = Type.Object(
+  {
+    type: Type.Literal('s3'),
+    endpoint: Type.String({ maxLength: 2048, pattern: '^https?://[^/?#]+/?$' }),
+    region: Type.String({ pattern: '^[a-z0-9-]{1,64}$' }),
+    /** The only one that may be used; absent: all that the keys open. */
+    bucket: Type.Optional(Type.String({ pattern: '^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$' })),
+    accessKeyId: Secret,
+    secretAccessKey: Secret,
+  },
+  strict,
+)
+
+/** A PostgreSQL server: every session is this user's in this database, whatever the function's client asked for. */
+export const PostgresBinding = Type.Object(
+  {
+    type: Type.Literal('postgresql'),
+    host: Host,
+    port: Type.Optional(Port),
+    database: Type.String({ minLength: 1, maxLength: 63 }),
+    user: Type.String({ minLength: 1, maxLength: 63 }),
+    password: Secret,
+    /** `verify-full` by default: the server's certificate must be its host's. */
+    tls: Type.Optional(Type.Enum(['verify-full', 'disable'] as const)),
+    /** PEM, for a server whose certificate no public authority issued. */
+    ca: Type.Optional(Type.String({ maxLength: 65_536 })),
+  },
+  strict,
+)
+
+export const Binding = Type.Union([HttpBinding, S3Binding, PostgresBinding])
+export type HttpBinding = Static<typeof HttpBinding>
+export type S3Binding = Static<typeof S3Binding>
+export type PostgresBinding = Static<typeof PostgresBinding>
+export type Binding = Static<typeof Binding>
+
+export const Bindings = Type.Record(Type.String({ pattern: bindingNamePattern }), Binding, {
+  maxProperties: 16,
+  additionalProperties: false,
+})
+export type Bindings = Static<typeof Bindings>
+
+/** Of a function: at most so many, since each has an address of its own on the node. */
+export const maxBindings = 16
+
+/** Bucket `network`, key `<tenant>.<name>.bindings`, sealed for `bindings.<tenant>.<name>`. */
+export const BoundRecord = Type.Object(
+  {
+    bindings: Bindings,
+    /** Number of each binding's address on every node, 0 to 15; a name keeps its number. */
+    addresses: Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: maxBindings - 1 })),
+  },
+  strict,
+)
+export type BoundRecord = Static<typeof BoundRecord>
+
+export const StoredBindings = Type.Object({ sealed: Type.String(), lastModified: Type.String() }, strict)
+export type StoredBindings = Static<typeof StoredBindings>
+
+/** Port on which a binding is reached at its name. */
+export const bindingPort = ({ type }: Binding): number => (type === 'postgresql' ? 5432 : 80)
+
+/** What the record of a function is sealed for. */
+export const bindingsPlace = (tenant: string, name: string): string => `bindings.${tenant}.${name}`
+
+/** Where it leads, without what opens it. */
+export const bindingTarget = (binding: Binding): string => {
+  if (binding.type === 'http') return binding.url
+  if (binding.type === 'postgresql') return `${binding.host}:${binding.port ?? 5432}/${binding.database}`
+  return binding.bucket === undefined ? binding.endpoint : `${binding.endpoint}/${binding.bucket}`
+}
