@@ -121,6 +121,8 @@ export const EventInvokeRecord = Type.Object(
 )
 export type EventInvokeRecord = Static<typeof EventInvokeRecord>
 
+export const ReservedConcurrency = Type.Integer({ minimum: 0 })
+
 export const FunctionRecord = Type.Object(
   {
     tenant: Type.String(),
@@ -142,6 +144,8 @@ export const FunctionRecord = Type.Object(
     eventInvokeConfigs: Type.Optional(Type.Record(Type.String(), EventInvokeRecord)),
     /** By qualifier (`$LATEST` stands for the function without one): who else may call. */
     policies: Type.Optional(Type.Record(Type.String(), ResourcePolicy)),
+    /** Invocations of all versions together that may run at the same time; 0: none. Absent: as many as the nodes have room for. */
+    reservedConcurrency: Type.Optional(ReservedConcurrency),
     /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
     signature: Type.Optional(Type.String()),
   },

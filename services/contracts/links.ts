@@ -3,20 +3,22 @@
  * `['refused', call, ErrorBody]`. Call 0 is answered by nobody. `['cancel', call]` says that nobody waits any more.
  */
 import { Type, type Static } from 'typebox'
-import { InstancePolicy, runtimeNames } from './function.ts'
+import { InstancePolicy, ReservedConcurrency, runtimeNames } from './function.ts'
 import { StartInstance } from './node.ts'
 import { Placement, RevisionRef, StartWish, type PlacementRequest } from './placement.ts'
 
 /** Gateway -> scheduler. */
 export const placementLink = '/v1/placement-link'
 
-/** What all placements of a revision have in common; told once on a connection. */
+/** What all placements of a revision have in common; told once on a connection, and again under the same number when it changes. */
 export const RevisionNeeds = Type.Object(
   {
     revision: RevisionRef,
     runtime: Type.Enum(runtimeNames),
     memoryMiB: Type.Integer(),
     policy: InstancePolicy,
+    /** The only one that may change. */
+    reservedConcurrency: Type.Optional(ReservedConcurrency),
   },
   { additionalProperties: false },
 )
@@ -63,13 +65,10 @@ export const Placed = Type.Tuple([
 export type Placed = Static<typeof Placed>
 
 export const placementOf = (
-  { revision, runtime, memoryMiB, policy }: RevisionNeeds,
+  needs: RevisionNeeds,
   [, , , invocationId, startWish, deadlineAt, excludeNodes]: Static<typeof PlaceMessage>,
 ): PlacementRequest => ({
-  revision,
-  runtime,
-  memoryMiB,
-  policy,
+  ...needs,
   invocationId,
   startWish,
   deadlineAt,

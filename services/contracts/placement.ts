@@ -1,6 +1,6 @@
 /** Gateway -> scheduler: a place for one invocation, and the lease on it with the answer. Over a link: `links.ts`. */
 import { Type, type Static } from 'typebox'
-import { InstancePolicy, runtimeNames } from './function.ts'
+import { InstancePolicy, ReservedConcurrency, runtimeNames } from './function.ts'
 
 /** Names one revision of one version of one function: what an instance belongs to for its whole life. */
 export const RevisionRef = Type.Object(
@@ -38,6 +38,8 @@ export const PlacementRequest = Type.Object(
     runtime: Type.Enum(runtimeNames),
     memoryMiB: Type.Integer(),
     policy: InstancePolicy,
+    /** Of the function, over all its versions, as its gateway knows it. */
+    reservedConcurrency: Type.Optional(ReservedConcurrency),
     startWish: StartWish,
     /** Epoch milliseconds; the one deadline of all hops. */
     deadlineAt: Type.Integer(),

@@ -12,6 +12,7 @@ import { accountOperations } from './routes/account.ts'
 import { aliasOperations } from './routes/aliases.ts'
 import { auditOperations } from './routes/audit.ts'
 import { codeOperations } from './routes/code-download.ts'
+import { concurrencyOperations } from './routes/concurrency.ts'
 import { deadLetterOperations } from './routes/dead-letters.ts'
 import { eventInvokeOperations } from './routes/event-invoke-configs.ts'
 import { explainOperations } from './routes/explain.ts'
@@ -77,6 +78,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...aliasOperations(deps),
       ...urlConfigOperations(deps),
       ...eventInvokeOperations(deps),
+      ...concurrencyOperations(deps),
       ...tagOperations(deps),
       ...accountOperations(deps),
       ...policyOperations(deps),

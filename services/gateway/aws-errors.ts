@@ -23,10 +23,17 @@ export const toAwsReply = (thrown: unknown, requestId: string): ErrorReply => {
       __type: awsType,
       Message: error.message,
       message: error.message,
+      ...throttleReason(error),
       ...(error.details ? { Details: error.details } : {}),
     },
   }
 }
+
+/** Where a limit of Lambda's is the cause, by Lambda's name for it. */
+const throttleReason = ({ code, details }: PlatformError): { readonly Reason?: string } =>
+  code === 'TOO_MANY_REQUESTS' && details?.limit === 'reservedConcurrency'
+    ? { Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }
+    : {}
 
 /** As `toPlatformError`, and knows what an absent or full NATS looks like. */
 export const toGatewayError = (error: unknown): PlatformError => {

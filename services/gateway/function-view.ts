@@ -4,6 +4,7 @@ import {
   latest,
   type AliasRecord,
   type EventInvokeRecord,
+  type FunctionRecord,
   type UrlRecord,
   type VersionConfig,
 } from '../contracts/function.ts'
@@ -44,6 +45,10 @@ export const configurationView = (region: string, config: VersionConfig, qualifi
   SnapStart: { ApplyOn: 'None', OptimizationStatus: 'Off' },
   LoggingConfig: { LogFormat: 'Text', LogGroup: `/aws/lambda/${config.name}` },
 })
+
+/** Empty where nothing is reserved. */
+export const concurrencyView = ({ reservedConcurrency }: Pick<FunctionRecord, 'reservedConcurrency'>) =>
+  reservedConcurrency === undefined ? {} : { ReservedConcurrentExecutions: reservedConcurrency }
 
 export const aliasView = (region: string, { tenant, name }: Owned, alias: AliasRecord) => ({
   AliasArn: functionArn(region, tenant, name, alias.name),

@@ -80,7 +80,7 @@ await runService(
     access.start()
     const scheduler = createSchedulerClient(schedulerUrls, internalToken, internalCa)
     const nodes = createNodeClient(nodeToken, internalCa)
-    const invoker = createInvoker({ scheduler, nodes, region, startBudgetMs: limits.startBudgetMs })
+    const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })
     const app = buildApp({

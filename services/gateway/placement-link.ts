@@ -2,16 +2,21 @@
 import { Compile } from 'typebox/compile'
 import { LinkClient } from '../chassis/link/client.ts'
 import { PlatformError } from '../contracts/errors.ts'
-import { maxOver, maxRevisions, Placed, placementLink } from '../contracts/links.ts'
+import { maxOver, maxRevisions, Placed, placementLink, type RevisionNeeds } from '../contracts/links.ts'
 import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
 
 const schema = Compile(Placed)
 const connectMs = 2_000
 
+interface Told {
+  readonly number: number
+  readonly reservedConcurrency: number | undefined
+}
+
 export class PlacementLink {
   readonly #client: LinkClient
   /** Revisions that this connection knows, by number and by key. */
-  #numbers = new Map<string, number>()
+  #numbers = new Map<string, Told>()
   #keys: string[] = []
   #next = 0
   #over: string[] = []
@@ -82,16 +87,26 @@ export class PlacementLink {
     this.#over = []
   }
 
-  #numberOf({ revision, runtime, memoryMiB, policy }: PlacementRequest): number {
+  #numberOf({ revision, runtime, memoryMiB, policy, reservedConcurrency }: PlacementRequest): number {
     const key = revisionKey(revision)
     const known = this.#numbers.get(key)
-    if (known !== undefined) return known
+    // A revision never changes; what is reserved for its function may.
+    if (known && known.reservedConcurrency === reservedConcurrency) return known.number
+    const number = known?.number ?? this.#nextNumber(key)
+    this.#numbers.set(key, { number, reservedConcurrency })
+    const needs: RevisionNeeds = { revision, runtime, memoryMiB, policy }
+    this.#client.tell('revision', [
+      number,
+      reservedConcurrency === undefined ? needs : { ...needs, reservedConcurrency },
+    ])
+    return number
+  }
+
+  #nextNumber(key: string): number {
     const number = this.#next++ % maxRevisions
     const before = this.#keys[number]
     if (before !== undefined) this.#numbers.delete(before)
     this.#keys[number] = key
-    this.#numbers.set(key, number)
-    this.#client.tell('revision', [number, { revision, runtime, memoryMiB, policy }])
     return number
   }
 }

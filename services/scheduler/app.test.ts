@@ -279,6 +279,16 @@ describe('a placement', () => {
 const client = (over: Partial<LinkClientOptions> = {}) =>
   new LinkClient({ url, path: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
 
+describe('what is reserved for a function', () => {
+  it('is told again when it changes', async () => {
+    report([idle('x'), idle('y')])
+    expect((await ask(asked('i1', { reservedConcurrency: 2 }))).decision).toBe('idle')
+    const throttled = { code: 'TOO_MANY_REQUESTS', details: { limit: 'reservedConcurrency', reservedConcurrency: 1 } }
+    await expect(ask(asked('i2', { reservedConcurrency: 1 }))).rejects.toMatchObject(throttled)
+    expect((await ask(asked('i3'))).decision).toBe('idle')
+  })
+})
+
 describe('a link', () => {
   it.each([
     ['a message of an unknown kind', 'other', []],

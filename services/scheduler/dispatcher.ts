@@ -9,7 +9,7 @@ import { instancesToEnd, outdated } from './lifecycle.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import type { NodeClient } from './node-client.ts'
 import { NodeCommands } from './node-commands.ts'
-import { place, type Decision } from './place.ts'
+import { place, throttle, type Decision } from './place.ts'
 import type { Node, Pool } from './pool.ts'
 import { WaitingPlacements, type WaitingLimits, type WaitingPlacement } from './waiting.ts'
 
@@ -87,15 +87,19 @@ export class Dispatcher {
    *
    * @param gone tells whether the caller has hung up: nothing is started or lent for it any more.
    * @throws PlatformError NOT_LEADER; NO_CAPACITY when nothing fits, or no node came before the bound; DEADLINE_EXCEEDED; TOO_MANY_REQUESTS when too
-   *   many wait already
+   *   many wait already, or as many as are reserved for the function run
    */
   place(request: PlacementRequest, gone: () => boolean = () => false): Placement | Promise<Placement> {
     this.requireLead()
     const now = this.#now()
     const { fleet, firstNodeWaitMs } = this.#deps
     if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
-    if (!fleet.hasOpenNode())
+    fleet.release(request.invocationId)
+    if (!fleet.hasOpenNode()) {
+      const throttled = throttle(fleet.view, request)
+      if (throttled) throw this.#refusal(throttled, request)
       return this.#waiting.add(request, Math.min(request.deadlineAt, now + firstNodeWaitMs), gone)
+    }
     return this.#tryToPlace(request, this.#mayStart) ?? this.#waiting.add(request, request.deadlineAt, gone)
   }
 
@@ -138,18 +142,26 @@ export class Dispatcher {
     return this.#commands.unanswered < maxStarts
   }
 
-  /** @returns nothing when it would take a start, and may not. @throws PlatformError NO_CAPACITY */
+  /** @returns nothing when it would take a start, and may not. @throws PlatformError NO_CAPACITY, TOO_MANY_REQUESTS */
   #tryToPlace(request: PlacementRequest, mayStart: boolean): Placement | undefined {
     const { fleet, metrics } = this.#deps
-    fleet.release(request.invocationId)
     const decision = place(fleet.view, request, this.#now())
     if (decision.kind === 'start' && !mayStart) return undefined
+    if (decision.kind === 'none' || decision.kind === 'throttled') throw this.#refusal(decision, request)
     metrics.placements.inc({ decision: decision.kind })
-    if (decision.kind === 'none')
-      throw new PlatformError('NO_CAPACITY', `no capacity: ${decision.reason}`, { memoryMiB: request.memoryMiB })
     if (decision.kind === 'start') this.#start(decision, request)
     else fleet.lend(decision.pool, request, this.#now())
     return answer(request, decision.kind === 'start' ? decision.node : decision.pool.node, decision)
+  }
+
+  #refusal({ kind, reason }: Refused, { memoryMiB, reservedConcurrency }: PlacementRequest): PlatformError {
+    this.#deps.metrics.placements.inc({ decision: kind })
+    return kind === 'none'
+      ? new PlatformError('NO_CAPACITY', `no capacity: ${reason}`, { memoryMiB })
+      : new PlatformError('TOO_MANY_REQUESTS', `Rate exceeded: ${reason}`, {
+          limit: 'reservedConcurrency',
+          reservedConcurrency,
+        })
   }
 
   #start({ node, end }: Extract<Decision, { kind: 'start' }>, request: PlacementRequest): void {
@@ -215,8 +227,10 @@ export class Dispatcher {
   }
 }
 
+type Refused = Extract<Decision, { kind: 'none' | 'throttled' }>
+
 const answer = (
   { invocationId }: PlacementRequest,
   node: Node,
-  { kind, reason }: Exclude<Decision, { kind: 'none' }>,
+  { kind, reason }: Exclude<Decision, Refused>,
 ): Placement => ({ invocationId, nodeId: node.id, nodeUrl: node.url, decision: kind, reason })

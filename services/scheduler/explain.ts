@@ -5,9 +5,9 @@ import { compareIds, endsAt, freeSlots, type Instance, type Pool } from './pool.
 
 export const explain = (fleet: FleetView, request: PlacementRequest, now: number): Explanation => {
   const decision = place(fleet, request, now)
-  const node = decision.kind === 'start' ? decision.node : decision.kind === 'none' ? undefined : decision.pool.node
+  const node = decision.kind === 'start' ? decision.node : 'pool' in decision ? decision.pool.node : undefined
   return {
-    decision: decision.kind,
+    decision: decision.kind === 'throttled' ? 'none' : decision.kind,
     ...(node ? { nodeId: node.id } : {}),
     reason: decision.reason,
     held: [...fleet.poolsOf(request.revision)]

@@ -21,12 +21,15 @@ const byFreeMemory = (a: Node, b: Node): number => freeMiB(b) - freeMiB(a) || co
 const byCheck = (a: Pool, b: Pool): number =>
   a.checkAt - b.checkAt || compareIds(a.key, b.key) || compareIds(a.node.id, b.node.id)
 
-const functionKey = ({ tenant, name, version }: RevisionRef): string => `${tenant}/${name}/${version}`
+const versionKey = ({ tenant, name, version }: RevisionRef): string => `${tenant}/${name}/${version}`
+const functionKey = ({ tenant, name }: RevisionRef): string => `${tenant}/${name}`
 
 export class FleetIndex {
   readonly #revisions = new Map<string, RevisionPools>()
   /** Function and version -> keys of its revisions that have pools. */
   readonly #siblings = new Map<string, Set<string>>()
+  /** Function -> its invocations that hold a slot, over all versions and nodes. */
+  readonly #lent = new Map<string, number>()
   readonly #open = new Set<Node>()
   /** Open nodes with a place for one more instance. */
   readonly #byLoad = new OrderedHeap(byLoad)
@@ -50,10 +53,22 @@ export class FleetIndex {
 
   /** Pools of the other revisions of the same function and version. */
   *otherRevisions(revision: RevisionRef): Iterable<Pool> {
-    const keys = this.#siblings.get(functionKey(revision))
+    const keys = this.#siblings.get(versionKey(revision))
     if (!keys || keys.size < 2) return
     const own = revisionKey(revision)
     for (const key of keys) if (key !== own) yield* this.#revisions.get(key)?.byNode.values() ?? []
+  }
+
+  lentOf(revision: RevisionRef): number {
+    return this.#lent.get(functionKey(revision)) ?? 0
+  }
+
+  /** More, or fewer, invocations hold slots of the pool. */
+  lentChanged({ revision }: Pool, by: number): void {
+    const key = functionKey(revision)
+    const lent = this.lentOf(revision) + by
+    if (lent === 0) this.#lent.delete(key)
+    else this.#lent.set(key, lent)
   }
 
   idlePools(revision: RevisionRef): Iterable<Pool> {
@@ -117,8 +132,8 @@ export class FleetIndex {
     if (!pools) {
       pools = { byNode: new Map(), idle: new OrderedHeap(byRecentUse), free: new OrderedHeap(byFreeSlots) }
       this.#revisions.set(key, pools)
-      const siblings = this.#siblings.get(functionKey(revision)) ?? new Set<string>()
-      this.#siblings.set(functionKey(revision), siblings.add(key))
+      const siblings = this.#siblings.get(versionKey(revision)) ?? new Set<string>()
+      this.#siblings.set(versionKey(revision), siblings.add(key))
     }
     pools.byNode.set(node.id, pool)
   }
@@ -153,7 +168,7 @@ export class FleetIndex {
     pools.byNode.delete(pool.node.id)
     if (pools.byNode.size > 0) return
     this.#revisions.delete(pool.key)
-    const name = functionKey(pool.revision)
+    const name = versionKey(pool.revision)
     const keys = this.#siblings.get(name)
     keys?.delete(pool.key)
     if (keys?.size === 0) this.#siblings.delete(name)

@@ -93,6 +93,7 @@ export class Fleet {
   apply(report: NodeReport, now: number): boolean {
     this.#latestTerm = Math.max(this.#latestTerm, report.term ?? 0)
     let node = this.#nodes.get(report.nodeId)
+    let isNew = false
     if (node && node.epoch !== report.epoch) {
       // Another run of the agent: what the last one had died with it.
       this.removeNode(node.id)
@@ -108,6 +109,7 @@ export class Fleet {
       if (!isFirst(report)) return false
       node = newNode(report, this.#cordoned.has(report.nodeId))
       this.#nodes.set(node.id, node)
+      isNew = true
     }
     node.lastSeen = now
     node.seq = report.seq
@@ -128,6 +130,7 @@ export class Fleet {
       if (known) touched.add(this.#change(known, change, now))
     }
     for (const pool of touched) this.#settle(pool)
+    if (isNew) this.#inheritAll(node)
     if (now - node.leasesCheckedAt >= leasesCheckMs) {
       node.leasesCheckedAt = now
       for (const pool of node.pools.values()) if (pool.leases.size > 0) this.#dropLostLeases(pool, now)
@@ -139,6 +142,7 @@ export class Fleet {
   lend(pool: Pool, { invocationId, deadlineAt }: PlacementRequest, now: number): void {
     this.release(invocationId)
     pool.leases.set(invocationId, now)
+    this.#index.lentChanged(pool, 1)
     const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs }
     this.#leases.set(invocationId, lease)
     this.#expiries.put(lease)
@@ -151,6 +155,7 @@ export class Fleet {
     this.#leases.delete(invocationId)
     this.#expiries.delete(lease)
     lease.pool.leases.delete(invocationId)
+    this.#index.lentChanged(lease.pool, -1)
     this.#index.slotsChanged(lease.pool)
     this.#dropIfEmpty(lease.pool)
     return true
@@ -204,6 +209,11 @@ export class Fleet {
     for (const invocationId of this.#leases.keys()) this.release(invocationId)
     for (const node of this.#nodes.values())
       for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
+  }
+
+  /** From now on this process lends: whatever is in flight was lent by another, and counts for its function. */
+  inherit(): void {
+    for (const node of this.#nodes.values()) this.#inheritAll(node)
   }
 
   /** A cordoned node keeps what it has and gets nothing new. Known to this process only. */
@@ -313,8 +323,22 @@ export class Fleet {
   #settle(pool: Pool): void {
     recount(pool)
     pool.foreign = Math.max(0, pool.inFlight - pool.leases.size)
+    this.#inherit(pool, Math.min(pool.inherited, pool.foreign))
     this.#index.poolChanged(pool)
     this.#dropIfEmpty(pool)
+  }
+
+  #inheritAll(node: Node): void {
+    for (const pool of node.pools.values()) this.#inherit(pool, pool.foreign)
+  }
+
+  /**
+   * Not all that is foreign: also an own invocation looks so for a moment, when its caller has given the slot back and its node has not reported
+   * that yet. A function would be throttled for nothing.
+   */
+  #inherit(pool: Pool, inherited: number): void {
+    this.#index.lentChanged(pool, inherited - pool.inherited)
+    pool.inherited = inherited
   }
 
   #dropIfEmpty(pool: Pool): void {

@@ -46,7 +46,10 @@ await runService(logger, async () => {
     logger,
     connected: listener.connected,
     latestTerm: () => fleet.latestTerm,
-    onGain: listener.askAll,
+    onGain: (gained) => {
+      fleet.inherit()
+      listener.askAll(gained)
+    },
     onLoss: () => dispatcher.resign(),
   })
   // Ready without nodes: they come and go, and placements wait for the first. Ready without leading: the next leader waits.

@@ -46,7 +46,7 @@ export const createSchedulerMetrics = (registry: Registry, fleet: Fleet, term: (
     instances,
     placements: new Counter({
       name: 'forkyard_scheduler_placements_total',
-      help: 'Placements by decision: idle, shared, start, none',
+      help: 'Placements by decision: idle, shared, start, none, throttled',
       labelNames: ['decision'] as const,
       registers,
     }),

@@ -54,7 +54,7 @@ const fleetOf = (...reports: NodeReport[]): Fleet => {
 let bookings = 0
 /** Takes the decision's effects in, as the dispatcher does. */
 const commit = (fleet: Fleet, asked: PlacementRequest, decision: Decision): void => {
-  if (decision.kind === 'none') return
+  if (decision.kind === 'none' || decision.kind === 'throttled') return
   if (decision.kind !== 'start') return fleet.lend(decision.pool, asked, now)
   for (const ending of decision.end) fleet.drop(ending)
   fleet.lend(fleet.book(decision.node, { ...asked, instanceId: `booked-${bookings++}` }), asked, now)
@@ -63,7 +63,7 @@ const commit = (fleet: Fleet, asked: PlacementRequest, decision: Decision): void
 const summary = (decision: Decision) => ({
   kind: decision.kind,
   reason: decision.reason,
-  node: decision.kind === 'none' ? undefined : decision.kind === 'start' ? decision.node.id : decision.pool.node.id,
+  node: decision.kind === 'start' ? decision.node.id : 'pool' in decision ? decision.pool.node.id : undefined,
   end: decision.kind === 'start' ? decision.end.map(({ id }) => id) : [],
 })
 

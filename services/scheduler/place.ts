@@ -17,6 +17,8 @@ export interface FleetView {
   poolsOf(revision: PlacementRequest['revision']): Iterable<Pool>
   poolOn(revision: PlacementRequest['revision'], nodeId: string): Pool | undefined
   hasOpenNode(): boolean
+  /** Invocations of the function, whatever the version, that hold a slot. In constant time. */
+  lentOf(revision: PlacementRequest['revision']): number
   /** Those of open nodes with a free idle slot, the most recently used first; ties by node. */
   idlePools(revision: PlacementRequest['revision']): Iterable<Pool>
   /** Those of open nodes with a free slot, most slots first; ties by node. */
@@ -39,6 +41,8 @@ export type Decision =
       readonly reason: string
     }
   | { readonly kind: 'none'; readonly reason: string }
+  /** As many as are reserved for the function hold slots already. */
+  | { readonly kind: 'throttled'; readonly reason: string }
 
 /** Nodes that are looked at for a start, in each order: a bound on the work, far above what is needed while there is room. */
 const mostNodes = 64
@@ -51,6 +55,8 @@ const mostIdle = 4096
 
 export const place = (fleet: FleetView, request: PlacementRequest, now: number): Decision => {
   const { startWish, revision } = request
+  const throttled = throttle(fleet, request)
+  if (throttled) return throttled
   if (startWish !== 'auto') return start(fleet, request, now, `start type ${startWish} was asked for`)
   // Most recently used first: the others grow old and end.
   const idle = lendable(fleet.idlePools(revision), request)
@@ -61,6 +67,17 @@ export const place = (fleet: FleetView, request: PlacementRequest, now: number):
     return { kind: 'shared', pool: shared, reason }
   }
   return start(fleet, request, now, 'every slot is taken')
+}
+
+/** Before anything else: also what waits for a node, or for its turn, has no place under a limit that is reached. */
+export const throttle = (
+  fleet: Pick<FleetView, 'lentOf'>,
+  { revision, reservedConcurrency: reserved }: PlacementRequest,
+): { readonly kind: 'throttled'; readonly reason: string } | undefined => {
+  if (reserved === undefined) return undefined
+  const lent = fleet.lentOf(revision)
+  if (lent < reserved) return undefined
+  return { kind: 'throttled', reason: `${lent} invocations of the function run, ${reserved} are reserved` }
 }
 
 const lendable = (pools: Iterable<Pool>, { excludeNodes }: PlacementRequest): Pool | undefined => {

@@ -32,6 +32,8 @@ export interface Pool {
   readonly leases: Map<string, number>
   /** In flight without a lease of this process: lent before it started, or by another scheduler. */
   foreign: number
+  /** Those of them that were in flight before this process began to lend. Only falls, until another scheduler has led. */
+  inherited: number
   idle: number
   starting: number
   inFlight: number
@@ -110,6 +112,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   instances: new Map(),
   leases: new Map(),
   foreign: 0,
+  inherited: 0,
   idle: 0,
   starting: 0,
   inFlight: 0,

@@ -60,6 +60,8 @@ export const operationTable: ReadonlyMap<string, OperationRow> = new Map<string,
     'PutFunctionEventInvokeConfig',
     'UpdateFunctionEventInvokeConfig',
     'DeleteFunctionEventInvokeConfig',
+    'PutFunctionConcurrency',
+    'DeleteFunctionConcurrency',
     'TagResource',
     'UntagResource',
     // A deployer may open a function it may as well replace.

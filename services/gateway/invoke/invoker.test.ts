@@ -18,7 +18,7 @@ const settings = {
   ephemeralStorageMiB: 512,
   environment: {},
 } as const
-const { latest } = newRecord(
+const record = newRecord(
   'default',
   'f',
   1,
@@ -26,6 +26,9 @@ const { latest } = newRecord(
   { codeSha256: '', codeSize: 1, zipDigest: '', imageDigest: '' },
   {},
 )
+
+const { latest } = record
+const registry = { get: () => record }
 
 let placed: PlacementRequest[]
 /** Invocations whose slot was given back. */
@@ -72,7 +75,7 @@ beforeEach(() => {
 })
 
 const invoke = (more: Partial<Invocation> = {}) =>
-  createInvoker({ scheduler, nodes, region: 'eu-test-1', startBudgetMs: 20_000 }).invoke({
+  createInvoker({ scheduler, nodes, registry, region: 'eu-test-1', startBudgetMs: 20_000 }).invoke({
     invocationId: 'id',
     attempt: 1,
     resolve: () => latest,

@@ -9,6 +9,7 @@ import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
 import type { Placement, StartWish } from '../../contracts/placement.ts'
 import { NodeUnreachable, type NodeClient, type NodeReply } from '../node-client.ts'
+import type { Registry } from '../registry.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
 import type { ReplayableBody } from './replayable-body.ts'
 
@@ -54,11 +55,13 @@ const maxBackoffMs = 500
 export interface InvokerDeps {
   readonly scheduler: SchedulerClient
   readonly nodes: NodeClient
+  /** Of the function as a whole. */
+  readonly registry: Pick<Registry, 'get'>
   readonly region: string
   readonly startBudgetMs: number
 }
 
-export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: InvokerDeps): Invoker => ({
+export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetMs }: InvokerDeps): Invoker => ({
   invoke: async (invocation) => {
     const { invocationId, body } = invocation
     const deadlineAt = Date.now() + startBudgetMs + invocation.resolve().timeoutMs
@@ -77,7 +80,8 @@ export const createInvoker = ({ scheduler, nodes, region, startBudgetMs }: Invok
         const { startWish } = invocation
         const from = performance.now()
         const asked = { invocationId, startWish, deadlineAt, excludeNodes: [...excludeNodes] }
-        const placement = await scheduler.place(placementRequest(config, asked), signal, mayGoDirect)
+        const request = placementRequest(config, registry.get(config.tenant, config.name), asked)
+        const placement = await scheduler.place(request, signal, mayGoDirect)
         leased = !placement.direct
         const sentAt = performance.now()
         placeMs += sentAt - from

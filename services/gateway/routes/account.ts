@@ -1,6 +1,7 @@
 /** Limits and use of the account, and what clients ask about features that functions here do not have. */
 import { Type, type TSchema } from 'typebox'
 import { functionArn } from '../../contracts/function.ts'
+import { accountConcurrency } from '../account-concurrency.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { findVersion, targetOf, type Target } from '../lookup.ts'
 import { operation, type AnyOperation } from './operation.ts'
@@ -18,7 +19,7 @@ const AccountSettings = Type.Object({
 })
 
 export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
-  const { registry, scheduler, config } = deps
+  const { registry, config } = deps
   const { region, limits } = config
   const functions = '/functions/:FunctionName'
 
@@ -49,8 +50,7 @@ export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
       status: 200,
       reply: AccountSettings,
       handle: async ({ caller: { tenant } }) => {
-        const nodes = await scheduler.nodes()
-        const instances = nodes.reduce<number>((sum, { capacity }) => sum + capacity.instances, 0)
+        const concurrency = await accountConcurrency(deps, tenant)
         const records = registry.list(tenant)
         const sizes = records.flatMap(({ name, latest, versions }) => [
           latest.codeSize,
@@ -62,8 +62,8 @@ export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
             TotalCodeSize: Number.MAX_SAFE_INTEGER,
             CodeSizeUnzipped: limits.unzippedBytes,
             CodeSizeZipped: limits.zipBytes,
-            ConcurrentExecutions: instances,
-            UnreservedConcurrentExecutions: instances,
+            ConcurrentExecutions: concurrency.limit,
+            UnreservedConcurrentExecutions: concurrency.unreserved,
           },
           AccountUsage: { TotalCodeSize: sizes.reduce((sum, size) => sum + size, 0), FunctionCount: records.length },
         }
@@ -75,13 +75,6 @@ export const accountOperations = (deps: GatewayDeps): AnyOperation[] => {
       'There is no code signing',
       Type.Object({ FunctionName: Type.String() }),
       ({ name }) => ({ FunctionName: name }),
-    ),
-    probe(
-      'GetFunctionConcurrency',
-      `/2019-09-30${functions}/concurrency`,
-      'There is no reserved concurrency',
-      Type.Object({}),
-      () => ({}),
     ),
     probe(
       'GetRuntimeManagementConfig',

@@ -6,7 +6,6 @@ import {
   DeleteFunctionUrlConfigCommand,
   GetAccountSettingsCommand,
   GetFunctionCodeSigningConfigCommand,
-  GetFunctionConcurrencyCommand,
   GetFunctionEventInvokeConfigCommand,
   GetFunctionRecursionConfigCommand,
   GetFunctionUrlConfigCommand,
@@ -15,8 +14,8 @@ import {
   ListFunctionEventInvokeConfigsCommand,
   ListFunctionUrlConfigsCommand,
   ListTagsCommand,
-  PutFunctionConcurrencyCommand,
   PutFunctionEventInvokeConfigCommand,
+  PutProvisionedConcurrencyConfigCommand,
   TagResourceCommand,
   UntagResourceCommand,
   UpdateFunctionEventInvokeConfigCommand,
@@ -152,9 +151,6 @@ describe('what clients ask on each refresh', () => {
     expect(
       (await client.send(new GetFunctionCodeSigningConfigCommand({ FunctionName }))).CodeSigningConfigArn,
     ).toBeUndefined()
-    expect(
-      (await client.send(new GetFunctionConcurrencyCommand({ FunctionName }))).ReservedConcurrentExecutions,
-    ).toBeUndefined()
     expect((await client.send(new GetRuntimeManagementConfigCommand({ FunctionName }))).UpdateRuntimeOn).toBe('Auto')
     expect((await client.send(new GetFunctionRecursionConfigCommand({ FunctionName }))).RecursiveLoop).toBe('Allow')
     const { AccountLimit, AccountUsage } = await client.send(new GetAccountSettingsCommand({}))
@@ -163,7 +159,11 @@ describe('what clients ask on each refresh', () => {
   })
 
   it('of operations that are not here is said to be unknown', async () => {
-    const put = new PutFunctionConcurrencyCommand({ FunctionName, ReservedConcurrentExecutions: 1 })
+    const put = new PutProvisionedConcurrencyConfigCommand({
+      FunctionName,
+      Qualifier: '1',
+      ProvisionedConcurrentExecutions: 1,
+    })
     await expect(client.send(put)).rejects.toMatchObject(refusal('UnknownOperationException', 404))
   })
 })

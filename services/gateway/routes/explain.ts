@@ -47,8 +47,8 @@ export const explainOperations = (deps: GatewayDeps): AnyOperation[] => [
     reply: Reply,
     handle: async ({ caller, params, query, request }) => {
       const target = targetOf(deps, caller.tenant, params.FunctionName, query.Qualifier)
-      const { version } = await findVersion(deps, target)
-      const placement = placementRequest(version, {
+      const { record, version } = await findVersion(deps, target)
+      const placement = placementRequest(version, record, {
         invocationId: request.id,
         startWish: 'auto',
         deadlineAt: Date.now() + version.timeoutMs,

@@ -6,7 +6,7 @@ import { takeCode } from '../deploy.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { parseFunctionName } from '../function-name.ts'
 import { newRecord } from '../function-record.ts'
-import { configurationView } from '../function-view.ts'
+import { concurrencyView, configurationView } from '../function-view.ts'
 import { findVersion, targetOf } from '../lookup.ts'
 import { numberKey, pageOf, pageQuery } from '../pages.ts'
 import { settingMembers, settingsFrom } from '../settings.ts'
@@ -88,6 +88,7 @@ export const functionOperations = (deps: GatewayDeps): AnyOperation[] => {
           Configuration: configurationView(region, version, target.qualifier),
           Code: { RepositoryType: 'S3', Location: await codeLocation(deps, caller.accessKey, version) },
           ...(Object.keys(record.tags).length > 0 ? { Tags: record.tags } : {}),
+          ...(record.reservedConcurrency === undefined ? {} : { Concurrency: concurrencyView(record) }),
         }
       },
     }),

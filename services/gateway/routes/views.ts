@@ -33,10 +33,13 @@ export const FunctionConfiguration = Type.Object({
   LoggingConfig: Type.Object({ LogFormat: text, LogGroup: text }),
 })
 
+export const Concurrency = Type.Object({ ReservedConcurrentExecutions: Type.Integer() })
+
 export const FunctionAndCode = Type.Object({
   Configuration: FunctionConfiguration,
   Code: Type.Object({ RepositoryType: text, Location: text }),
   Tags: optional(Variables),
+  Concurrency: optional(Concurrency),
 })
 
 export const Alias = Type.Object({

@@ -175,7 +175,7 @@ export const startGateway = async ({
         return use({ file: '', digest: 'a'.repeat(64) })
       },
     },
-    invoker: createInvoker({ scheduler, nodes, region, startBudgetMs: config.limits.startBudgetMs }),
+    invoker: createInvoker({ scheduler, nodes, registry, region, startBudgetMs: config.limits.startBudgetMs }),
     scheduler,
     queue: {
       push: async (event, payload) => void pushed.push({ event, payload: Buffer.from(payload) }),

@@ -52,12 +52,11 @@ const measureScheduler = async (
   const open = new Set<Promise<void>>()
 
   const request = (): PlacementRequest =>
-    placementRequest(versions[draw()] as VersionConfig, {
-      invocationId: randomUUID(),
-      startWish: 'auto',
-      deadlineAt: Date.now() + 30_000,
-      excludeNodes: [],
-    })
+    placementRequest(
+      versions[draw()] as VersionConfig,
+      {},
+      { invocationId: randomUUID(), startWish: 'auto', deadlineAt: Date.now() + 30_000, excludeNodes: [] },
+    )
   const run = (link: PlacementLink, { invocationId, revision }: PlacementRequest, { nodeId }: Placement): void => {
     const handlerMs = -Math.log(1 - Math.random()) * meanHandlerMs
     fleet.nodes.get(nodeId)?.invoke(invocationId, revision, handlerMs, () => link.over(invocationId))
