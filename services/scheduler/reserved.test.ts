@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { pino } from 'pino'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createMetrics } from '../chassis/http-server.ts'

@@ -2,12 +2,14 @@
 import {
   CreateAliasCommand,
   DeleteFunctionCommand,
+  DeleteFunctionConcurrencyCommand,
   GetFunctionCommand,
   InvokeCommand,
   InvokeWithResponseStreamCommand,
   ListFunctionsCommand,
   ListVersionsByFunctionCommand,
   PublishVersionCommand,
+  PutFunctionConcurrencyCommand,
   UpdateAliasCommand,
   UpdateFunctionCodeCommand,
   UpdateFunctionConfigurationCommand,
@@ -203,6 +205,35 @@ export const handler = async (event) => {
     const answers = await Promise.all([0, 1, 2, 3].map(async (n) => (await invoke(client, target, { n })).json))
     expect(answers.map((answer) => (answer as { n: number }).n)).toEqual([0, 1, 2, 3])
     expect(Math.max(...answers.map((answer) => (answer as { most: number }).most))).toBeGreaterThan(1)
+  })
+
+  it('runs no more of a function at a time than is reserved for it', async () => {
+    const FunctionName = uniqueName('reserved')
+    const source = `export const handler = (event) => new Promise((resolve) => setTimeout(() => resolve(event.n), 3000))`
+    await createFunction(client, FunctionName, source)
+    const reserve = (ReservedConcurrentExecutions: number) =>
+      client.send(new PutFunctionConcurrencyCommand({ FunctionName, ReservedConcurrentExecutions }))
+    const both = () => Promise.allSettled([1, 2].map(async (n) => invoke(client, FunctionName, { n })))
+    const throttled = {
+      status: 'rejected',
+      reason: {
+        name: 'TooManyRequestsException',
+        Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded',
+        retryAfterSeconds: '1',
+        $metadata: { httpStatusCode: 429 },
+      },
+    }
+    const ran = { status: 'fulfilled', value: { status: 200, functionError: undefined } }
+
+    await reserve(1)
+    const answers = await both()
+    expect(answers.toSorted((a, b) => (a.status < b.status ? -1 : 1))).toMatchObject([ran, throttled])
+    // One after the other nobody is in the way of anybody.
+    for (const n of [3, 4]) expect((await invoke(client, FunctionName, { n })).json).toBe(n)
+    await reserve(0)
+    expect(await both()).toMatchObject([throttled, throttled])
+    await client.send(new DeleteFunctionConcurrencyCommand({ FunctionName }))
+    expect(await both()).toMatchObject([ran, ran])
   })
 
   it('passes the client context on', async () => {

@@ -39,6 +39,16 @@ const unreserved = async () =>
   (await client.send(new GetAccountSettingsCommand({}))).AccountLimit?.UnreservedConcurrentExecutions
 const invoke = () => client.send(new InvokeCommand({ FunctionName }))
 
+/** What the scheduler is told with a placement. */
+const told = async () => {
+  await invoke()
+  return gateway.placements.at(-1)?.reservedConcurrency
+}
+const refuse = (details: Readonly<Record<string, unknown>>) =>
+  vi
+    .spyOn(gateway.deps.scheduler, 'place')
+    .mockRejectedValueOnce(new PlatformError('TOO_MANY_REQUESTS', 'Rate exceeded', details))
+
 describe('reserved concurrency', () => {
   it('is set, seen everywhere, changed and removed', async () => {
     await create()
@@ -60,10 +70,6 @@ describe('reserved concurrency', () => {
 
   it('goes to the scheduler with each placement, as it is then', async () => {
     await create()
-    const told = async () => {
-      await invoke()
-      return gateway.placements.at(-1)?.reservedConcurrency
-    }
     expect(await told()).toBeUndefined()
     await reserve(3)
     expect(await told()).toBe(3)
@@ -107,10 +113,6 @@ describe('reserved concurrency', () => {
 
   it('is named as the reason when it throttles, with the time to wait', async () => {
     await create()
-    const refuse = (details: object) =>
-      vi
-        .spyOn(gateway.deps.scheduler, 'place')
-        .mockRejectedValueOnce(new PlatformError('TOO_MANY_REQUESTS', 'Rate exceeded', { ...details }))
     refuse({ limit: 'reservedConcurrency' })
     await expect(invoke()).rejects.toMatchObject({
       ...refusal('TooManyRequestsException', 429, 'Rate exceeded'),
