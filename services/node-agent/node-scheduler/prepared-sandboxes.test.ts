@@ -78,6 +78,19 @@ describe('PreparedSandboxes', () => {
     }
   })
 
+  it('does not try more and more while none can be made', async () => {
+    vi.useFakeTimers()
+    try {
+      const { prepared, make } = setUp({ created: 2, parked: 2 })
+      make.mockRejectedValue(new Error('the image is damaged'))
+      prepared.fill()
+      await vi.advanceTimersByTimeAsync(10_000)
+      expect(make).toHaveBeenCalledTimes(4 * 11)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('ends what is more than wanted, and resolves when it is gone', async () => {
     const { prepared, end, sizes, evicted } = setUp({ created: 2, parked: 2 })
     prepared.fill()

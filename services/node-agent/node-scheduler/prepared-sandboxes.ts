@@ -35,6 +35,7 @@ export class PreparedSandboxes {
   readonly #deps: PreparedDeps
   readonly #waiting: Readonly<Record<PreparedKind, Map<RuntimeName, Waiting[]>>>
   #closed = false
+  #retry: NodeJS.Timeout | undefined
 
   constructor(deps: PreparedDeps) {
     this.#deps = deps
@@ -103,6 +104,14 @@ export class PreparedSandboxes {
     await Promise.all(waiting.map((instance) => this.#deps.end(instance)))
   }
 
+  /** Once, however many failed: each of several would make as many anew, and so on. */
+  #retrySoon(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined
+      this.fill()
+    }, retryMs).unref()
+  }
+
   #make(kind: PreparedKind, runtime: RuntimeName, list: Waiting[]): void {
     const making = this.#deps.make(runtime, kind)
     const entry: Waiting = { making }
@@ -120,7 +129,7 @@ export class PreparedSandboxes {
       (err: unknown) => {
         if (!drop()) return
         this.#deps.logger.error({ err, kind, runtime }, 'a sandbox could not be made ahead')
-        setTimeout(() => this.fill(), retryMs).unref()
+        this.#retrySoon()
       },
     )
   }
