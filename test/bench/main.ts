@@ -1,4 +1,4 @@
-/** `npm run bench -- start|burst|soak|cache|network|schedule|protocols [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
+/** `npm run bench -- start|burst|soak|cache|scale|network|schedule|protocols [--rounds N] [--json FILE]`: figures beside a reference of the same run. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compareCaches } from './cache.ts'
@@ -6,6 +6,7 @@ import { benchBurst } from './burst.ts'
 import { describeHost, type Host, type Machine } from './machine.ts'
 import { benchNetwork } from './network.ts'
 import { benchProtocols } from './protocols/protocols.ts'
+import { benchScale, type ScaleInput } from './scale/scale.ts'
 import { benchSchedule } from './schedule/schedule.ts'
 import { benchSoak, soakTypes, type SoakType } from './soak.ts'
 import type { Waterfall } from './waterfall.ts'
@@ -15,6 +16,7 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- burst [--rounds N] [--requests N] [--json FILE]
        npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
+       npm run bench -- scale [--nodes N] [--functions N] [--hours H] [--most-per-day N] [--seed N] [--json FILE]
        npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--profile DIR] [--json FILE]
        npm run bench -- protocols [--rate N] [--seconds N] [--json FILE]
        npm run bench -- network [--rounds N] [--json FILE]
@@ -32,6 +34,11 @@ const { positionals, values } = parseArgs({
     rate: { type: 'string' },
     seconds: { type: 'string' },
     scale: { type: 'string' },
+    nodes: { type: 'string' },
+    functions: { type: 'string' },
+    hours: { type: 'string' },
+    'most-per-day': { type: 'string' },
+    seed: { type: 'string' },
     profile: { type: 'string' },
   },
 })
@@ -78,7 +85,19 @@ const runSchedule = async (): Promise<Result> => {
   return { machine: describeHost(), rows: await benchSchedule(input, progress) }
 }
 
-const run = (): Promise<Result> => {
+const runScale = (): Result & { readonly input: ScaleInput } => {
+  const input = {
+    seed: count(values.seed, 1),
+    nodes: count(values.nodes, 10_000),
+    functions: count(values.functions, 300),
+    hours: count(values.hours, 6),
+    mostPerDay: count(values['most-per-day'], 20_000),
+  }
+  return { machine: describeHost(), input, rows: benchScale(input, progress) }
+}
+
+const run = async (): Promise<Result> => {
+  if (positionals[0] === 'scale') return runScale()
   if (positionals[0] === 'start') {
     const runtime = runtimeOf(values.runtime)
     return benchStart({ runtime, rounds: count(values.rounds, 20), only: rowsOf(runtime, values.only) }, progress)

@@ -6,6 +6,7 @@ import type { InstancePolicy, VersionConfig } from '../../services/contracts/fun
 import { revisionKey } from '../../services/contracts/placement.ts'
 import { CachePlan } from '../../services/node-agent/node-scheduler/cache/cache-plan.ts'
 import type { CacheDecision, StartWay } from '../../services/node-agent/node-scheduler/cache/input.ts'
+import { MadeAhead } from './made-ahead.ts'
 
 export interface Call {
   readonly atMs: number
@@ -54,8 +55,7 @@ const configOf = (name: string, policy: InstancePolicy): VersionConfig =>
 class Node {
   readonly plan: CachePlan
   readonly instances = new Map<string, Instance[]>()
-  readonly prepared = { created: 0, parked: 0 }
-  readonly forks = new Map<string, { parked: number }>()
+  readonly ahead = new MadeAhead()
   now = originMs
 
   constructor({ cache = 'adaptive', memoryMiB = 1024, fixed = {} }: Manner) {
@@ -78,19 +78,11 @@ class Node {
         bookedMiB: 128 * [...this.instances.values()].flat().length,
         pinnedMiB: 0,
         instances: (key) => this.instances.get(key)?.length ?? 0,
-        prepared: (kind) => this.prepared[kind],
-        forks: (config) => {
-          const held = this.forks.get(revisionKey(config))
-          return { parked: held?.parked ?? 0, hasSeed: held !== undefined }
-        },
+        ...this.ahead.holdings,
       },
       'time',
     )
-    this.prepared.created = this.plan.size('created', 'nodejs24.x')
-    this.prepared.parked = this.plan.size('parked', 'nodejs24.x')
-    this.forks.clear()
-    for (const config of this.plan.seeded)
-      this.forks.set(revisionKey(config), { parked: this.plan.forksOf(config).parked })
+    this.ahead.become(this.plan, 'nodejs24.x')
     for (const [key, all] of this.instances) {
       const policy = configs.get(key)?.policy ?? { concurrency: 1, reuse: true }
       const idle = all
@@ -119,21 +111,7 @@ class Node {
       return 'warm'
     }
     this.instances.set(key, [...all, { idleSince: undefined }])
-    const forks = this.forks.get(key)
-    if (forks && forks.parked > 0) {
-      forks.parked--
-      return 'fork-parked'
-    }
-    if (forks) return 'fork'
-    for (const [kind, way] of [
-      ['parked', 'restore-parked'],
-      ['created', 'restore-precreated'],
-    ] as const)
-      if (this.prepared[kind] > 0) {
-        this.prepared[kind]--
-        return way
-      }
-    return 'restore'
+    return this.ahead.take(key)
   }
 
   end(key: string, policy: InstancePolicy): void {
@@ -150,17 +128,9 @@ class Node {
   }
 
   get heldMiB(): number {
-    const { memoryMiB } = this.plan.costs.of('nodejs24.x')
+    const costs = this.plan.costs.of('nodejs24.x')
     const idle = [...this.instances.values()].flat().filter(({ idleSince }) => idleSince !== undefined).length
-    const parked = [...this.forks.values()].reduce((sum, fork) => sum + fork.parked, 0)
-    const { created, parked: restored } = this.prepared
-    return (
-      idle * memoryMiB.idle +
-      this.forks.size * memoryMiB.seed +
-      parked * memoryMiB.parkedFork +
-      created * memoryMiB.created +
-      restored * memoryMiB.parked
-    )
+    return idle * costs.memoryMiB.idle + this.ahead.heldMiB(costs)
   }
 }
 
