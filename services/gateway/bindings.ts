@@ -54,6 +54,6 @@ export const numbered = (
   const all = Array.from({ length: maxBindings }, (_, number) => number)
   const gone = Object.entries(before).flatMap(([name, number]) => (names.includes(name) ? [] : [number]))
   const free = [...all.filter((number) => !taken.has(number)), ...gone]
-  const fresh = names.filter((name) => !(name in kept)).map((name, at) => [name, free[at] ?? 0] as const)
+  const fresh = names.filter((name) => !Object.hasOwn(kept, name)).map((name, at) => [name, free[at] ?? 0] as const)
   return { ...kept, ...Object.fromEntries(fresh) }
 }

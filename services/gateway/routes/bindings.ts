@@ -2,10 +2,9 @@
 import { Type, type Static } from 'typebox'
 import { Bindings, bindingTarget } from '../../contracts/bindings.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import { functionArn } from '../../contracts/function.ts'
 import type { KnownBindings } from '../bindings.ts'
 import type { GatewayDeps } from '../deps.ts'
-import { findRecord, unqualified } from '../lookup.ts'
+import { functionSetting, type Setting } from './function-setting.ts'
 import { operation, type AnyOperation } from './operation.ts'
 import { Named } from './views.ts'
 
@@ -24,15 +23,15 @@ const Reply = Type.Object({
 
 const Body = Type.Object({ bindings: Bindings }, { additionalProperties: false })
 
-const view = (functionName: string, { record, lastModified }: KnownBindings): Static<typeof Reply> => ({
-  functionName,
+const view = ({ name, record: known }: Setting<KnownBindings>): Static<typeof Reply> => ({
+  functionName: name,
   bindings: Object.fromEntries(
-    Object.entries(record.bindings).map(([name, binding]) => [
-      name,
+    Object.entries(known.record.bindings).map(([of, binding]) => [
+      of,
       { type: binding.type, target: bindingTarget(binding) },
     ]),
   ),
-  lastModified,
+  lastModified: known.lastModified,
 })
 
 /** What the schema cannot say. @throws PlatformError INVALID_REQUEST naming the binding */
@@ -51,11 +50,8 @@ const checkBindings = (bindings: Bindings): void => {
 }
 
 export const bindingOperations = (deps: GatewayDeps): AnyOperation[] => {
-  const { registry, bindings, config } = deps
-  const nameOf = async (tenant: string, functionName: string): Promise<string> =>
-    (await findRecord(registry, unqualified(deps, tenant, functionName))).name
-  const none = (tenant: string, name: string): PlatformError =>
-    new PlatformError('NOT_FOUND', `The function ${functionArn(config.region, tenant, name)} has no bindings`)
+  const { bindings } = deps
+  const setting = functionSetting(deps, bindings, 'no bindings')
   return [
     operation({
       id: 'PutBindings',
@@ -66,17 +62,13 @@ export const bindingOperations = (deps: GatewayDeps): AnyOperation[] => {
       body: Body,
       status: 200,
       reply: Reply,
-      handle: async ({ caller: { tenant }, params, body }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        checkBindings(body.bindings)
-        const known = await bindings.put(tenant, name, body.bindings)
-        // Deleted meanwhile: a later function of the name must not find them.
-        if (!(await registry.refresh(tenant, name))) {
-          await bindings.delete(tenant, name)
-          registry.get(tenant, name)
-        }
-        return view(name, known)
-      },
+      handle: async ({ caller: { tenant }, params, body }) =>
+        view(
+          await setting.put(tenant, params.FunctionName, (name) => {
+            checkBindings(body.bindings)
+            return bindings.put(tenant, name, body.bindings)
+          }),
+        ),
     }),
     operation({
       id: 'GetBindings',
@@ -86,12 +78,7 @@ export const bindingOperations = (deps: GatewayDeps): AnyOperation[] => {
       params: Named,
       status: 200,
       reply: Reply,
-      handle: async ({ caller: { tenant }, params }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        const known = await bindings.get(tenant, name)
-        if (!known) throw none(tenant, name)
-        return view(name, known)
-      },
+      handle: async ({ caller, params }) => view(await setting.get(caller.tenant, params.FunctionName)),
     }),
     operation({
       id: 'DeleteBindings',
@@ -100,11 +87,7 @@ export const bindingOperations = (deps: GatewayDeps): AnyOperation[] => {
       url,
       params: Named,
       status: 204,
-      handle: async ({ caller: { tenant }, params }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        if (!(await bindings.get(tenant, name))) throw none(tenant, name)
-        await bindings.delete(tenant, name)
-      },
+      handle: async ({ caller, params }) => setting.delete(caller.tenant, params.FunctionName),
     }),
   ]
 }

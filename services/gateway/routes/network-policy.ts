@@ -1,10 +1,8 @@
 /** What a function may reach over the network, and what may reach it. Without a policy it has no network. */
 import { Type } from 'typebox'
-import { PlatformError } from '../../contracts/errors.ts'
-import { functionArn } from '../../contracts/function.ts'
 import { checkNetworkPolicy, NetworkPolicy, type NetworkPolicyRecord } from '../../contracts/network.ts'
 import type { GatewayDeps } from '../deps.ts'
-import { findRecord, unqualified } from '../lookup.ts'
+import { functionSetting, type Setting } from './function-setting.ts'
 import { operation, type AnyOperation } from './operation.ts'
 import { Named } from './views.ts'
 
@@ -16,17 +14,11 @@ const Reply = Type.Object({
   lastModified: Type.String({ description: 'ISO 8601' }),
 })
 
-const view = (functionName: string, record: NetworkPolicyRecord) => ({ functionName, ...record })
+const view = ({ name, record }: Setting<NetworkPolicyRecord>) => ({ functionName: name, ...record })
 
 export const networkPolicyOperations = (deps: GatewayDeps): AnyOperation[] => {
-  const { registry, networkPolicies, config } = deps
-  const nameOf = async (tenant: string, functionName: string): Promise<string> =>
-    (await findRecord(registry, unqualified(deps, tenant, functionName))).name
-  const none = (tenant: string, name: string): PlatformError =>
-    new PlatformError(
-      'NOT_FOUND',
-      `The function ${functionArn(config.region, tenant, name)} has no network policy: it has no network`,
-    )
+  const { networkPolicies } = deps
+  const setting = functionSetting(deps, networkPolicies, 'no network policy: it has no network')
   return [
     operation({
       id: 'PutNetworkPolicy',
@@ -37,18 +29,15 @@ export const networkPolicyOperations = (deps: GatewayDeps): AnyOperation[] => {
       body: NetworkPolicy,
       status: 200,
       reply: Reply,
-      handle: async ({ caller: { tenant }, params, body }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        checkNetworkPolicy(body)
-        const record = { policy: body, lastModified: new Date().toISOString() }
-        await networkPolicies.put(tenant, name, record)
-        // Deleted meanwhile: a later function of the name must not find it.
-        if (!(await registry.refresh(tenant, name))) {
-          await networkPolicies.delete(tenant, name)
-          registry.get(tenant, name)
-        }
-        return view(name, record)
-      },
+      handle: async ({ caller: { tenant }, params, body }) =>
+        view(
+          await setting.put(tenant, params.FunctionName, async (name) => {
+            checkNetworkPolicy(body)
+            const record = { policy: body, lastModified: new Date().toISOString() }
+            await networkPolicies.put(tenant, name, record)
+            return record
+          }),
+        ),
     }),
     operation({
       id: 'GetNetworkPolicy',
@@ -58,12 +47,7 @@ export const networkPolicyOperations = (deps: GatewayDeps): AnyOperation[] => {
       params: Named,
       status: 200,
       reply: Reply,
-      handle: async ({ caller: { tenant }, params }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        const record = await networkPolicies.get(tenant, name)
-        if (!record) throw none(tenant, name)
-        return view(name, record)
-      },
+      handle: async ({ caller, params }) => view(await setting.get(caller.tenant, params.FunctionName)),
     }),
     operation({
       id: 'DeleteNetworkPolicy',
@@ -72,11 +56,7 @@ export const networkPolicyOperations = (deps: GatewayDeps): AnyOperation[] => {
       url,
       params: Named,
       status: 204,
-      handle: async ({ caller: { tenant }, params }) => {
-        const name = await nameOf(tenant, params.FunctionName)
-        if (!(await networkPolicies.get(tenant, name))) throw none(tenant, name)
-        await networkPolicies.delete(tenant, name)
-      },
+      handle: async ({ caller, params }) => setting.delete(caller.tenant, params.FunctionName),
     }),
   ]
 }

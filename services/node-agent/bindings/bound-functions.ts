@@ -35,8 +35,8 @@ export class BoundFunctions {
     const record = this.#records.get(key)
     const labels = asked.toLowerCase().replace(/\.$/, '').split('.')
     if (!record || labels.pop() !== bindingDomain) return undefined
-    const number = record.addresses[labels.pop() ?? '']
-    return number === undefined ? undefined : this.#addresses[number]
+    const name = labels.pop() ?? ''
+    return Object.hasOwn(record.addresses, name) ? this.#addresses[record.addresses[name] ?? -1] : undefined
   }
 
   /** What the filter has to let pass. */

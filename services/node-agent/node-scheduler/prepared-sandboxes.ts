@@ -106,7 +106,8 @@ export class PreparedSandboxes {
 
   /** Once, however many failed: each of several would make as many anew, and so on. */
   #retrySoon(): void {
-    this.#retry ??= setTimeout(() => {
+    if (this.#retry) return
+    this.#retry = setTimeout(() => {
       this.#retry = undefined
       this.fill()
     }, retryMs).unref()
