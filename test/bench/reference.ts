@@ -9,7 +9,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
 import type { RuntimeFiles } from '../../services/node-agent/config.ts'
-import { runscFlags, writeBundle } from '../../services/node-agent/sandbox/bundle.ts'
+import { makeBundleDir, runscFlags, writeBundle } from '../../services/node-agent/sandbox/bundle.ts'
 
 export interface ReferenceInput {
   readonly runscPath: string
@@ -75,6 +75,7 @@ export const measureReference = async (input: ReferenceInput): Promise<number> =
   await once(server, 'listening')
   const bundle = join(dir, 'b')
   const { imagePath, command } = input.runtime
+  makeBundleDir(bundle)
   writeBundle(bundle, { imagePath, command, socketDir, hostname: 'reference' })
   bindCode(bundle, input.codeDir)
   const runsc = ['--root', join(input.workDir, 'runsc'), ...runscFlags]
