@@ -1,25 +1,33 @@
 /** What the stack's state tells beforehand about the next run of the engine. */
 import { existsSync } from 'node:fs'
 
+interface Deployment {
+  readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown; create?: unknown } }[]
+  readonly pending_operations?: readonly unknown[]
+}
+
 interface State {
-  readonly checkpoint?: {
-    readonly latest?: {
-      readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown; create?: unknown } }[]
-      readonly pending_operations?: readonly unknown[]
-    }
-  }
+  /** In a backend of files. */
+  readonly checkpoint?: { readonly latest?: Deployment }
+  /** As `pulumi stack export` prints it. */
+  readonly deployment?: Deployment
+}
+
+const deploymentOf = (stateText: string): Deployment => {
+  const { checkpoint, deployment } = JSON.parse(stateText) as State
+  return checkpoint?.latest ?? deployment ?? {}
 }
 
 /** Whether the last engine ended, by force, in the middle of something. */
 export const wasInterrupted = (stateText: string): boolean =>
-  ((JSON.parse(stateText) as State).checkpoint?.latest?.pending_operations ?? []).length > 0
+  (deploymentOf(stateText).pending_operations ?? []).length > 0
 
 /**
  * Built files may be gone: the cache may be deleted at any time.
  * @returns URNs of the commands whose result names a path (`imagePath`, `addonPath`, ...) that does not exist.
  */
 export const missingFiles = (stateText: string, exists: (path: string) => boolean = existsSync): string[] => {
-  const resources = (JSON.parse(stateText) as State).checkpoint?.latest?.resources ?? []
+  const resources = deploymentOf(stateText).resources ?? []
   return resources
     .filter(({ outputs }) => !isElsewhere(outputs?.create))
     .filter(({ outputs }) => pathsIn(outputs?.stdout).some((path) => !exists(path)))

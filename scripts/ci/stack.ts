@@ -11,7 +11,8 @@ import { findDrift, mendDrift, type Drift } from '../drift.ts'
 import { cacheDir, pulumiHome, repoRoot } from '../setup/paths.ts'
 import { prepareMachine } from '../setup/prepare.ts'
 import { run } from '../setup/run.ts'
-import { policyPack, wasExportedInterrupted } from './pipeline.ts'
+import { wasInterrupted } from '../stack-state.ts'
+import { policyPack } from './pipeline.ts'
 
 const usage = `usage: scripts/ci/stack preview STACK   what an update would change
        scripts/ci/stack up STACK        changes it
@@ -45,7 +46,7 @@ const preview = (stack: string): Promise<string> =>
 /** What an update that was cut off left open is closed first; a host that is down keeps no other from being changed. */
 const up = async (stack: string): Promise<string> => {
   const at = ['--stack', stack, '--yes', '--skip-preview', '--suppress-outputs']
-  if (wasExportedInterrupted(await engine(['stack', 'export', '--stack', stack])))
+  if (wasInterrupted(await engine(['stack', 'export', '--stack', stack])))
     await engine(['refresh', '--clear-pending-creates', ...at], say)
   return engine(['up', '--continue-on-error', '--policy-pack', policyPack, ...at], say)
 }
