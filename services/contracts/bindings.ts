@@ -10,6 +10,12 @@ export const bindingNamePattern = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
 /** Suffix of the names that functions use. */
 export const bindingDomain = 'internal'
 
+export const bindingHost = (name: string): string => `${name}.${bindingDomain}`
+
+/** On which bindings are reached, and where a PostgreSQL server is that names no port. */
+export const httpPort = 80
+export const postgresPort = 5432
+
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 })
 const Host = Type.String({ minLength: 1, maxLength: 253, pattern: '^[A-Za-z0-9.:-]+$' })
 const Secret = Type.String({ minLength: 1, maxLength: 4096 })
@@ -87,7 +93,7 @@ export const StoredBindings = Type.Object({ sealed: Type.String(), lastModified:
 export type StoredBindings = Static<typeof StoredBindings>
 
 /** Port on which a binding is reached at its name. */
-export const bindingPort = ({ type }: Binding): number => (type === 'postgresql' ? 5432 : 80)
+export const bindingPort = ({ type }: Binding): number => (type === 'postgresql' ? postgresPort : httpPort)
 
 /** What the record of a function is sealed for. */
 export const bindingsPlace = (tenant: string, name: string): string => `bindings.${tenant}.${name}`
@@ -95,6 +101,6 @@ export const bindingsPlace = (tenant: string, name: string): string => `bindings
 /** Where it leads, without what opens it. */
 export const bindingTarget = (binding: Binding): string => {
   if (binding.type === 'http') return binding.url
-  if (binding.type === 'postgresql') return `${binding.host}:${binding.port ?? 5432}/${binding.database}`
+  if (binding.type === 'postgresql') return `${binding.host}:${binding.port ?? postgresPort}/${binding.database}`
   return binding.bucket === undefined ? binding.endpoint : `${binding.endpoint}/${binding.bucket}`
 }

@@ -1,5 +1,12 @@
 /** What each function of this node is bound to, as it is now. Keys are those of the registry, `<tenant>.<name>`. */
-import { bindingDomain, bindingPort, type Binding, type BoundRecord } from '../../contracts/bindings.ts'
+import {
+  bindingDomain,
+  bindingHost,
+  bindingPort,
+  postgresPort,
+  type Binding,
+  type BoundRecord,
+} from '../../contracts/bindings.ts'
 import type { NetworkRule } from '../../contracts/network.ts'
 
 export interface NamedBinding {
@@ -59,11 +66,11 @@ export class BoundFunctions {
     return {
       ...(database === undefined
         ? {}
-        : { PGHOST: `${database}.${bindingDomain}`, PGPORT: '5432', PGUSER: 'function', PGDATABASE: database }),
+        : { PGHOST: bindingHost(database), PGPORT: String(postgresPort), PGUSER: 'function', PGDATABASE: database }),
       ...(store === undefined
         ? {}
         : {
-            AWS_ENDPOINT_URL_S3: `http://${store}.${bindingDomain}`,
+            AWS_ENDPOINT_URL_S3: `http://${bindingHost(store)}`,
             AWS_ACCESS_KEY_ID: 'function',
             AWS_SECRET_ACCESS_KEY: 'function',
           }),

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { Agent } from 'undici'
 import { isHopByHop } from '../../chassis/hop-by-hop.ts'
-import type { HttpBinding, S3Binding } from '../../contracts/bindings.ts'
+import { bindingHost, type HttpBinding, type S3Binding } from '../../contracts/bindings.ts'
 import { ChunkError } from './aws-chunked.ts'
 import type { Reach } from './reach.ts'
 import { bodyOf, passedHeaders, RefusedRequest, targetOf, type Onward } from './onward.ts'
@@ -123,7 +123,8 @@ const answerHeaders = (
   const location = passed['location']
   if (typeof location === 'string' && URL.canParse(location, asked.href)) {
     const to = new URL(location, asked.href)
-    if (to.origin === asked.origin) passed['location'] = `http://${name}.internal${to.pathname}${to.search}${to.hash}`
+    if (to.origin === asked.origin)
+      passed['location'] = `http://${bindingHost(name)}${to.pathname}${to.search}${to.hash}`
   }
   return passed
 }

@@ -7,7 +7,7 @@ import { isIP, type Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { Client, Connection, DatabaseError } from 'pg'
-import type { PostgresBinding } from '../../contracts/bindings.ts'
+import { postgresPort, type PostgresBinding } from '../../contracts/bindings.ts'
 import {
   authenticationOk,
   backendKeyData,
@@ -121,8 +121,7 @@ const connect = async (
   binding: PostgresBinding,
   parameters: Readonly<Record<string, string>>,
 ): Promise<Session> => {
-  const address = await reach.addressOf(binding.host, binding.port ?? 5432)
-  const upstream = new Client({ ...targetOf(binding, address), ...settingsOf(parameters) })
+  const upstream = new Client({ ...(await targetOf(reach, binding)), ...settingsOf(parameters) })
   const { connection } = upstream as unknown as { readonly connection: Inner }
   const greeting: Buffer[] = [authenticationOk()]
   connection.on('parameterStatus', ({ parameterName, parameterValue }) =>
@@ -144,26 +143,24 @@ const connect = async (
   return { stream: await taken, greeting: Buffer.concat([...greeting, readyForQuery()]) }
 }
 
-/** @param address of the host, as it was judged: it is not looked up again */
-const targetOf = (
-  { host, port = 5432, database, user, password, tls = 'verify-full', ca }: PostgresBinding,
-  address: string,
-) => ({
-  host: address,
-  port,
-  database,
-  user,
-  password,
-  ssl:
-    tls === 'disable'
-      ? false
-      : ({
-          rejectUnauthorized: true,
-          ...(isIP(host) === 0 ? { servername: host } : {}),
-          ...(ca ? { ca } : {}),
-        } satisfies ConnectionOptions),
-  connectionTimeoutMillis: openingMs,
-})
+/** The host's address as it was judged: it is not looked up again. @throws UnreachableError; what DNS says */
+const targetOf = async (reach: Reach, binding: PostgresBinding) => {
+  const { host, port = postgresPort, database, user, password, tls = 'verify-full', ca } = binding
+  const trust: ConnectionOptions = {
+    rejectUnauthorized: true,
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(ca ? { ca } : {}),
+  }
+  return {
+    host: await reach.addressOf(host, port),
+    port,
+    database,
+    user,
+    password,
+    ssl: tls === 'disable' ? false : trust,
+    connectionTimeoutMillis: openingMs,
+  }
+}
 
 /** Whose session it is, is the binding's to say; everything else is the function's. */
 const settingsOf = (parameters: Readonly<Record<string, string>>) => {
@@ -192,8 +189,7 @@ const cancel = async (
   binding: PostgresBinding,
   { processId, secretKey }: Extract<Opening, { kind: 'cancel' }>,
 ) => {
-  const address = await reach.addressOf(binding.host, binding.port ?? 5432)
-  const { host, port, ssl } = targetOf(binding, address)
+  const { host, port, ssl } = await targetOf(reach, binding)
   const connection = new BareConnection({ ssl })
   const closed = once(connection, 'end', { signal: AbortSignal.timeout(openingMs) })
   connection.once(ssl ? 'sslconnect' : 'connect', () => connection.cancel(processId, secretKey))

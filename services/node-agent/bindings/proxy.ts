@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../../chassis/log.ts'
-import { bindingTarget } from '../../contracts/bindings.ts'
+import { bindingTarget, httpPort, postgresPort } from '../../contracts/bindings.ts'
 import { registryKey } from '../../contracts/subjects.ts'
 import { whoAt, type Audit } from '../network/flow-audit.ts'
 import type { NodeNetwork, Tenancy } from '../network/node-network.ts'
@@ -25,8 +25,6 @@ export interface ProxyDeps {
   readonly logger: Logger
 }
 
-const httpPort = 80
-const postgresPort = 5432
 /** Of all functions together; each sandbox is bounded by its descriptors. */
 const maxConnections = 4096
 

@@ -5,6 +5,7 @@
 import { lookup as resolve, type LookupAddress } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { parseCidr } from '../../contracts/network.ts'
+import { covers } from '../network/addresses.ts'
 import type { Guard } from '../network/map-encoding.ts'
 
 /** The address is not for functions. */
@@ -13,20 +14,11 @@ export class UnreachableError extends Error {
   readonly code = 'FORKYARD_UNREACHABLE'
 }
 
-const contains = (guard: Guard, address: { readonly family: 4 | 6; readonly bytes: readonly number[] }): boolean => {
-  if (guard.family !== address.family) return false
-  for (let bit = 0; bit < guard.bits; bit++) {
-    const mask = 0x80 >> (bit & 7)
-    if (((guard.bytes[bit >> 3] ?? 0) & mask) !== ((address.bytes[bit >> 3] ?? 0) & mask)) return false
-  }
-  return true
-}
-
 /** @param named the address itself is in the binding; a name that resolves to the host's own opens nothing */
 export const isReachable = (guards: readonly Guard[], address: string, port: number, named: boolean): boolean => {
   const parsed = parseCidr(address)
   if (!parsed) return false
-  const held = guards.filter((guard) => contains(guard, parsed))
+  const held = guards.filter((guard) => covers(guard, parsed))
   return held.every(({ kind, ports = [] }) => kind === 'exact' && named && !ports.includes(port))
 }
 

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { bindingDomain, type S3Binding } from '../../contracts/bindings.ts'
+import { bindingHost, type S3Binding } from '../../contracts/bindings.ts'
 import { decodeAwsChunked } from './aws-chunked.ts'
 import { bodyOf, passedHeaders, RefusedRequest, targetOf, type Onward } from './onward.ts'
 
@@ -64,7 +64,7 @@ export const signS3 = async (request: IncomingMessage, name: string, binding: S3
 
 /** `BUCKET.NAME.internal`: what clients make of an endpoint that they take for a store's own. */
 const bucketInHost = (host: string, name: string): string | undefined => {
-  const suffix = `.${name}.${bindingDomain}`
+  const suffix = `.${bindingHost(name)}`
   const hostname = host.replace(/:\d+$/, '').toLowerCase()
   return hostname.endsWith(suffix) ? hostname.slice(0, -suffix.length) : undefined
 }

@@ -94,16 +94,18 @@ export interface Network {
   readonly bits: number
 }
 
-/** Do two prefixes have an address in common? */
-export const overlaps = (a: Network, b: Network): boolean => {
-  if (a.bytes.length !== b.bytes.length) return false
-  const bits = Math.min(a.bits, b.bits)
-  for (let bit = 0; bit < bits; bit++) {
+/** Is all of the second in the first? An address is a prefix of its whole length. */
+export const covers = (range: Network, { bytes, bits }: Network): boolean => {
+  if (range.bytes.length !== bytes.length || range.bits > bits) return false
+  for (let bit = 0; bit < range.bits; bit++) {
     const mask = 0x80 >> (bit & 7)
-    if (((a.bytes[bit >> 3] ?? 0) & mask) !== ((b.bytes[bit >> 3] ?? 0) & mask)) return false
+    if (((range.bytes[bit >> 3] ?? 0) & mask) !== ((bytes[bit >> 3] ?? 0) & mask)) return false
   }
   return true
 }
+
+/** Do two prefixes have an address in common? Then one is in the other. */
+export const overlaps = (a: Network, b: Network): boolean => covers(a, b) || covers(b, a)
 
 /** Undefined for what is no address or prefix (`default` of a route among it). */
 export const networkOf = (text: string): Network | undefined => parseCidr(text)

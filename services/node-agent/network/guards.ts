@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { parseCidr } from '../../contracts/network.ts'
-import type { AddressPlan } from './addresses.ts'
+import { covers, type AddressPlan } from './addresses.ts'
 import type { Guard } from './map-encoding.ts'
 
 /**
@@ -51,10 +51,7 @@ export const guardsOf = (
   // The longest match counts: what is in one of the ranges above must not be opened by being the host's too.
   const free = [...exact].filter((address) => {
     const own = parseCidr(address)
-    return (
-      own !== undefined &&
-      !shut.some(({ family, bytes, bits }) => family === own.family && covers({ bytes, bits }, own))
-    )
+    return own !== undefined && !shut.some((range) => covers(range, own))
   })
   return [
     ...shut,
@@ -66,20 +63,6 @@ export const guardsOf = (
     ...plan.proxies4.map((bytes): Guard => ({ family: 4, bytes, bits: 32, kind: 'exact', ports: platformPorts })),
     ...free.filter((address) => !isOfPlan(plan, address)).map((address) => guard(address, 'exact', platformPorts)),
   ]
-}
-
-interface Prefix {
-  readonly bytes: readonly number[]
-  readonly bits: number
-}
-
-const covers = (range: Prefix, address: Prefix): boolean => {
-  if (range.bytes.length !== address.bytes.length || range.bits > address.bits) return false
-  for (let bit = 0; bit < range.bits; bit++) {
-    const mask = 0x80 >> (bit & 7)
-    if (((range.bytes[bit >> 3] ?? 0) & mask) !== ((address.bytes[bit >> 3] ?? 0) & mask)) return false
-  }
-  return true
 }
 
 const isOfPlan = ({ subnet4, subnet6 }: AddressPlan, address: string): boolean => {
