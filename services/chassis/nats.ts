@@ -1,5 +1,12 @@
 /** NATS connection of a service, and the streams and buckets that all of them expect. */
-import { jetstream, jetstreamManager, RetentionPolicy, StorageType, type JetStreamClient } from '@nats-io/jetstream'
+import {
+  jetstream,
+  JetStreamApiError,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamClient,
+} from '@nats-io/jetstream'
 import { Kvm, type KV } from '@nats-io/kv'
 import { Objm, type ObjectStore } from '@nats-io/obj'
 import { connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node'
@@ -48,6 +55,12 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     // By name, because addresses are no names to TLS: any server of the installation has it.
     ...(config.tls ? { tls: { ca: config.tls.ca, servername: config.tls.name } as TlsOptions } : {}),
   })
+
+const wrongLastSequence = 10071
+
+/** Somebody else has written since: an entry that was read, or a subject that has its one message. */
+export const isConflict = (error: unknown): boolean =>
+  error instanceof JetStreamApiError && error.code === wrongLastSequence
 
 const day = 24 * 3600 * 1_000_000_000
 

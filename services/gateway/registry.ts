@@ -11,7 +11,8 @@ import type { Signed, Signer } from '../chassis/signing.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { FunctionRecord, functionArn, VersionConfig } from '../contracts/function.ts'
 import { registryKey, tombstoneKey, versionKey } from '../contracts/subjects.ts'
-import { isConflict, WatchedBucket, type BucketDeps } from './watched-bucket.ts'
+import { isConflict } from '../chassis/nats.ts'
+import { WatchedBucket, type BucketDeps } from '../chassis/watched-bucket.ts'
 
 /** One of the two. */
 interface Entry {

@@ -13,7 +13,8 @@ import { accountIdOf } from '../../contracts/function.ts'
 import { accessKeyKey, principalKey } from '../../contracts/subjects.ts'
 import type { Account } from '../config.ts'
 import type { AccessKey } from '../sigv4.ts'
-import { isConflict, WatchedBucket, type BucketDeps } from '../watched-bucket.ts'
+import { isConflict } from '../../chassis/nats.ts'
+import { WatchedBucket, type BucketDeps } from '../../chassis/watched-bucket.ts'
 
 /** One of the two. */
 interface Entry {

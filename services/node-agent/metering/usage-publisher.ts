@@ -1,6 +1,7 @@
 /** Brings usage records to the stream USAGE, each exactly once, for as long as it takes. */
-import { JetStreamApiError, type JetStreamClient } from '@nats-io/jetstream'
+import type { JetStreamClient } from '@nats-io/jetstream'
 import type { Logger } from '../../chassis/log.ts'
+import { isConflict } from '../../chassis/nats.ts'
 import { subjects } from '../../contracts/subjects.ts'
 import type { UsageRecord } from '../../contracts/usage.ts'
 
@@ -11,9 +12,6 @@ export interface UsagePublisherDeps {
   readonly parallel?: number
   readonly retryMs?: number
 }
-
-/** JetStream's "wrong last sequence": the subject has its record already. */
-const alreadyStored = 10_071
 
 export class UsagePublisher {
   readonly #deps: UsagePublisherDeps
@@ -69,7 +67,8 @@ export class UsagePublisher {
         timeout: 5000,
       })
     } catch (error) {
-      if (!(error instanceof JetStreamApiError && error.code === alreadyStored)) {
+      // Otherwise the subject has its record already.
+      if (!isConflict(error)) {
         this.#deps.logger.warn({ err: error }, 'usage record not stored yet')
         this.#queue.push(record)
         this.#pause ??= setTimeout(() => {

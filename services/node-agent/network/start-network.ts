@@ -22,6 +22,7 @@ import { socketDir } from '../sandbox/place.ts'
 import { formatAddress, type AddressPlan } from './addresses.ts'
 import { FilterMaps } from './filter-maps.ts'
 import { Audit, startFlowAudit } from './flow-audit.ts'
+import { followRecords } from './follow-records.ts'
 import { masquerade, removeMasquerade } from './forwarding.ts'
 import { choosePlan, makeGateway, outsideMtu, removeHostNetwork } from './host-network.ts'
 import { keepHost } from './keep-host.ts'
@@ -29,7 +30,6 @@ import { settingsEntry } from './map-encoding.ts'
 import type { NetworkMetrics } from './network-metrics.ts'
 import { NodeNetwork } from './node-network.ts'
 import { PolicyTable } from './policy-table.ts'
-import { RecordWatch } from './record-watch.ts'
 import { Resolver } from './resolver.ts'
 import { SlotPool } from './slot-pool.ts'
 import { hostUpstreams, parseUpstream } from './upstream.ts'
@@ -37,7 +37,7 @@ import { hostUpstreams, parseUpstream } from './upstream.ts'
 export interface NetworkDeps {
   readonly config: NodeAgentConfig
   readonly calls: NetworkCalls
-  readonly store: Pick<Store, 'network' | 'js'>
+  readonly store: Pick<Store, 'connection' | 'network' | 'js'>
   /** Opens bindings, which hold credentials. */
   readonly sealer: Sealer
   readonly logger: Logger
@@ -79,13 +79,12 @@ const undoAll = async (undo: Undo): Promise<void> => {
 const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): Promise<RunningNetwork> => {
   const keys = new Set<string>()
   const onChange = (key: string, record: unknown): void => void (record ? keys.add(key) : keys.delete(key))
-  const watch = new RecordWatch({ kv: store.network, filter: '>', read: (value) => value ?? {}, onChange, logger })
-  await watch.start()
+  const close = await followRecords({ ...bucketOf(store), logger, filter: '>', read: asItIs, onChange })
   const connect = (_instance: unknown, { tenant, name }: VersionConfig): Promise<void> | undefined =>
     keys.has(registryKey(tenant, name)) || keys.has(bindingsKey(tenant, name))
       ? Promise.reject(new PlatformError('NO_CAPACITY', `this node has no network for sandboxes: ${reason}`))
       : undefined
-  return { networks: { connect }, environment: () => ({}), close: async () => watch.close() }
+  return { networks: { connect }, environment: () => ({}), close: async () => close() }
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
@@ -134,30 +133,32 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
     network.change(key, policy)
   }
   const policies = new EffectivePolicies(bound, onChange)
-  const watches = [
-    new RecordWatch({
-      kv: store.network,
-      filter: '*.*',
+  const bucket = { ...bucketOf(store), logger }
+  const following = [
+    followRecords({
+      ...bucket,
+      filter: registryKey('*', '*'),
       read: (value) => policySchema.Parse(value).policy,
       onChange: (key, policy) => policies.policy(key, policy),
-      logger,
     }),
-    new RecordWatch({
-      kv: store.network,
+    followRecords({
+      ...bucket,
       filter: bindingsKey('*', '*'),
       read: (value, key) => openBindings(sealer, value, functionOf(key)),
       onChange: (key, record) => policies.bindings(functionOf(key), record),
-      logger,
     }),
   ]
-  for (const watch of watches) undo.push(() => watch.close())
-  await Promise.all(watches.map((watch) => watch.start()))
+  for (const close of await Promise.all(following)) undo.push(close)
   return {
     networks: network,
     environment: ({ tenant, name }) => bound.environment(registryKey(tenant, name)),
     close: () => undoAll(undo),
   }
 }
+
+const asItIs = (value: unknown) => value ?? {}
+
+const bucketOf = ({ network, connection }: NetworkDeps['store']) => ({ kv: network, connection })
 
 const policySchema = Compile(NetworkPolicyRecord)
 

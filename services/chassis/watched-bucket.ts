@@ -1,14 +1,13 @@
 /**
  * A KV bucket in memory, kept fresh by a watch.
  *
- * A writer sees its own write at once. Other gateways see it when the watch tells, within milliseconds. The watch may miss
+ * A writer sees its own write at once. Others see it when the watch tells, within milliseconds. The watch may miss
  * something around a restart of NATS, so a full pass over the bucket follows every reconnect and every `resyncMs`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { JetStreamApiError } from '@nats-io/jetstream'
 import type { KV, KvEntry } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
-import type { Logger } from '../chassis/log.ts'
+import type { Logger } from './log.ts'
 
 export interface Held<T> {
   readonly revision: number
@@ -26,6 +25,8 @@ export interface BucketDeps {
 export interface BucketContent<T> {
   /** For the log. */
   readonly name: string
+  /** Of the keys to follow, as NATS filters subjects; absent: all. */
+  readonly filter?: string
   /** Nothing for an entry that is not held in memory. */
   readonly read: (entry: KvEntry) => T | undefined
   /** Called once, when memory is complete. */
@@ -33,11 +34,6 @@ export interface BucketContent<T> {
   /** Told of every change of what is held. */
   readonly changed?: (key: string, before: T | undefined, after: T | undefined) => void
 }
-
-const wrongLastSequence = 10071
-
-export const isConflict = (error: unknown): boolean =>
-  error instanceof JetStreamApiError && error.code === wrongLastSequence
 
 export class WatchedBucket<T> {
   readonly #deps: BucketDeps
@@ -66,6 +62,11 @@ export class WatchedBucket<T> {
   close(): void {
     this.#stop.abort()
     this.#watching?.stop()
+  }
+
+  get #keys(): { key?: string } {
+    const { filter } = this.#content
+    return filter === undefined ? {} : { key: filter }
   }
 
   get(key: string): T | undefined {
@@ -106,7 +107,7 @@ export class WatchedBucket<T> {
   async #watchLoop(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       try {
-        const entries = await this.#deps.kv.watch()
+        const entries = await this.#deps.kv.watch(this.#keys)
         this.#watching = entries
         for await (const entry of entries) this.#take(entry)
       } catch (err) {
@@ -131,7 +132,7 @@ export class WatchedBucket<T> {
   async #resync(): Promise<boolean> {
     try {
       const seen = new Set<string>()
-      for await (const entry of await this.#deps.kv.history()) {
+      for await (const entry of await this.#deps.kv.history(this.#keys)) {
         seen.add(entry.key)
         const known = this.#held.get(entry.key)
         if (known && known.revision > entry.revision) await this.confirm(entry.key)
