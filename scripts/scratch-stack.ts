@@ -1,11 +1,10 @@
 /** A second installation on the machine, for as long as one process lives: the tests' own. Shares only the cache. */
-import { randomBytes, randomInt } from 'node:crypto'
-import { once } from 'node:events'
+import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findConnection, type Connection } from '../services/cli/connection.ts'
+import { freePorts } from './free-ports.ts'
 import { findPremises, recordPremises, type Place, type Premises } from './place.ts'
 import { bringUp, takeDown, type Report } from './stack.ts'
 
@@ -78,23 +77,4 @@ export const processIdentity = (pid: number): string | undefined => {
   } catch {
     return undefined
   }
-}
-
-/**
- * All open at the same time, so that no two are the same. Below those that the kernel gives to connections: one of these might be
- * taken between here and the service's start.
- */
-export const freePorts = async (count: number): Promise<number[]> => {
-  const servers: Server[] = []
-  for (let tries = 0; servers.length < count && tries < 1000; tries++) {
-    const server = createServer().listen(randomInt(10_000, 32_768), '127.0.0.1')
-    const listens = once(server, 'listening').then(
-      () => true,
-      () => false,
-    )
-    if (await listens) servers.push(server)
-  }
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request as httpRequest } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -12,6 +12,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { startFakeNode, type FakeNode } from '../test/fake-node.ts'
 import { compileInit } from './install.ts'
+import { freePort } from '../../scripts/free-ports.ts'
 
 const example = join(import.meta.dirname, '..', '..', 'examples', 'custom-runtime', 'bootstrap')
 
@@ -32,15 +33,6 @@ afterEach(async () => {
   await stop()
   await node.close()
 })
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port: found } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return found
-}
 
 /** @returns the exit status, and what was printed. */
 const start = (bootstrap: string | undefined, mode = 0o755, environment: Record<string, string> = {}) => {

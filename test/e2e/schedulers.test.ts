@@ -2,7 +2,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,6 +10,7 @@ import { PlacementLink } from '../../services/gateway/placement-link.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { configOf, leftoversOf, pidOf, type NodeService } from './host.ts'
 import { installation } from './installation.ts'
+import { freePort } from '../../scripts/free-ports.ts'
 
 const target = installation()
 const dir = mkdtempSync(join(tmpdir(), 'forkyard-schedulers-'))
@@ -19,15 +19,6 @@ const echo = `export const handler = async (event) => {
   if (event.holdMs) await new Promise((resolve) => setTimeout(resolve, event.holdMs))
   return event.n ?? null
 }`
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** Another process of an installed service: its own program, with some of its configuration changed. */
 const runBeside = async (service: NodeService, pid: number, config: object): Promise<ChildProcess> => {

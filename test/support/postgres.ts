@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
+import { freePort } from '../../scripts/free-ports.ts'
 import { postgresRoot } from '../../scripts/setup/postgres.ts'
-import { freePort } from './free-port.ts'
 
 export interface TestPostgres {
   readonly host: string

@@ -5,8 +5,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from '../../scripts/free-ports.ts'
 import { toolPath } from '../../scripts/setup/paths.ts'
-import { freePort } from './free-port.ts'
 
 export interface TestStore {
   readonly endpoint: string

@@ -2,12 +2,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { repoRoot, toolPath } from '../../../scripts/setup/paths.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
+import { freePort } from '../../../scripts/free-ports.ts'
 
 export const internalToken = 'benchmark-token-of-the-scheduler'
 const natsLogin = { user: 'bench', password: 'bench-password' }
@@ -18,15 +18,6 @@ export interface SchedulerProcesses {
   /** CPU time of the scheduler so far. */
   schedulerCpuSeconds(): number
   stop(): Promise<void>
-}
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 const untilAnswers = async (url: string, child: ChildProcess): Promise<void> => {
