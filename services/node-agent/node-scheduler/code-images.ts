@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ObjectStore } from '@nats-io/obj'
+import { readAgain } from '../../chassis/read-again.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { imageObject } from '../../contracts/subjects.ts'
 import type { FileDigests } from '../file-digests.ts'
@@ -33,7 +34,8 @@ export class CodeImages {
 
   /**
    * Path of the image, fetched when it is not here or is not what it was. Single-flight per digest.
-   * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; UNAVAILABLE when the store does not answer.
+   * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; STORAGE_FULL; UNAVAILABLE when the store does
+   * not answer for long.
    */
   path(digest: string): Promise<string> {
     let pending = this.#pending.get(digest)
@@ -66,7 +68,7 @@ export class CodeImages {
     if (found === digest) return file
     // Cut short or flipped since. Sandboxes that use it keep what they have open.
     if (found !== undefined) await rm(file)
-    await this.#fetch(digest, file)
+    await readAgain('the code image', () => this.#fetch(digest, file))
     return file
   }
 
@@ -83,9 +85,11 @@ export class CodeImages {
         throw new PlatformError('CODE_CORRUPT', 'the code image in the store does not have its digest', { digest })
       await rename(partial, file)
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
+        throw new PlatformError('STORAGE_FULL', 'no space left for the code image', { digest }, { cause: error })
+      throw error
+    } finally {
       await rm(partial, { force: true })
-      if (error instanceof PlatformError) throw error
-      throw new PlatformError('UNAVAILABLE', 'the code image could not be fetched', { digest }, { cause: error })
     }
   }
 }

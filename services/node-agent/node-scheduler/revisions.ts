@@ -1,6 +1,7 @@
 /** Configuration of revisions, read from the registry. A revision never changes, so what was read once stays valid. */
 import type { KV } from '@nats-io/kv'
 import { Value } from 'typebox/value'
+import { readAgain } from '../../chassis/read-again.ts'
 import { openConfig } from '../../chassis/sealed-config.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
 import { SignatureError, type Signed, type Verifier } from '../../chassis/signing.ts'
@@ -23,7 +24,7 @@ export class Revisions {
     this.#sealer = sealer
   }
 
-  /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again; CODE_CORRUPT. */
+  /** @throws PlatformError NO_INSTANCE when the registry has a newer revision by now: the caller resolves the function again; CODE_CORRUPT; UNAVAILABLE. */
   async config(ref: RevisionRef): Promise<VersionConfig> {
     const key = revisionKey(ref)
     const known = this.#known.get(key)
@@ -65,7 +66,7 @@ export class Revisions {
   }
 
   async #get(key: string): Promise<unknown> {
-    const entry = await this.#kv.get(key)
+    const entry = await readAgain('the registry', () => this.#kv.get(key))
     return entry?.operation === 'PUT' ? entry.json() : undefined
   }
 }
