@@ -2,7 +2,11 @@
 import { existsSync } from 'node:fs'
 
 interface Deployment {
-  readonly resources?: readonly { urn: string; outputs?: { stdout?: unknown; create?: unknown } }[]
+  readonly resources?: readonly {
+    urn: string
+    protect?: boolean
+    outputs?: { stdout?: unknown; create?: unknown }
+  }[]
   readonly pending_operations?: readonly unknown[]
 }
 
@@ -21,6 +25,12 @@ const deploymentOf = (stateText: string): Deployment => {
 /** Whether the last engine ended, by force, in the middle of something. */
 export const wasInterrupted = (stateText: string): boolean =>
   (deploymentOf(stateText).pending_operations ?? []).length > 0
+
+/** @returns names of what the last update protected from deletion */
+export const protectedNames = (stateText: string): string[] =>
+  (deploymentOf(stateText).resources ?? []).flatMap(({ urn, protect }) =>
+    protect ? [urn.split('::').at(-1) ?? urn] : [],
+  )
 
 /**
  * Built files may be gone: the cache may be deleted at any time.

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { changesOf, diagnosticsOf } from './engine-output.ts'
 import { withSalt } from './engine.ts'
 import { withLock } from './lock.ts'
-import { missingFiles } from './stack-state.ts'
+import { missingFiles, protectedNames } from './stack-state.ts'
 import { isOwned } from './orphans.ts'
 import { describeChanges } from './up-summary.ts'
 
@@ -66,6 +66,18 @@ describe('files that the state speaks of', () => {
 
   it('are none in a stack that was never brought up', () => {
     expect(missingFiles('{"checkpoint":{}}', has)).toEqual([])
+  })
+})
+
+describe('what an update protected', () => {
+  it('is known by name', () => {
+    const resources = [
+      { urn: 'urn:pulumi:blue::forkyard::forkyard:index:NatsServer::nats', protect: true },
+      { urn: 'urn:pulumi:blue::forkyard::forkyard:index:Gateway::gateway', protect: false },
+      { urn: 'urn:pulumi:blue::forkyard::command:local:Command::client-file' },
+    ]
+    expect(protectedNames(JSON.stringify({ checkpoint: { latest: { resources } } }))).toEqual(['nats'])
+    expect(protectedNames('{"checkpoint":{}}')).toEqual([])
   })
 })
 

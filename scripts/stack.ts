@@ -5,11 +5,11 @@ import { parseStackConfig, surroundings, type StackConfig } from '../stacks/conf
 import { removeIfEmpty, removeLeftovers } from '../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../stacks/host-scripts/systemd.ts'
 import { policyPack } from './ci/pipeline.ts'
-import { changesOf, explained, type Changes } from './engine-output.ts'
+import { changesOf, diagnosticsOf, explained, type Changes } from './engine-output.ts'
 import { dropHalfWritten } from './engine-files.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
-import { missingFiles, wasInterrupted } from './stack-state.ts'
+import { missingFiles, protectedNames, wasInterrupted } from './stack-state.ts'
 import { withLock } from './lock.ts'
 import { endOrphans, isOwnedProcess } from './orphans.ts'
 import { configFile, findPremises, recordFile, recordPremises, stateFile, type Place } from './place.ts'
@@ -84,7 +84,11 @@ const deploy = async (place: Place, report: Report, extra: readonly string[] = [
   const lost = missingFiles(state)
   const replaced = lost.flatMap((urn) => ['--replace', urn])
   const args = ['up', ...unattended, ...stackArgs(place), ...replaced, ...extra]
-  return changesOf(await explained(runEngine(place, args, { onLine: report })))
+  const output = await explained(runEngine(place, args, { onLine: report }))
+  const changes = changesOf(output)
+  // One of its plugins may be lost when all but that is done: it says so, and ends as if nothing were.
+  if (changes['errored']) throw new Error(`the engine could not do all of it\n${diagnosticsOf(output) ?? output}`)
+  return changes
 }
 
 /** Every command may be run again: nothing has to be found out about the ones that were cut off. */
@@ -92,13 +96,23 @@ const forgetInterruption = async (place: Place): Promise<void> => {
   await runEngine(place, ['refresh', '--clear-pending-creates', ...unattended, ...stackArgs(place)])
 }
 
+/** Before anything is taken away: what the engine refuses would be removed by force on this machine. */
+const refuseProtected = (place: Place): void => {
+  const state = stateFile(place)
+  const names = existsSync(state) ? protectedNames(readFileSync(state, 'utf8')) : []
+  if (names.length === 0) return
+  const way = 'set forkyard:protectData to false and bring the stack up, then take it down'
+  throw new Error(`stack ${place.stack} protects ${names.join(', ')}: nothing is taken away. To lose its data, ${way}`)
+}
+
 /**
  * Ends with nothing left, on this machine also without engine, state or running services. Idempotent.
- * @throws CommandError when the engine could not do it on other machines
+ * @throws Error when data is protected; CommandError when the engine could not do it on other machines
  */
 export const takeDown = (place: Place, report: Report): Promise<void> =>
   locked(place, report, async () => {
     await endEarlierRun(place)
+    refuseProtected(place)
     const premises = findPremises(place)
     if (premises.target && premises.target !== 'local') {
       // Only the state knows what is on other machines: a failure must not lose it.
