@@ -12,7 +12,7 @@ import { Monitors } from './monitors.ts'
 import { natsHosts, NatsCluster } from './nats.ts'
 import { NetworkPolicies } from './network-policies.ts'
 import { NodeAgents, runscInImage } from './node-agents.ts'
-import type { ClusterPlace } from './place.ts'
+import { fieldOwner, type ClusterPlace } from './place.ts'
 import { GatewayDeployment, nodeProgram, SchedulerDeployment } from './services.ts'
 
 /** What each may be taken for, whatever its address. */
@@ -65,6 +65,7 @@ const createPlace = (workshop: Site, settings: KubernetesConfig): ClusterPlace =
         name: namespaceOf(config.installation, settings),
         // The agents need it; every other pod has no rights all the same.
         labels: { 'pod-security.kubernetes.io/enforce': 'privileged' },
+        annotations: fieldOwner,
       },
     },
     { provider, protect: config.protectData },

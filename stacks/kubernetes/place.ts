@@ -28,11 +28,18 @@ export const podLabels = (name: string) => ({
   'app.kubernetes.io/part-of': 'forkyard',
 })
 
+/**
+ * The cluster notes who has set each field. Always the same, for an engine that was killed may have made what the next one makes again; and what
+ * somebody else has set meanwhile, it sets again.
+ */
+export const fieldOwner = { 'pulumi.com/patchFieldManager': 'forkyard', 'pulumi.com/patchForce': 'true' }
+
 /** With its own name; the namespace tells installations apart. */
 const named = ({ namespace }: ClusterPlace, name: string) => ({
   name,
   namespace: namespace.metadata.name,
   labels: podLabels(name),
+  annotations: fieldOwner,
 })
 
 /** Of what runs: made once it is ready, gone once its pods are. */
@@ -44,5 +51,5 @@ export const workloadMetadata = named
  */
 export const metadata = (place: ClusterPlace, name: string) => ({
   ...named(place, name),
-  annotations: { 'pulumi.com/skipAwait': 'true', 'pulumi.com/deletionPropagationPolicy': 'background' },
+  annotations: { ...fieldOwner, 'pulumi.com/skipAwait': 'true', 'pulumi.com/deletionPropagationPolicy': 'background' },
 })
