@@ -36,6 +36,11 @@ export const KubernetesConfig = Type.Object(
       }),
     ),
     gateways: Type.Integer({ minimum: 1, default: 2, description: 'Gateways' }),
+    schedulers: Type.Integer({
+      minimum: 1,
+      default: 2,
+      description: 'Schedulers, of which one leads and the others take over within seconds',
+    }),
     natsServers: Type.Integer({
       minimum: 1,
       maximum: 3,

@@ -33,7 +33,6 @@ interface DeploymentParts {
   readonly port: number
   readonly scheme: 'HTTP' | 'HTTPS'
   readonly replicas: number
-  readonly strategy: k8s.types.input.apps.v1.DeploymentStrategy
   readonly requests: { cpu: string; memory: string }
   /** Empty at each start. */
   readonly scratch: readonly string[]
@@ -75,7 +74,11 @@ const deploy = (place: ClusterPlace, parts: DeploymentParts, parent: pulumi.Reso
       metadata: workloadMetadata(place, name),
       spec: {
         replicas: parts.replicas,
-        strategy: parts.strategy,
+        // Where there is no room for one more, one goes first.
+        strategy: {
+          type: 'RollingUpdate',
+          rollingUpdate: { maxUnavailable: parts.replicas > 1 ? 1 : 0, maxSurge: 1 },
+        },
         selector: { matchLabels: podLabels(name) },
         template: podTemplate({ name, files, spec }),
       },
@@ -102,7 +105,7 @@ interface ServiceParts {
   readonly type: string
 }
 
-/** Answers placement requests. One: two would lend the same instance. */
+/** Answers placement requests. One of them leads; gateways find it behind the one address of all. */
 export class SchedulerDeployment extends pulumi.ComponentResource {
   readonly url: string
 
@@ -123,8 +126,7 @@ export class SchedulerDeployment extends pulumi.ComponentResource {
         files,
         port,
         scheme: 'HTTPS',
-        replicas: 1,
-        strategy: { type: 'Recreate' },
+        replicas: place.settings.schedulers,
         requests: { cpu: '100m', memory: '192Mi' },
         scratch: [],
         graceSeconds: 30,
@@ -158,11 +160,6 @@ export class GatewayDeployment extends pulumi.ComponentResource {
         port,
         scheme: 'HTTP',
         replicas: place.settings.gateways,
-        // Where there is no room for one more, one goes first.
-        strategy: {
-          type: 'RollingUpdate',
-          rollingUpdate: { maxUnavailable: place.settings.gateways > 1 ? 1 : 0, maxSurge: 1 },
-        },
         requests: { cpu: '250m', memory: '256Mi' },
         scratch: [dirname(stagingDir(site)), '/tmp'],
         graceSeconds: 45,
