@@ -1,7 +1,13 @@
-/** The steps of a pipeline, run as any CI would: on a checkout of their own, with the state in a backend. One story, in order. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+/**
+ * The steps of a pipeline, run as any CI would: on a checkout of their own, with the state in an S3-compatible store that somebody else wrote. One
+ * story, in order.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { enginePath, enginePathPrefix } from '../../scripts/engine.ts'
 import { freePorts } from '../../scripts/free-ports.ts'
@@ -10,19 +16,57 @@ import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import { CommandError, run } from '../../scripts/setup/run.ts'
 import { removeLeftovers } from '../../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../../stacks/host-scripts/systemd.ts'
+import { startStore, type TestStore } from '../support/s3-store.ts'
 import { copyTree, type TreeCopy } from './lab/tree-copy.ts'
 
 const name = `p${process.pid}`
 const base = mkdtempSync(join(tmpdir(), 'forkyard-pipeline-'))
 const stateDir = join(base, 'state')
 const runDir = `/run/forkyard/${name}`
+const bucket = 'state'
 let tree: TreeCopy
 let url: string
+let store: TestStore
+let objects: S3Client
+let env: NodeJS.ProcessEnv
 
-const env: NodeJS.ProcessEnv = {
-  ...process.env,
-  PULUMI_BACKEND_URL: `file://${join(base, 'backend')}`,
-  PULUMI_CONFIG_PASSPHRASE: 'of the pipeline',
+/** A bucket for the state, and what a pipeline is given to reach it. */
+const openBackend = async (): Promise<void> => {
+  store = await startStore()
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  objects = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+  await objects.send(new CreateBucketCommand({ Bucket: bucket }))
+  const query = new URLSearchParams({ endpoint, region, s3ForcePathStyle: 'true' })
+  env = {
+    ...process.env,
+    PULUMI_BACKEND_URL: `s3://${bucket}?${query}`,
+    PULUMI_CONFIG_PASSPHRASE: 'of the pipeline',
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+  }
+}
+
+const stateKeys = async (): Promise<string[]> => {
+  const { Contents = [] } = await objects.send(new ListObjectsV2Command({ Bucket: bucket }))
+  return Contents.map(({ Key = '' }) => Key)
+}
+
+/** The step with all that it started, killed once a line of its output matches. */
+const stepKilledAt = async (verb: string, line: RegExp): Promise<void> => {
+  const running = spawn(join(tree.dir, 'scripts/ci/stack'), [verb, name], {
+    cwd: '/',
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let seen = false
+  running.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (seen || !line.test(text) || running.pid === undefined) return
+    seen = true
+    process.kill(-running.pid, 'SIGKILL')
+  })
+  await once(running, 'exit')
+  if (!seen) throw new Error(`the step ended before it said ${String(line)}`)
 }
 
 const step = (verb: string): Promise<string> =>
@@ -46,8 +90,8 @@ const failure = async (output: Promise<string>): Promise<string> =>
   )
 
 beforeAll(async () => {
-  await prepareMachine()
-  mkdirSync(join(base, 'backend'))
+  await prepareMachine([], ['test'])
+  await openBackend()
   tree = await copyTree(join(base, 'tree'))
   const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
   url = `http://127.0.0.1:${gatewayPort}`
@@ -62,8 +106,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await removeUnits(name)
   await removeLeftovers({ installation: name, stateDir, runDir })
+  objects?.destroy()
+  await store?.stop()
   rmSync(base, { recursive: true, force: true })
 }, 120_000)
+
+const nothingToDo = /^Resources:\n\s+\d+ unchanged$/m
 
 describe('a pipeline', () => {
   it('without a backend is refused: its state would go with its machine', async () => {
@@ -87,7 +135,18 @@ describe('a pipeline', () => {
   it('brings the installation up, and finds nothing to do the second time', async () => {
     await step('up')
     expect((await fetch(`${url}/readyz`)).status).toBe(200)
-    expect(await step('up')).toMatch(/^Resources:\n\s+\d+ unchanged$/m)
+    expect(await step('up')).toMatch(nothingToDo)
+    expect(await stateKeys()).toContain(`.pulumi/stacks/forkyard/${name}.json`)
+  })
+
+  it('whose machine dies in the middle leaves the stack locked; once that is taken away, the same step finishes it', async () => {
+    await pulumi('config', 'set', 'forkyard:logLevel', 'debug', '--stack', name)
+    await stepKilledAt('up', /scheduler-process\s+updating/)
+    expect(await failure(step('up'))).toContain('currently locked by 1 lock')
+    await pulumi('cancel', '--yes', '--stack', name)
+    await step('up')
+    expect(await step('up')).toMatch(nothingToDo)
+    expect((await fetch(`${url}/readyz`)).status).toBe(200)
   })
 
   it('finds what was changed by hand, and makes it again', async () => {
