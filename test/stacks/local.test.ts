@@ -14,12 +14,13 @@ import { engineEnv, enginePath, openStack } from '../../scripts/engine.ts'
 import { freePorts } from '../../scripts/free-ports.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import { repoRoot } from '../../scripts/setup/paths.ts'
-import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
 import { leaveVariable } from '../../stacks/components/release.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import { LabStack } from './lab/lab-stack.ts'
-import { copyTree, type TreeCopy } from './lab/tree-copy.ts'
+import { underLoad } from './lab/load.ts'
+import { later, nextVersion, version } from './lab/next-version.ts'
+import type { TreeCopy } from './lab/tree-copy.ts'
 
 const say = (line: string): void => void writeSync(2, `local: ${line}\n`)
 
@@ -28,28 +29,11 @@ const stack = new LabStack({ dir, privateKey: '' }, `l${process.pid}`, say, 'loc
 let client: LambdaClient
 let newer: TreeCopy
 
-const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string }
-const [major = 0, minor = 0] = version.split('.').map(Number)
-const later = (minors: number): string => `${major}.${minor + minors}.0`
-
 const echo = 'export const handler = async (event) => ({ got: event.word })'
 const expectAnswer = async (): Promise<void> =>
   expect((await invoke(client, 'echo', { word: 'here' })).json).toEqual({ got: 'here' })
 const kinds = async (): Promise<string[]> => Object.keys((await stack.up()).changes)
 
-interface Outputs {
-  readonly version: string
-  readonly images: Readonly<Record<string, { readonly digest: string; readonly checkpointKey: string }>>
-}
-/** Of the last update that came to its end. */
-const outputs = (): Outputs => {
-  const { checkpoint } = JSON.parse(stack.state) as {
-    checkpoint: { latest: { resources: { type: string; outputs: Outputs }[] } }
-  }
-  const found = checkpoint.latest.resources.find(({ type }) => type === 'pulumi:pulumi:Stack')
-  if (!found) throw new Error('the state has no stack')
-  return found.outputs
-}
 const servicePids = (): number[] =>
   processesOf(stack).flatMap(({ info, role }) => (role === 'service' ? [info.pid] : []))
 const pidOfNats = (): number | undefined =>
@@ -60,7 +44,7 @@ beforeAll(async () => {
   const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
   const runtimes = ['nodejs24.x', 'python3.11']
   stack.configure({ gatewayPort, schedulerPort, nodeAgentPort, natsPort, runtimes, nodeMemoryMiB: 1024 })
-  newer = await copyTree(join(dir, 'newer'))
+  newer = await nextVersion(join(dir, 'newer'), 'python3.11')
 }, 600_000)
 
 afterAll(async () => {
@@ -167,41 +151,20 @@ describe('while an update runs', () => {
   })
 })
 
-/**
- * From a client of its own, that tries again as AWS SDKs do: there is one gateway. (All requests of one client have a number of tries together.)
- * @returns what went wrong
- */
-const callPatiently = async (): Promise<unknown[]> => {
-  try {
-    await invoke(clientOf(stack.connection, 10), 'echo', { word: 'here' })
-    return []
-  } catch (error) {
-    return [error]
-  }
-}
-
-/** @returns how many requests there were, and what went wrong */
-const underLoad = async (action: () => Promise<unknown>): Promise<{ calls: number; failed: unknown[] }> => {
-  const calls: Promise<unknown[]>[] = []
-  const load = setInterval(() => calls.push(callPatiently()), 300)
-  await action().finally(() => clearInterval(load))
-  const failed = (await Promise.all(calls)).flat()
-  say(`${calls.length} requests, ${failed.length} failed`)
-  return { calls: calls.length, failed }
-}
+/** With one gateway there is a moment without any. */
+const loaded = (action: () => Promise<unknown>) =>
+  underLoad({ connection: stack.connection, name: 'echo', say }, action)
 
 describe('the next version', () => {
   it('is brought up under load without a failed request; what lasts stays, and only what changed is made anew', async () => {
-    const before = outputs()
+    const before = stack.outputs
     const nats = pidOfNats()
     expect([before.version, typeof nats]).toEqual([version, 'number'])
-    newer.change('package.json', `"version": "${version}"`, `"version": "${later(1)}"`)
-    newer.change('images/python3.11/runner/bootstrap.py', /\n/, '\n# Of the next version.\n')
     stack.useTree(newer.dir)
-    const { calls, failed } = await underLoad(() => stack.up())
+    const { calls, failed } = await loaded(() => stack.up())
     expect(failed).toEqual([])
     expect(calls).toBeGreaterThan(10)
-    const after = outputs()
+    const after = stack.outputs
     expect(after.version).toBe(later(1))
     expect(pidOfNats()).toBe(nats)
     expect(after.images['nodejs24.x']).toEqual(before.images['nodejs24.x'])
@@ -218,7 +181,7 @@ describe('the next version', () => {
     await expect(stack.up()).rejects.toThrow(`the update from ${later(1)} to ${later(2)} was not finished`)
     newer.change('package.json', `"version": "${later(3)}"`, `"version": "${later(1)}"`)
     await stack.up()
-    expect(outputs().version).toBe(later(1))
+    expect(stack.outputs.version).toBe(later(1))
   })
 
   it('but one is refused before anything is changed, also in a preview', async () => {
@@ -228,24 +191,39 @@ describe('the next version', () => {
     await expect(stack.up()).rejects.toThrow(refusal)
     await expect(stack.preview()).rejects.toThrow(refusal)
     expect(servicePids()).toEqual(before)
-    expect(outputs().version).toBe(later(1))
+    expect(stack.outputs.version).toBe(later(1))
     await expectAnswer()
     vi.stubEnv(leaveVariable, later(1))
-    expect(await stack.preview()).toMatch(/-process\s+update/)
+    expect(await stack.preview()).toMatch(/Resource release\s+update/)
     vi.unstubAllEnvs()
   })
 
   it('is taken back by the up of the old commit, under load as well', async () => {
     stack.useTree(repoRoot)
-    const { failed } = await underLoad(() => stack.up())
+    const { failed } = await loaded(() => stack.up())
     expect(failed).toEqual([])
-    expect(outputs().version).toBe(version)
+    expect(stack.outputs.version).toBe(version)
     await expectAnswer()
     expect(await kinds()).toEqual(['unchanged'])
   })
 })
 
 describe('destroy', () => {
+  it('is refused while data is protected, whoever asks, and takes nothing', async () => {
+    stack.configure({ protectData: true })
+    try {
+      await stack.up()
+      const before = servicePids()
+      await expect(stack.down()).rejects.toThrow(/protects .*nats.*: nothing is taken away/)
+      await expect(stack.destroyWithEngine()).rejects.toThrow(/protected/)
+      expect(servicePids()).toEqual(before)
+      await expectAnswer()
+    } finally {
+      stack.configure({ protectData: false })
+      await stack.up()
+    }
+  })
+
   it('leaves no process and no file', async () => {
     await stack.down()
     expect(processesOf(stack)).toEqual([])

@@ -1,4 +1,4 @@
-/** NATS as a cluster on three hosts: one of them may go. The tests are one story, in order. */
+/** NATS as a cluster on three hosts, schedulers on two: one of each may go. The tests are one story, in order. */
 import { writeSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
@@ -6,7 +6,7 @@ import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import { createLab, type Lab } from './lab/lab.ts'
 import type { LabHost } from './lab/lab-host.ts'
 import { LabStack } from './lab/lab-stack.ts'
-import { left, nodesOf, runNode, streamsOf, traces } from './lab/remote.ts'
+import { left, nodesOf, runNode, streamsOf, traces, unit } from './lab/remote.ts'
 import { startAgentWith } from './lab/ssh-agent.ts'
 
 const say = (line: string): void => void writeSync(2, `cluster: ${line}\n`)
@@ -37,7 +37,9 @@ beforeAll(async () => {
     runtimes: ['nodejs24.x'],
     hosts: [
       stack.hostConfig(control, { roles: ['gateway', 'scheduler', 'nats'] }),
-      ...others.map((host) => stack.hostConfig(host, { roles: ['nats', 'node'] })),
+      ...others.map((host, at) =>
+        stack.hostConfig(host, { roles: ['nats', 'node', ...(at === 0 ? ['scheduler' as const] : [])] }),
+      ),
     ],
   })
 }, 600_000)
@@ -82,6 +84,16 @@ describe('on three hosts, with the key in an agent', () => {
   it('a server of NATS takes a route from whoever has a certificate of the installation, and from nobody else', async () => {
     expect(await greeting(`{ cert: pem('cert'), key: pem('key') }`)).toBe('INFO\n')
     expect(await greeting('{}')).toMatch(/^(refused|closed)\n$/)
+  })
+})
+
+describe('without one of the schedulers', () => {
+  it.each([0, 1])('(%i) functions are started all the same', async (at) => {
+    const host = [control, ...others][at]
+    if (!host) throw new Error('the lab is not whole')
+    await host.ssh(`systemctl kill -s KILL ${unit(stack, 'scheduler')}; systemctl stop ${unit(stack, 'scheduler')}`)
+    expect((await invoke(client(), 'before', {}, { start: 'boot' })).json).toEqual({ word: 'before' })
+    await host.ssh(`systemctl start ${unit(stack, 'scheduler')}`)
   })
 })
 

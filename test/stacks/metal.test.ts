@@ -1,14 +1,17 @@
 /** The target `metal`, from bare Debian systems to nothing left, through every accident on the way. The tests are one story, in order. */
 import { writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { repoRoot } from '../../scripts/setup/paths.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import { findDrift, mendDrift } from '../../scripts/drift.ts'
 import type { UpResult } from '../../scripts/stack.ts'
-import { lambdaClient as clientOf } from '../../services/cli/connection.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { createLab, labUser, type Lab } from './lab/lab.ts'
 import type { LabHost } from './lab/lab-host.ts'
 import { LabStack } from './lab/lab-stack.ts'
+import { underLoad } from './lab/load.ts'
+import { later, nextVersion, version } from './lab/next-version.ts'
 import { left, nodesOf, pidOf, traces, unit } from './lab/remote.ts'
 
 const say = (line: string): void => void writeSync(2, `metal: ${line}\n`)
@@ -77,6 +80,14 @@ describe('a configuration', () => {
 })
 
 describe('on two bare hosts', () => {
+  // Packages, what others wait for, what waits for most.
+  it.each(['h1-prepare', 'h1-nats-process', 'h2-node-agent-process'])(
+    'a first update that is killed (%s) leaves what the next one goes on from',
+    async (resource) => {
+      await stack.upKilledAt(new RegExp(`${resource}\\s+creating`))
+    },
+  )
+
   it('up makes an installation that runs a function', async () => {
     await stack.up()
     await createFunction(client(), 'echo', echo)
@@ -254,19 +265,41 @@ const lastRestart = async (host: LabHost, service: string): Promise<{ from: numb
   return { from: at('ActiveExitTimestampMonotonic'), to: at('ActiveEnterTimestampMonotonic') }
 }
 
-describe('a change of every service, under load', () => {
-  it('fails no request of a client that tries again; nodes are restarted one after another', async () => {
-    const patient = clientOf(stack.connection, 10)
-    const calls: Promise<unknown>[] = []
-    const load = setInterval(() => calls.push(invoke(patient, 'echo', { word: 'metal' })), 300)
-    stack.configure({ logLevel: 'warn' })
-    const { changes } = await stack.up().finally(() => clearInterval(load))
-    expect(changes['updated']).toBe(4)
-    const failed = (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected')
-    expect(failed).toEqual([])
-    expect(calls.length).toBeGreaterThan(10)
-    const [first, second] = [await lastRestart(h2, 'node-agent'), await lastRestart(h3, 'node-agent')]
-    expect(first.to < second.from || second.to < first.from).toBe(true)
+const checkpointsOf = async (host: LabHost): Promise<string[]> =>
+  (await host.ssh(`ls ${stack.stateDir}/checkpoints`)).split('\n').filter(Boolean)
+
+/** A client that tries again: with one gateway there is a moment without any. */
+const upUnderLoad = async (): Promise<void> => {
+  const { calls, failed } = await underLoad({ connection: stack.connection, name: 'echo', say }, () => stack.up())
+  expect(failed).toEqual([])
+  expect(calls).toBeGreaterThan(10)
+  const [first, second] = [await lastRestart(h2, 'node-agent'), await lastRestart(h3, 'node-agent')]
+  expect(first.to < second.from || second.to < first.from).toBe(true)
+}
+
+describe('the next version', () => {
+  it('is brought up under load without a failed request: nodes one after another, new checkpoints on each, NATS as it was', async () => {
+    const [nats, scheduler, before] = [
+      await pidOf(h1, stack, 'nats'),
+      await pidOf(h1, stack, 'scheduler'),
+      await checkpointsOf(h2),
+    ]
+    stack.useTree((await nextVersion(join(lab.dir, 'newer'), 'nodejs24.x')).dir)
+    await upUnderLoad()
+    expect(stack.outputs.version).toBe(later(1))
+    expect(await pidOf(h1, stack, 'nats')).toBe(nats)
+    expect(await pidOf(h1, stack, 'scheduler')).not.toBe(scheduler)
+    for (const host of [h2, h3])
+      expect((await checkpointsOf(host)).filter((name) => !before.includes(name))).not.toEqual([])
+    expect(kinds(await stack.up())).toEqual(['unchanged'])
+  })
+
+  it('is taken back by the up of the old commit, under load as well', async () => {
+    stack.useTree(repoRoot)
+    await upUnderLoad()
+    expect(stack.outputs.version).toBe(version)
+    await expectAnswer('echo')
+    expect(kinds(await stack.up())).toEqual(['unchanged'])
   })
 })
 

@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { processIdentity } from '../../../scripts/scratch-stack.ts'
-import { cgroupParent } from '../../../stacks/host-scripts/leftovers.ts'
 import { endGroups, groupsBeginning } from './control-groups.ts'
 import { networkOf, removeNetwork } from './network.ts'
 
@@ -13,12 +12,11 @@ export const groupPrefix = (id: string): string => `fylab-${id}-`
 
 export const labDir = (id: string): string => join(parent, `${prefix}${id}`)
 
-/** Of the installation in the lab's cluster. Its agents' control groups are not among those of the lab. */
+/** Of the installation in the lab's cluster. */
 export const labInstallation = (id: string): string => `k${id}`
 
 export const removeLab = async (id: string): Promise<void> => {
-  const prefixes = [groupPrefix(id), cgroupParent(labInstallation(id))]
-  await Promise.all(prefixes.flatMap(groupsBeginning).map((name) => endGroups(name, true)))
+  await Promise.all(groupsBeginning(groupPrefix(id)).map((name) => endGroups(name, true)))
   await removeNetwork(networkOf(id))
   rmSync(labDir(id), { recursive: true, force: true })
 }

@@ -10,7 +10,8 @@ const controllers = isUnified ? [''] : ['memory', 'cpu', 'pids']
 /** A kubelet wants its group in every one. */
 const hierarchies = isUnified ? [''] : readdirSync(root).filter((name) => existsSync(join(root, name, 'cgroup.procs')))
 
-const groups = (name: string): string[] => hierarchies.map((hierarchy) => join(root, hierarchy, name))
+/** A group's directory in every hierarchy. */
+export const groupDirs = (name: string): string[] => hierarchies.map((hierarchy) => join(root, hierarchy, name))
 
 /** @returns files that take the pid of a process that joins */
 export const makeGroups = (name: string, memoryMiB: number, everywhere = false): string[] => {
@@ -33,7 +34,7 @@ export const makeGroups = (name: string, memoryMiB: number, everywhere = false):
 /** Groups that exist, of any host whose group's name begins so. */
 export const groupsBeginning = (prefix: string): string[] => [
   ...new Set(
-    groups('').flatMap((dir) => (existsSync(dir) ? readdirSync(dir).filter((name) => name.startsWith(prefix)) : [])),
+    groupDirs('').flatMap((dir) => (existsSync(dir) ? readdirSync(dir).filter((name) => name.startsWith(prefix)) : [])),
   ),
 ]
 
@@ -47,7 +48,7 @@ const subtree = (dir: string): string[] => [
 /** Kills everything in them; a power cut. @param remove takes the groups away as well */
 export const endGroups = async (name: string, remove: boolean): Promise<void> => {
   for (let round = 0; round < 200; round++) {
-    const all = groups(name)
+    const all = groupDirs(name)
       .filter((dir) => existsSync(dir))
       .flatMap(subtree)
     const pids = all.flatMap((dir) => readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean))

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { findConnection, type Connection } from '../../../services/cli/connection.ts'
 import { engineEnv, enginePath, openStack, runEngine } from '../../../scripts/engine.ts'
+import { changesOf } from '../../../scripts/engine-output.ts'
 import { configFile, recordPremises, stateFile, type Place } from '../../../scripts/place.ts'
 import { repoRoot } from '../../../scripts/setup/paths.ts'
 import { bringUp, takeDown, takeOver, type UpResult } from '../../../scripts/stack.ts'
@@ -14,6 +15,15 @@ import type { LabHost } from './lab-host.ts'
 import type { Lab } from './lab.ts'
 
 export type HostSettings = Partial<HostConfig> & Pick<HostConfig, 'roles'>
+
+/** What a stack tells of itself. */
+export interface StackOutputs {
+  readonly version: string
+  /** By runtime; of the target `local` alone. */
+  readonly images: Readonly<Record<string, { readonly digest: string; readonly checkpointKey: string }>>
+}
+
+const seconds = (from: number): string => ((performance.now() - from) / 1000).toFixed(1)
 
 export class LabStack {
   readonly place: Place
@@ -79,8 +89,11 @@ export class LabStack {
     return ['--stack', this.place.stack, '--config-file', configFile(this.place)]
   }
 
-  up(): Promise<UpResult> {
-    return bringUp(this.place, this.#log)
+  async up(): Promise<UpResult> {
+    const from = performance.now()
+    const result = await bringUp(this.place, this.#log)
+    this.#log(`up took ${seconds(from)} s: ${JSON.stringify(result.changes)}`)
+    return result
   }
 
   /** @returns what the engine says @throws CommandError */
@@ -94,8 +107,24 @@ export class LabStack {
     return runEngine(this.place, ['stack', 'export', '--show-secrets', '--stack', this.place.stack])
   }
 
-  down(): Promise<void> {
-    return takeDown(this.place, this.#log)
+  async down(): Promise<void> {
+    const from = performance.now()
+    await takeDown(this.place, this.#log)
+    this.#log(`destroy took ${seconds(from)} s`)
+  }
+
+  /** Looks for what is no longer as the last update made it, and notes it. */
+  async refresh(): Promise<Pick<UpResult, 'changes'>> {
+    await openStack(this.place)
+    return {
+      changes: changesOf(await runEngine(this.place, ['refresh', '--yes', '--skip-preview', ...this.stackArgs])),
+    }
+  }
+
+  /** As somebody with plain Pulumi does. @throws CommandError */
+  async destroyWithEngine(): Promise<void> {
+    await openStack(this.place)
+    await runEngine(this.place, ['destroy', '--yes', '--skip-preview', ...this.stackArgs])
   }
 
   /** The engine, killed once a line of its output matches. What an earlier one left is cleared first, as every run does. */
@@ -132,6 +161,16 @@ export class LabStack {
 
   get state(): string {
     return readFileSync(stateFile(this.place), 'utf8')
+  }
+
+  /** Of the last update that came to its end. */
+  get outputs(): StackOutputs {
+    const { checkpoint } = JSON.parse(this.state) as {
+      checkpoint: { latest: { resources: { type: string; outputs: StackOutputs }[] } }
+    }
+    const found = checkpoint.latest.resources.find(({ type }) => type === 'pulumi:pulumi:Stack')
+    if (!found) throw new Error('the state has no stack')
+    return found.outputs
   }
 
   #text(): string {

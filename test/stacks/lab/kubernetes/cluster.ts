@@ -1,20 +1,19 @@
 /**
- * A real cluster of one node, on this machine: control plane, kubelet, container runtime, names. It belongs to one process; what a killed one
- * left, the next lab removes.
+ * A real cluster on this machine: control plane, kubelets, container runtimes, names. It begins with one node and can have another. It belongs to one
+ * process; what a killed one left, the next lab removes.
  */
-import { spawn } from 'node:child_process'
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { CoreV1Api, KubeConfig } from '@kubernetes/client-node'
 import { vi } from 'vitest'
 import { run } from '../../../../scripts/setup/run.ts'
 import { groupPrefix, labInstallation, removeLab } from '../abandoned.ts'
-import { makeGroups } from '../control-groups.ts'
 import { openLabPlace } from '../lab.ts'
 import { makeNetwork, networkOf, type LabNetwork } from '../network.ts'
+import { LabNode } from './lab-node.ts'
 import { makePki } from './pki.ts'
-import { settingsFiles, type ClusterPlace } from './settings.ts'
-import { linkComponents, makePauseImage, provideClusterTools } from './tools.ts'
+import type { NodePlace } from './settings.ts'
+import { makePauseImage, provideClusterTools } from './tools.ts'
 
 export interface LabCluster {
   readonly dir: string
@@ -22,108 +21,75 @@ export interface LabCluster {
   readonly installation: string
   readonly kubeconfig: string
   readonly api: KubeConfig
-  /** Takes an OCI archive on stdin into the node's container runtime. */
-  readonly importer: readonly string[]
-  /** Where the node's `/var/lib/forkyard` lies on this machine. */
-  readonly hostState: string
+  /** The control plane, which is a node as well. */
+  readonly first: LabNode
+  /** Starts the other node. @returns when it is ready */
+  grow(): Promise<LabNode>
   remove(): Promise<void>
 }
-
-const memoryMiB = 8192
 
 export const createCluster = async (): Promise<LabCluster> => {
   const debian = await provideClusterTools()
   const { id, dir } = await openLabPlace()
-  const group = `${groupPrefix(id)}kube`
-  const number = Number.parseInt(id, 16) % 256
   const network = networkOf(id)
-  const address = `${network.prefix}.10`
-  const place: ClusterPlace = { dir, debian, address, pods: `10.214.${number}`, services: `10.215.${number}`, group }
+  const [one, two] = placesOf(id, { dir, debian, network })
+  const pki = join(dir, 'pki')
   try {
-    for (const name of ['logs', 'certs']) mkdirSync(join(dir, name))
-    linkComponents(join(dir, 'components'))
-    for (const [path, text] of Object.entries(settingsFiles(place))) {
-      mkdirSync(dirname(join(dir, path)), { recursive: true })
-      writeFileSync(join(dir, path), text)
-    }
-    await makePki(join(dir, 'pki'), address, place.services)
+    await makePki(pki, [one, two], one.services.replace(/0\/24$/, '1'))
     await makePauseImage(dir, join(dir, 'pause.tar'))
     await makeNetwork(network)
-    await connect(startNode(place, network), place, network)
-    const kubeconfig = join(dir, 'admin.kubeconfig')
+    await run('ip', ['route', 'add', one.services, 'via', one.address])
+    const first = new LabNode(one)
+    await first.start(network, pki, [two])
+    const kubeconfig = join(one.dir, 'admin.kubeconfig')
     const api = new KubeConfig()
     api.loadFromFile(kubeconfig)
-    await nodeReady(api)
-    return {
-      dir,
-      installation: labInstallation(id),
-      kubeconfig,
-      api,
-      importer: [
-        join(debian, 'usr/bin/ctr'),
-        '-a',
-        join(dir, 'containerd.sock'),
-        '-n',
-        'k8s.io',
-        'image',
-        'import',
-        '-',
-      ],
-      hostState: join(dir, 'machine/forkyard'),
-      remove: () => removeLab(id),
+    await nodeReady(api, one.name)
+    const grow = async (): Promise<LabNode> => {
+      const second = new LabNode(two)
+      await second.start(network, pki, [one])
+      await nodeReady(api, two.name)
+      return second
     }
+    return { dir, installation: labInstallation(id), kubeconfig, api, first, grow, remove: () => removeLab(id) }
   } catch (error) {
     await removeLab(id)
     throw error
   }
 }
 
-/** @returns process id of the one around the node */
-const startNode = ({ dir, debian, address, services, group }: ClusterPlace, network: LabNetwork): number => {
-  const joins = makeGroups(group, memoryMiB, true)
-  const joining = `${joins.map((_, index) => `echo 0 > "$${index + 1}"`).join('; ')}; shift ${joins.length}; exec "$@"`
-  const node = ['unshare', '--mount', '--net', '--uts', '--pid', '--fork', '--kill-child', '--mount-proc'].concat([
-    '--propagation=private',
-    join(import.meta.dirname, 'node.sh'),
-  ])
-  const log = openSync(join(dir, 'logs/node.log'), 'a')
-  const env = {
-    PATH: process.env['PATH'],
-    DIR: dir,
-    ADDRESS: address,
-    GATEWAY: `${network.prefix}.1`,
-    TOOLS: join(dir, 'components'),
-    DEBIAN: debian,
-    SERVICES: `${services}.0/24`,
+interface Ground {
+  readonly dir: string
+  readonly debian: string
+  readonly network: LabNetwork
+}
+
+/** Whether they are started or not, the nodes know of each other. */
+const placesOf = (id: string, { dir, debian, network }: Ground): [NodePlace, NodePlace] => {
+  const number = Number.parseInt(id, 16) % 256
+  const place = (at: 0 | 1): NodePlace => {
+    const name = `node${at + 1}`
+    mkdirSync(join(dir, name))
+    return {
+      name,
+      dir: join(dir, name),
+      debian,
+      address: `${network.prefix}.${10 + at}`,
+      control: `${network.prefix}.10`,
+      pods: `10.214.${number}.${at * 128}/25`,
+      allPods: `10.214.${number}.0/24`,
+      services: `10.215.${number}.0/24`,
+      group: `${groupPrefix(id)}${name}`,
+    }
   }
-  const child = spawn('/bin/sh', ['-c', joining, 'sh', ...joins, ...node], {
-    stdio: ['ignore', log, log],
-    detached: true,
-    env,
-  })
-  child.unref()
-  if (child.pid === undefined) throw new Error('the node could not be started')
-  return child.pid
+  return [place(0), place(1)]
 }
 
-/** Gives the node its end of a pair of interfaces, and this machine the way to pods and services. */
-const connect = async (pid: number, { address, pods, services }: ClusterPlace, network: LabNetwork): Promise<void> => {
-  const inner = await vi.waitFor(() => {
-    const child = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]
-    if (!child) throw new Error('the node has no first process')
-    return child
-  }, 10_000)
-  const end = `${network.bridge}n`
-  await run('ip', ['link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', inner])
-  await run('ip', ['link', 'set', end, 'master', network.bridge, 'up'])
-  for (const range of [pods, services]) await run('ip', ['route', 'add', `${range}.0/24`, 'via', address])
-}
-
-const nodeReady = async (config: KubeConfig): Promise<void> => {
+const nodeReady = async (config: KubeConfig, name: string): Promise<void> => {
   const api = config.makeApiClient(CoreV1Api)
   await vi.waitFor(
     async () => {
-      const { status } = await api.readNode({ name: 'node1' })
+      const { status } = await api.readNode({ name })
       if (!status?.conditions?.some((found) => found.type === 'Ready' && found.status === 'True'))
         throw new Error('the node is not ready')
       await api.readNamespacedServiceAccount({ name: 'default', namespace: 'default' })

@@ -1,22 +1,27 @@
 /** Texts of the files that the components of a lab's cluster are started with. */
 import { join } from 'node:path'
 
-export interface ClusterPlace {
+/** One node, and what it has to know of the cluster. */
+export interface NodePlace {
+  readonly name: string
+  /** Of the node alone; `pki` in it leads to that of the cluster. */
   readonly dir: string
   /** Root of the extracted Debian packages. */
   readonly debian: string
-  /** Of the node, which is the control plane too. */
   readonly address: string
-  /** First three numbers of the pods' addresses, and of the services'. */
+  /** Address of the node that is the control plane too. */
+  readonly control: string
+  /** Addresses of this node's pods, of all pods, of services. */
   readonly pods: string
+  readonly allPods: string
   readonly services: string
-  /** Control group of everything that runs on the node. */
+  /** Control group of everything that runs on the node; what runs there sees it as the root of all. */
   readonly group: string
 }
 
 export const pauseImage = 'lab.invalid/pause:1'
 
-const containerd = ({ dir, debian }: ClusterPlace): string => `version = 2
+const containerd = ({ dir, debian }: NodePlace): string => `version = 2
 root = "${dir}/containerd/root"
 state = "${dir}/containerd/state"
 disabled_plugins = [${['btrfs', 'zfs', 'devmapper', 'aufs'].map((name) => `"io.containerd.snapshotter.v1.${name}"`).join(', ')}, "io.containerd.internal.v1.opt"]
@@ -39,7 +44,7 @@ disabled_plugins = [${['btrfs', 'zfs', 'devmapper', 'aufs'].map((name) => `"io.c
     conf_dir = "${dir}/cni"
 `
 
-const network = ({ dir, pods }: ClusterPlace): string =>
+const network = ({ dir, pods }: NodePlace): string =>
   JSON.stringify({
     cniVersion: '0.4.0',
     name: 'lab',
@@ -53,7 +58,7 @@ const network = ({ dir, pods }: ClusterPlace): string =>
         ipam: {
           type: 'host-local',
           dataDir: join(dir, 'cni-addresses'),
-          ranges: [[{ subnet: `${pods}.0/24` }]],
+          ranges: [[{ subnet: pods }]],
           routes: [{ dst: '0.0.0.0/0' }],
         },
       },
@@ -61,14 +66,14 @@ const network = ({ dir, pods }: ClusterPlace): string =>
   })
 
 /** JSON, which is YAML. */
-const kubelet = ({ dir, address, group }: ClusterPlace): string =>
+const kubelet = ({ dir, name, control }: NodePlace): string =>
   JSON.stringify({
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
     failCgroupV1: false,
     failSwapOn: false,
     cgroupDriver: 'cgroupfs',
-    cgroupRoot: `/${group}`,
+    cgroupRoot: '/',
     containerRuntimeEndpoint: `unix://${dir}/containerd.sock`,
     imageServiceEndpoint: `unix://${dir}/containerd.sock`,
     podLogsDir: join(dir, 'pod-logs'),
@@ -78,10 +83,10 @@ const kubelet = ({ dir, address, group }: ClusterPlace): string =>
       x509: { clientCAFile: join(dir, 'pki/ca.crt') },
     },
     authorization: { mode: 'Webhook' },
-    tlsCertFile: join(dir, 'pki/kubelet.crt'),
-    tlsPrivateKeyFile: join(dir, 'pki/kubelet.key'),
+    tlsCertFile: join(dir, `pki/${name}.crt`),
+    tlsPrivateKeyFile: join(dir, `pki/${name}.key`),
     resolvConf: '/etc/resolv.conf',
-    clusterDNS: [address],
+    clusterDNS: [control],
     clusterDomain: 'cluster.local',
     enforceNodeAllocatable: ['pods'],
     oomScoreAdj: 0,
@@ -94,18 +99,18 @@ const kubelet = ({ dir, address, group }: ClusterPlace): string =>
     makeIPTablesUtilChains: false,
   })
 
-const proxy = ({ dir, pods }: ClusterPlace): string =>
+const proxy = ({ dir, name, allPods }: NodePlace): string =>
   JSON.stringify({
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
     mode: 'nftables',
     clientConnection: { kubeconfig: join(dir, 'admin.kubeconfig') },
-    clusterCIDR: `${pods}.0/24`,
-    hostnameOverride: 'node1',
+    clusterCIDR: allPods,
+    hostnameOverride: name,
     conntrack: { maxPerCore: 0, min: 0 },
   })
 
-const names = ({ dir, address }: ClusterPlace): string => `.:53 {
+const names = ({ dir, address }: NodePlace): string => `.:53 {
   bind ${address}
   errors
   kubernetes cluster.local in-addr.arpa {
@@ -115,26 +120,27 @@ const names = ({ dir, address }: ClusterPlace): string => `.:53 {
 }
 `
 
-const kubeconfig = ({ dir, address }: ClusterPlace, user: string): string => {
+const kubeconfig = ({ dir, control }: NodePlace, user: string): string => {
   const pki = (file: string) => join(dir, 'pki', file)
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: 'lab', cluster: { server: `https://${address}:6443`, 'certificate-authority': pki('ca.crt') } }],
+    clusters: [{ name: 'lab', cluster: { server: `https://${control}:6443`, 'certificate-authority': pki('ca.crt') } }],
     users: [{ name: user, user: { 'client-certificate': pki(`${user}.crt`), 'client-key': pki(`${user}.key`) } }],
     contexts: [{ name: 'lab', context: { cluster: 'lab', user } }],
     'current-context': 'lab',
   })
 }
 
-/** By path below the lab's directory. */
-export const settingsFiles = (place: ClusterPlace): Readonly<Record<string, string>> => ({
+/** By path below the node's directory. */
+export const settingsFiles = (place: NodePlace): Readonly<Record<string, string>> => ({
   'containerd.toml': containerd(place),
   'cni/10-lab.conflist': network(place),
   'kubelet.yaml': kubelet(place),
   'proxy.yaml': proxy(place),
   Corefile: names(place),
   ...Object.fromEntries(
-    ['admin', 'controllers', 'scheduler', 'kubelet'].map((user) => [`${user}.kubeconfig`, kubeconfig(place, user)]),
+    ['admin', 'controllers', 'scheduler'].map((user) => [`${user}.kubeconfig`, kubeconfig(place, user)]),
   ),
+  'kubelet.kubeconfig': kubeconfig(place, place.name),
 })
