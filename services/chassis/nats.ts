@@ -50,6 +50,8 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     waitOnFirstConnect: true,
+    // A way that is open again is found by the next attempt, not by one that has waited ever longer.
+    timeout: 5_000,
     pingInterval: 5_000,
     maxPingOut: 2,
     // By name, because addresses are no names to TLS: any server of the installation has it.

@@ -64,6 +64,11 @@ export const Placed = Type.Tuple([
 ])
 export type Placed = Static<typeof Placed>
 
+/** One way, first on a connection: the gateway understands PlacedLate. A scheduler of the version before does not know it, and answers nothing. */
+export const WaitsMessage = Type.Tuple([Type.Literal('waits'), Call])
+/** The same of a placement that waited in the scheduler, and for how long, in milliseconds. */
+export const PlacedLate = Type.Tuple([...Placed.items, Type.Number({ minimum: 0 })])
+
 export const placementOf = (
   needs: RevisionNeeds,
   [, , , invocationId, startWish, deadlineAt, excludeNodes]: Static<typeof PlaceMessage>,
@@ -84,3 +89,6 @@ const Term = Type.Integer({ minimum: 0 })
 export const StartMessage = Type.Tuple([Type.Literal('start'), Call, Term, StartInstance])
 /** Instance and reason. An idle instance ends at once, a busy one after its requests; one that is not there has ended already. */
 export const EndMessage = Type.Tuple([Type.Literal('end'), Call, Term, Type.String(), Type.String()])
+
+/** Gateway -> node. Nothing is said on it: it tells whether the node gives signs of life. */
+export const livenessLink = '/v1/liveness-link'

@@ -157,6 +157,11 @@ export const invocationHeaders = {
   forcedStart: 'forkyard-forced-start',
   /** `1`: no scheduler has lent a slot; the node refuses with NO_INSTANCE unless an instance can pull the request at once. */
   ifIdle: 'forkyard-if-idle',
+  /**
+   * `1`: the last bytes of the body stay with the gateway until the node asks for them with a status 102, when an instance is there to take
+   * the request. Only on nodes with a liveness link.
+   */
+  held: 'forkyard-held',
   /** Number of the attempt of an asynchronous invocation, counted from 1; absent: 1. */
   attempt: 'forkyard-attempt',
 } as const

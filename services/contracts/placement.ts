@@ -67,6 +67,8 @@ export const Placement = Type.Object(
     reason: Type.String(),
     /** By the gateway itself, while no scheduler leads: nothing is lent, the node takes the request if an instance is idle, and not otherwise. */
     direct: Type.Optional(Type.Literal(true)),
+    /** In the scheduler, for a node, a slot or a turn to start; milliseconds. */
+    waitedMs: Type.Optional(Type.Number({ minimum: 0 })),
   },
   { additionalProperties: false },
 )

@@ -29,11 +29,16 @@ export const toAwsReply = (thrown: unknown, requestId: string): ErrorReply => {
   }
 }
 
-/** Where a limit of Lambda's is the cause, by Lambda's name for it. */
-const throttleReason = ({ code, details }: PlatformError): { readonly Reason?: string } =>
-  code === 'TOO_MANY_REQUESTS' && details?.limit === 'reservedConcurrency'
-    ? { Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }
-    : {}
+/** By Lambda's name for it: what is reserved for the function, or what all together may have in hand. */
+const throttleReason = ({ code, details }: PlatformError): { readonly Reason?: string } => {
+  if (code !== 'TOO_MANY_REQUESTS') return {}
+  return {
+    Reason:
+      details?.limit === 'reservedConcurrency'
+        ? 'ReservedFunctionConcurrentInvocationLimitExceeded'
+        : 'ConcurrentInvocationLimitExceeded',
+  }
+}
 
 /** As `toPlatformError`, and knows what an absent or full NATS looks like. */
 export const toGatewayError = (error: unknown): PlatformError => {

@@ -79,7 +79,14 @@ await runService(
     })
     access.start()
     const scheduler = createSchedulerClient(schedulerUrls, internalToken, internalCa)
-    const nodes = createNodeClient(nodeToken, internalCa)
+    const nodes = createNodeClient({
+      token: nodeToken,
+      ca: internalCa,
+      onLost: (nodeUrl) => {
+        metrics.lostNodes.inc()
+        logger.warn({ nodeUrl }, 'a node gives no signs of life: what it had is answered with an error')
+      },
+    })
     const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs })
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })

@@ -20,6 +20,11 @@ export const createGatewayMetrics = (registry: Registry) => {
       ],
       registers,
     }),
+    lostNodes: new Counter({
+      name: 'forkyard_gateway_lost_nodes_total',
+      help: 'Nodes that gave this gateway no more signs of life',
+      registers,
+    }),
     asyncDepth: new Gauge({
       name: 'forkyard_gateway_async_events',
       help: 'Events in the asynchronous queue: pending wait, in_flight are handled or wait for their next attempt',

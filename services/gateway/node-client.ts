@@ -3,10 +3,12 @@ import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
 import { PlatformError } from '../contracts/errors.ts'
-import { replyHeaders, type NodeExplanation } from '../contracts/node.ts'
+import { invocationHeaders, replyHeaders, type NodeExplanation } from '../contracts/node.ts'
 import { protocolHeaders } from '../contracts/protocol.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 import type { InvocationReport } from '../contracts/usage.ts'
+import { canBeHeld, HeldBody } from './held-body.ts'
+import { NodeLost, NodeUnreachable, NodeWatch, type NodeWatchOptions } from './node-watch.ts'
 
 export interface NodeReply {
   readonly contentType: string | undefined
@@ -25,16 +27,15 @@ export interface NodeRequest {
   readonly body: Buffer | AsyncIterable<Buffer>
   /** Of a streamed body, where it is known: the node's buffer then counts it for what it is. */
   readonly bodyBytes?: number | undefined
+  /** No instance is idle: the request will wait on the node, and can be told from one that was started. */
+  readonly mayWait: boolean
   readonly signal: AbortSignal
 }
 
-/** Nothing of the request has reached the node: it may be sent elsewhere. */
-export class NodeUnreachable extends Error {}
-
 export interface NodeClient {
   /**
-   * Resolves when the reply begins. @throws NodeUnreachable; PlatformError what the node answered, INSTANCE_LOST when the
-   * connection broke after the request was on its way. An abort of `signal` is thrown as it is.
+   * Resolves when the reply begins. @throws NodeUnreachable when the request was not started there; PlatformError what the node answered,
+   * INSTANCE_LOST when the connection broke, or the node gave no more signs of life, after it may have been. An abort of `signal` is thrown as it is.
    */
   invoke(nodeUrl: string, request: NodeRequest): Promise<NodeReply>
   /** What the node holds for the revision, and how it would start it. @throws PlatformError what the node answered; UNAVAILABLE */
@@ -64,9 +65,24 @@ const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTF
 
 const connectMs = 2_000
 
-/** @param ca see `clientTls` */
-export const createNodeClient = (token: string, ca?: string): NodeClient => {
+export interface NodeClientOptions {
+  readonly token: string
+  /** See `clientTls`. */
+  readonly ca?: string | undefined
+  /** A node gave no more signs of life; its requests have failed. */
+  readonly onLost?: (nodeUrl: string) => void
+  readonly times?: NodeWatchOptions['times']
+}
+
+export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOptions): NodeClient => {
   const pools = new Map<string, Pool>()
+  const lose = (nodeUrl: string, error: NodeLost): void => {
+    const pool = pools.get(nodeUrl)
+    pools.delete(nodeUrl)
+    void pool?.destroy(error)
+    onLost?.(nodeUrl)
+  }
+  const watch = new NodeWatch({ token, ca, onLost: lose, times })
   const poolOf = (nodeUrl: string): Pool => {
     const known = pools.get(nodeUrl)
     if (known) return known
@@ -82,7 +98,11 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     return pool
   }
   return {
-    invoke: async (nodeUrl, { invocationId, headers, body, bodyBytes, signal }) => {
+    invoke: async (nodeUrl, { invocationId, headers, body, bodyBytes, mayWait, signal }) => {
+      const reached = watch.reach(nodeUrl)
+      const reach = typeof reached === 'string' ? reached : await reached
+      const held = mayWait && reach === 'watched' && canBeHeld(body) ? new HeldBody() : undefined
+      const length = Buffer.isBuffer(body) ? body.length : bodyBytes
       const reply = await poolOf(nodeUrl)
         .request({
           method: 'POST',
@@ -91,18 +111,21 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
             authorization: `Bearer ${token}`,
             ...protocolHeaders,
             ...headers,
-            ...(bodyBytes === undefined ? {} : { 'content-length': String(bodyBytes) }),
+            ...(length === undefined ? {} : { 'content-length': String(length) }),
+            ...(held ? { [invocationHeaders.held]: '1' } : {}),
           },
-          body: body as Buffer,
+          body: (held ? held.read(body) : body) as Buffer,
+          onInfo: () => held?.ask(),
           signal,
         })
         .catch((cause: unknown) => {
-          if (signal.aborted) throw cause
-          if (neverSent.has((cause as NodeJS.ErrnoException).code ?? ''))
+          if (signal.aborted || cause instanceof PlatformError) throw cause
+          if (neverSent.has((cause as NodeJS.ErrnoException).code ?? '') || held?.asked === false)
             throw new NodeUnreachable(`the node at ${nodeUrl} cannot be reached`, { cause })
-          if (cause instanceof PlatformError) throw cause
-          throw new PlatformError('INSTANCE_LOST', 'the connection to the node broke', { nodeUrl }, { cause })
+          const what = cause instanceof NodeLost ? cause.message : 'the connection to the node broke'
+          throw new PlatformError('INSTANCE_LOST', what, { nodeUrl }, { cause })
         })
+        .finally(() => held?.drop())
       if (reply.statusCode !== 200) throw PlatformError.fromBody(await reply.body.json().catch(() => undefined))
       const field = (name: string): string | undefined => {
         const trailers = reply.trailers as Record<string, string | undefined>
@@ -136,6 +159,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
       }
     },
     close: async () => {
+      watch.close()
       await Promise.all([...pools.values()].map(async (pool) => pool.destroy()))
     },
   }

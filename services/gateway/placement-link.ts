@@ -2,10 +2,10 @@
 import { Compile } from 'typebox/compile'
 import { LinkClient } from '../chassis/link/client.ts'
 import { PlatformError } from '../contracts/errors.ts'
-import { maxOver, maxRevisions, Placed, placementLink, type RevisionNeeds } from '../contracts/links.ts'
+import { maxOver, maxRevisions, Placed, PlacedLate, placementLink, type RevisionNeeds } from '../contracts/links.ts'
 import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
 
-const schema = Compile(Placed)
+const schemas = { placed: Compile(Placed), late: Compile(PlacedLate) }
 const connectMs = 2_000
 
 interface Told {
@@ -30,6 +30,7 @@ export class PlacementLink {
         this.#numbers = new Map()
         this.#keys = []
         this.#next = 0
+        this.#client.tell('waits', [])
       },
     })
   }
@@ -47,9 +48,10 @@ export class PlacementLink {
       if (signal.aborted) this.over(invocationId)
       throw error
     })
-    if (!schema.Check(result)) throw new PlatformError('INTERNAL', 'the scheduler answered with something else')
-    const [nodeId, nodeUrl, decision, reason, term] = result
-    return { invocationId, nodeId, nodeUrl, decision, reason, term }
+    if (!schemas.placed.Check(result) && !schemas.late.Check(result))
+      throw new PlatformError('INTERNAL', 'the scheduler answered with something else')
+    const [nodeId, nodeUrl, decision, reason, term, waitedMs = 0] = result
+    return { invocationId, nodeId, nodeUrl, decision, reason, term, waitedMs }
   }
 
   /** Told with everything else of this turn. */

@@ -5,7 +5,7 @@ import { buildServer, requireBearer } from '../chassis/http-server.ts'
 import { acceptLinks } from '../chassis/link/accept.ts'
 import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
-import { instanceLink } from '../contracts/links.ts'
+import { instanceLink, livenessLink } from '../contracts/links.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import type { TermFence } from './node-scheduler/term-fence.ts'
@@ -14,6 +14,7 @@ import { registerExplanationRoutes } from './routes/explanations.ts'
 import { instanceSession } from './routes/instance-link.ts'
 import { registerInstanceRoutes } from './routes/instances.ts'
 import { registerInvocationRoutes } from './routes/invocations.ts'
+import { livenessSession } from './routes/liveness-link.ts'
 
 export interface AppDeps {
   readonly logger: Logger
@@ -45,7 +46,11 @@ export const buildApp = ({
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
   requireBearer(app, internalToken)
-  acceptLinks(app, { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence) })
+  acceptLinks(
+    app,
+    { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence) },
+    { path: livenessLink, token: internalToken, open: () => livenessSession },
+  )
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)

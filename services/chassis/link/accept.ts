@@ -37,21 +37,26 @@ const refuse = (socket: Duplex, error: PlatformError): void => {
 }
 
 /** @throws PlatformError FORBIDDEN, UNKNOWN_OPERATION, UNSUPPORTED_PROTOCOL */
-const check = ({ url, headers }: IncomingMessage, path: string, token: string): void => {
-  if (!isBearer(headers.authorization, token))
+const choose = ({ url, headers }: IncomingMessage, acceptors: readonly Acceptor[]): Acceptor => {
+  const wanted = acceptors.find(({ path }) => path === url)
+  if (!(wanted ? [wanted] : acceptors).some(({ token }) => isBearer(headers.authorization, token)))
     throw new PlatformError('FORBIDDEN', 'this hop needs the token of the installation')
-  if (url !== path || headers.upgrade !== linkProtocol)
+  if (!wanted || headers.upgrade !== linkProtocol)
     throw new PlatformError('UNKNOWN_OPERATION', `no such link: ${String(url)}`)
   requireKnownProtocol(headers[protocolHeader]?.toString())
+  return wanted
 }
 
-/** Links end with the server: what was answered is sent before. */
-export const acceptLinks = (app: FastifyInstance, { path, token, open }: Acceptor): void => {
+/** Links end with the server, which takes no new ones then: what was answered is sent before. To be called once for all links of a server. */
+export const acceptLinks = (app: FastifyInstance, ...acceptors: readonly Acceptor[]): void => {
   const links = new Set<Link>()
+  let closing = false
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy())
+    if (closing) return socket.destroy()
+    let open: Acceptor['open']
     try {
-      check(request, path, token)
+      open = choose(request, acceptors).open
     } catch (error) {
       return refuse(socket, toPlatformError(error))
     }
@@ -60,6 +65,7 @@ export const acceptLinks = (app: FastifyInstance, { path, token, open }: Accepto
     serve(socket, head, open(request), links)
   })
   app.addHook('preClose', async () => {
+    closing = true
     for (const link of links) link.end()
   })
 }

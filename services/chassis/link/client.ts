@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers'
 import { PlatformError } from '../../contracts/errors.ts'
 import { protocolHeader, protocolHeaders, requireKnownProtocol } from '../../contracts/protocol.ts'
 import type { CalledService } from '../internal-tls.ts'
-import { Link, type Message } from './link.ts'
+import { defaultLimits, Link, type Message } from './link.ts'
 import { linkProtocol } from './protocol.ts'
 
 export interface LinkClientOptions {
@@ -18,9 +18,16 @@ export interface LinkClientOptions {
   readonly ca?: string | undefined
   readonly service: CalledService
   readonly connectMs: number
+  /** A service that sends nothing for so long is gone. Absent: 3 s, as its own side has it. */
+  readonly silenceMs?: number | undefined
   /** The first thing on each new connection. */
   readonly onOpen?: (send: (message: Message) => void) => void
+  /** A connection that was there is over, with the error that ended it; without one the service ended it. */
+  readonly onClose?: (error: Error | undefined) => void
 }
+
+/** The service answers, and opens no link: it is of another kind, or of before there was this one. */
+export class LinkRefused extends Error {}
 
 /** What ends the waiting for an answer; the service is told. */
 export interface CallBounds {
@@ -112,6 +119,7 @@ export class LinkClient {
   }
 
   async #connect(): Promise<Link> {
+    const { silenceMs } = this.#options
     const { response, socket, head } = await upgrade(this.#options)
     try {
       if (this.#closed) throw new Error('closed')
@@ -127,9 +135,11 @@ export class LinkClient {
         onClose: (cause) => {
           if (this.#link === link) this.#link = undefined
           this.#failAll(link, new Error('the connection broke', { cause }))
+          this.#options.onClose?.(cause)
         },
       },
       head,
+      { ...defaultLimits, ...(silenceMs === undefined ? {} : { silenceMs }) },
     )
     this.#link = link
     this.#options.onOpen?.((message) => link.send(message))
@@ -190,12 +200,12 @@ const upgrade = ({ url, path, token, ca, service, connectMs }: LinkClientOptions
   return promise
 }
 
-/** What a service that opens no link says. One of another kind, or of before there were links, is as good as away. */
+/** What a service that opens no link says. */
 const refusalOf = async (response: IncomingMessage, url: string): Promise<Error> => {
   const said = await text(response)
   const { statusCode: status } = response
   if (status === 403 || status === 503) return PlatformError.fromBody(parse(said))
-  return new Error(`the service at ${url} does not open a link: ${status}`)
+  return new LinkRefused(`the service at ${url} does not open a link: ${status}`)
 }
 
 const parse = (json: string): unknown => {

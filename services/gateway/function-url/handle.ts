@@ -43,7 +43,7 @@ export const createUrlHandler = (deps: GatewayDeps): UrlHandler => {
       phases.authMs = authenticated?.authMs ?? 0
       if (authenticated) authorize(deps, { record, qualifier, url }, authenticated.accessKey)
       const invoked = await invoke(deps, { request, response, requestId, record, qualifier, url, authenticated })
-      Object.assign(phases, { placeMs: invoked.placeMs, sentAt: invoked.sentAt })
+      Object.assign(phases, { placeMs: invoked.placeMs, waitedMs: invoked.waitedMs, sentAt: invoked.sentAt })
       await sendAnswer(deps, {
         response,
         requestId,

@@ -8,7 +8,8 @@ import { placementRequest } from '../placement-request.ts'
 import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
 import type { Placement, StartWish } from '../../contracts/placement.ts'
-import { NodeUnreachable, type NodeClient, type NodeReply } from '../node-client.ts'
+import type { NodeClient, NodeReply } from '../node-client.ts'
+import { NodeUnreachable } from '../node-watch.ts'
 import type { Registry } from '../registry.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
 import type { ReplayableBody } from './replayable-body.ts'
@@ -36,6 +37,8 @@ export interface Invoked {
   readonly config: VersionConfig
   /** All placements together. */
   readonly placeMs: number
+  /** Of that, waiting in the scheduler. */
+  readonly waitedMs: number
   /** `performance.now()` at which the request went to the node that answered. */
   readonly sentAt: number
 }
@@ -71,6 +74,7 @@ export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetM
     const giveUpAt = Math.min(deadlineAt, Date.now() + patienceMs)
     const excludeNodes: string[] = []
     let placeMs = 0
+    let waitedMs = 0
     let leased = false
     let refusals = 0
     let mayGoDirect = true
@@ -85,17 +89,19 @@ export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetM
         leased = !placement.direct
         const sentAt = performance.now()
         placeMs += sentAt - from
+        waitedMs += placement.waitedMs ?? 0
         try {
           const reply = await nodes.invoke(placement.nodeUrl, {
             invocationId,
             headers: { ...headersOf(invocation, config, deadlineAt, region), ...ifIdle(placement) },
             body: Buffer.isBuffer(body) ? body : body.read(),
             bodyBytes: invocation.bodyBytes,
+            mayWait: placement.decision !== 'idle',
             signal,
           })
           if (!Buffer.isBuffer(body)) body.release()
           reply.body.once('end', () => scheduler.over(invocationId))
-          return { reply, config, placeMs, sentAt }
+          return { reply, config, placeMs, waitedMs, sentAt }
         } catch (error) {
           if (!neverStarted(error)) throw error
           if (placement.direct) {

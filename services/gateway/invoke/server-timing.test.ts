@@ -15,6 +15,12 @@ it('is the waterfall from the request’s arrival on, as the CLI reads it', () =
   ])
 })
 
+it('has the time in the scheduler’s queue as a phase of its own', () => {
+  expect(serverTiming({ ...phases, placeMs: 8, waitedMs: 6 })).toBe(
+    'auth;dur=1.23;desc="@0", place;dur=2;desc="@2", wait;dur=6;desc="@4"',
+  )
+})
+
 it('tells what is known before the report is there', () => {
   expect(serverTiming(phases)).toBe('auth;dur=1.23;desc="@0", place;dur=3;desc="@7"')
   expect(serverTiming({ receivedAt: 0, authMs: 0 })).toBe('auth;dur=0;desc="@0"')

@@ -120,6 +120,9 @@ describe('reserved concurrency', () => {
       retryAfterSeconds: '1',
     })
     refuse({ limit: 'all' })
-    await expect(invoke()).rejects.toMatchObject({ name: 'TooManyRequestsException', Reason: undefined })
+    await expect(invoke()).rejects.toMatchObject({
+      name: 'TooManyRequestsException',
+      Reason: 'ConcurrentInvocationLimitExceeded',
+    })
   })
 })

@@ -36,7 +36,13 @@ export const invokeStreamOperations = (deps: GatewayDeps): AnyOperation[] => [
       const signal = goneSignal(reply)
       const invoked = await deps.invoker.invoke({ ...invocation, responseMode: 'stream', signal })
       const { receivedAt, authMs } = request
-      const phases = { receivedAt, authMs, placeMs: invoked.placeMs, sentAt: invoked.sentAt }
+      const phases = {
+        receivedAt,
+        authMs,
+        placeMs: invoked.placeMs,
+        waitedMs: invoked.waitedMs,
+        sentAt: invoked.sentAt,
+      }
       reply.hijack()
       await sendStream(reply.raw, {
         status: 200,

@@ -68,7 +68,7 @@ const invokeNow = async (deps: GatewayDeps, { request, reply }: InvokeCall, invo
   const functionError = invoked.reply.functionError()
   const tail = request.headers['x-amz-log-type'] === 'Tail' ? report?.logTail : undefined
   const { receivedAt, authMs } = request
-  const { placeMs, sentAt } = invoked
+  const { placeMs, waitedMs, sentAt } = invoked
   deps.metrics.invocationSeconds.observe(
     { start_type: report?.startType ?? 'unknown' },
     (performance.now() - receivedAt) / 1000,
@@ -81,7 +81,7 @@ const invokeNow = async (deps: GatewayDeps, { request, reply }: InvokeCall, invo
       'content-length': String(answer.length),
       'x-amzn-requestid': invocation.invocationId,
       'x-amz-executed-version': invoked.config.version,
-      'server-timing': serverTiming({ receivedAt, authMs, placeMs, sentAt }, report),
+      'server-timing': serverTiming({ receivedAt, authMs, placeMs, waitedMs, sentAt }, report),
       ...(functionError === undefined ? {} : { 'x-amz-function-error': functionError }),
       ...(tail === undefined ? {} : { 'x-amz-log-result': tail }),
     },

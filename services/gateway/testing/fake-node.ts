@@ -26,6 +26,11 @@ export interface FakeNode {
 export const startFakeNode = async (): Promise<FakeNode> => {
   const calls: NodeCall[] = []
   const server = createServer((request, response) => {
+    // As agents of before there were liveness links.
+    if (request.headers.upgrade !== undefined) {
+      response.writeHead(404).end()
+      return
+    }
     const invocationId = request.url?.split('/').at(-1) ?? ''
     const call = { invocationId, headers: request.headers, body: () => buffer(request), request, response }
     calls.push(call)

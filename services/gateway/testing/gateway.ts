@@ -149,7 +149,7 @@ export const startGateway = async ({
     close: async () => undefined,
   }
   const zips = new Map<string, Buffer>()
-  const nodes = createNodeClient(config.nodeToken)
+  const nodes = createNodeClient({ token: config.nodeToken })
   const metricsRegistry = new MetricsRegistry()
   const closing = new AbortController()
   const deps: GatewayDeps = {

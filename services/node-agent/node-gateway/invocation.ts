@@ -23,6 +23,8 @@ export interface InvocationRequest {
   /** Declared length of the body, or the most that it may have. */
   readonly bodyBytes: number
   readonly body: Readable
+  /** Its last bytes come when they are asked for, once an instance takes the request. Absent: all of it is on its way. */
+  readonly askForRest?: (() => void) | undefined
 }
 
 /** What the caller of this hop is told. Exactly one of `complete`, `finish` and `fail` is called, once. */

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { request as httpRequest, type ClientRequest, type IncomingHttpHeaders } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { JetStreamClient } from '@nats-io/jetstream'
@@ -108,7 +108,8 @@ interface Reply {
   body: string
 }
 
-const send = (options: object, body?: string): Promise<Reply> =>
+/** @param asked what happens when the other side asks for the rest of the body; absent: the body is sent at once */
+const send = (options: object, body?: string, asked?: (request: ClientRequest) => void): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const request = httpRequest(options, (response) => {
       const parts: Buffer[] = []
@@ -120,7 +121,12 @@ const send = (options: object, body?: string): Promise<Reply> =>
       response.on('error', reject)
     })
     request.on('error', reject)
-    request.end(body)
+    if (asked) {
+      request.write(body?.slice(0, -1) ?? '')
+      request.on('information', ({ statusCode }) => {
+        if (statusCode === 102) asked(request)
+      })
+    } else request.end(body)
   })
 
 const open = async (id: string, assign: Partial<AssignmentInput> = {}) => {
@@ -140,7 +146,12 @@ const open = async (id: string, assign: Partial<AssignmentInput> = {}) => {
   return { endpoint, call, next: () => call('GET', '/2018-06-01/runtime/invocation/next') }
 }
 
-const invoke = (id: string, body = '{"a":1}', headers: Record<string, string> = {}): Promise<Reply> => {
+const invoke = (
+  id: string,
+  body = '{"a":1}',
+  headers: Record<string, string> = {},
+  asked?: (request: ClientRequest) => void,
+): Promise<Reply> => {
   const address = app.server.address()
   const port = typeof address === 'object' ? address?.port : 0
   const given = {
@@ -154,7 +165,7 @@ const invoke = (id: string, body = '{"a":1}', headers: Record<string, string> = 
     'forkyard-function-arn': 'arn:f',
     ...headers,
   }
-  return send({ port, method: 'POST', path: `/v1/invocations/${id}`, headers: given }, body)
+  return send({ port, method: 'POST', path: `/v1/invocations/${id}`, headers: given }, body, asked)
 }
 const reportOf = (text: unknown) =>
   JSON.parse(Buffer.from(String(text), 'base64').toString()) as Record<string, unknown>
@@ -315,4 +326,27 @@ test('a request that nobody will take is told what the node said of its revision
   const { status, body } = await invoke('two')
   expect(status).toBe(503)
   expect(JSON.parse(body)).toMatchObject({ code: 'NO_CAPACITY', message: 'the image is damaged' })
+})
+
+test('a request whose last byte is held is asked for it when an instance takes it, and is nobody’s until it is there', async () => {
+  const held = { 'forkyard-held': '1' }
+  const askedFor: string[] = []
+  const never = invoke('never', '{"n":1}', held, (request) => {
+    askedFor.push('never')
+    request.destroy(new Error('cut off'))
+  }).catch((error: Error) => error.message)
+  const reply = invoke('one', '{"n":2}', held, (request) => {
+    askedFor.push('one')
+    request.end('}')
+  })
+  while (gateway.waiting(revision) < 2) await new Promise(setImmediate)
+  expect(askedFor).toEqual([])
+  const instance = await open('a')
+  const pulled = await instance.next()
+  expect(await never).toBe('cut off')
+  expect([pulled.headers['lambda-runtime-aws-request-id'], pulled.body]).toEqual(['one', '{"n":2}'])
+  await instance.call('POST', answerPath('one'), '"done"')
+  expect((await reply).body).toBe('"done"')
+  expect(askedFor).toEqual(['never', 'one'])
+  expect(records.map(({ invocationId }) => invocationId)).toEqual(['one'])
 })

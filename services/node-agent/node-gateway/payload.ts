@@ -14,11 +14,16 @@ export interface Payload {
   readonly contentType: string
 }
 
+/** A gateway that was asked for the rest of a body and does not send it is cut off, and takes the request elsewhere. */
+const restWithinMs = 5_000
+
 /** Reads what must be whole before it is handed over: events, and HTTP requests for handlers that take events. */
 export const preparePayload = async (request: InvocationRequest, handlerKind: string): Promise<Payload> => {
+  request.askForRest?.()
   if (request.kind === 'http' && handlerKind !== 'lambda') return { body: request.body, contentType: httpRequestType }
   const limit = request.kind === 'http' ? maxEventBytes + 256 * 1024 : maxEventBytes
-  const body = await readBody(request.body, limit, 'eventBytes')
+  const late = request.askForRest && setTimeout(() => request.body.destroy(noRest()), restWithinMs)
+  const body = await readBody(request.body, limit, 'eventBytes').finally(() => clearTimeout(late))
   if (request.kind === 'event') return { body, contentType: 'application/json' }
   const at = body.indexOf(preludeDelimiter)
   let prelude: unknown
@@ -32,6 +37,8 @@ export const preparePayload = async (request: InvocationRequest, handlerKind: st
   const event = toPayloadV2(prelude, body.subarray(at + preludeDelimiter.length), request.invocationId)
   return { body: Buffer.from(JSON.stringify(event)), contentType: 'application/json' }
 }
+
+const noRest = (): PlatformError => new PlatformError('NO_INSTANCE', 'the gateway did not send the rest of the request')
 
 /** Answers the pull. Rejects when the runtime goes away in the middle. */
 export const handOver = async (

@@ -18,7 +18,8 @@ export const registerInvocationRoutes = (app: FastifyInstance, gateway: Invocati
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
     scope.post<{ Params: { invocationId: string } }>('/v1/invocations/:invocationId', (request, reply) => {
       const body = (request.body as Readable | undefined) ?? request.raw
-      const invocation = readRequest(request.params.invocationId, request.headers, body)
+      const ask = request.headers[invocationHeaders.held] === '1' ? () => reply.raw.writeProcessing() : undefined
+      const invocation = readRequest(request.params.invocationId, request.headers, body, ask)
       const cancel = gateway.invoke(invocation, answerTo(reply.raw, invocation.responseMode))
       reply.raw.once('close', cancel)
       reply.hijack()
@@ -32,7 +33,12 @@ const invalid = (name: string): never => {
   throw new PlatformError('INVALID_REQUEST', `header ${name} is missing or malformed`, { header: name })
 }
 
-const readRequest = (invocationId: string, headers: Headers, body: Readable): InvocationRequest => {
+const readRequest = (
+  invocationId: string,
+  headers: Headers,
+  body: Readable,
+  askForRest: InvocationRequest['askForRest'],
+): InvocationRequest => {
   const text = (name: string): string | undefined => {
     const value = headers[name]
     return typeof value === 'string' ? value : undefined
@@ -65,6 +71,7 @@ const readRequest = (invocationId: string, headers: Headers, body: Readable): In
     traceparent: text(invocationHeaders.traceparent),
     bodyBytes: Math.min(Number(text('content-length') ?? maxEventBytes), maxEventBytes),
     body,
+    askForRest,
   }
 }
 

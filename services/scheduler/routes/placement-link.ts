@@ -9,6 +9,7 @@ import {
   PlaceMessage,
   RevisionMessage,
   TermMessage,
+  WaitsMessage,
   type RevisionNeeds,
 } from '../../contracts/links.ts'
 import type { Placement } from '../../contracts/placement.ts'
@@ -20,6 +21,7 @@ const schemas = {
   place: Compile(PlaceMessage),
   over: Compile(OverMessage),
   term: Compile(TermMessage),
+  waits: Compile(WaitsMessage),
 }
 
 const placed = ({ nodeId, nodeUrl, decision, reason }: Placement, term: number): Message => [
@@ -38,9 +40,14 @@ export const placementSession = (
   seconds: Pick<SchedulerMetrics['placementSeconds'], 'observe'>,
 ): Session => {
   const revisions = new Map<number, RevisionNeeds>()
+  let tellsWaits = false
   const timed = (from: number, placement: Placement): Message => {
     seconds.observe((performance.now() - from) / 1000)
     return placed(placement, dispatcher.requireLead())
+  }
+  const late = (from: number, placement: Placement): Message => {
+    const message = timed(from, placement)
+    return tellsWaits ? [...message, performance.now() - from] : message
   }
   return {
     handle: (message, gone) => {
@@ -49,10 +56,11 @@ export const placementSession = (
         const needs = revisions.get(message[2])
         if (!needs) throw new PlatformError('INVALID_REQUEST', `revision ${message[2]} was not told`)
         const answer = dispatcher.place(placementOf(needs, message), gone)
-        return answer instanceof Promise ? answer.then((late) => timed(from, late)) : timed(from, answer)
+        return answer instanceof Promise ? answer.then((placement) => late(from, placement)) : timed(from, answer)
       }
       if (schemas.over.Check(message)) dispatcher.over(message[2])
       else if (schemas.term.Check(message)) heardOf(message[2])
+      else if (schemas.waits.Check(message)) tellsWaits = true
       else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
       else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
       return nothing

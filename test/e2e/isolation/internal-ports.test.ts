@@ -5,7 +5,7 @@ import { Kvm } from '@nats-io/kv'
 import { connect, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { linkProtocol } from '../../../services/chassis/link/protocol.ts'
-import { instanceLink, placementLink } from '../../../services/contracts/links.ts'
+import { instanceLink, livenessLink, placementLink } from '../../../services/contracts/links.ts'
 import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
 import { protocolHeaders } from '../../../services/contracts/protocol.ts'
 import { buckets, streams } from '../../../services/contracts/subjects.ts'
@@ -142,6 +142,7 @@ describe('the HTTP port of', () => {
     ['scheduler', 'GET', '/v1/nodes', 'gateway'],
     ['scheduler', 'POST', '/v1/explanations', 'gateway'],
     ['node-agent', 'LINK', instanceLink, 'scheduler'],
+    ['node-agent', 'LINK', livenessLink, 'gateway'],
     ['node-agent', 'POST', '/v1/invocations/none', 'gateway'],
     ['node-agent', 'POST', '/v1/explanations', 'gateway'],
     ['node-agent', 'GET', '/v1/instances', 'gateway'],
