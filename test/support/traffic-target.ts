@@ -18,6 +18,7 @@ export interface TrafficTarget {
   readonly other4: string
   /** The host's side of the pair. */
   readonly host4: string
+  readonly host6: string
   readonly ports: readonly number[]
   /** `<address> <text>` of each datagram that arrived. */
   readonly heard: readonly string[]
@@ -85,7 +86,7 @@ export const startTrafficTarget = async (subnet = process.pid % 250): Promise<Tr
     const heard: string[] = []
     createInterface({ input: child.stdout }).on('line', (line) => heard.push(line))
     const nameServer = `${address4}:5300`
-    return { address4, address6, other4, host4, ports: targetPorts, heard, nameServer, netns, device, close }
+    return { address4, address6, other4, host4, host6, ports: targetPorts, heard, nameServer, netns, device, close }
   } catch (error) {
     close()
     throw error
