@@ -71,6 +71,8 @@ export const NodeAgentConfig = Type.Object(
         resolvers: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 8 })),
         /** Prefixes that no policy opens, besides those that are never open. */
         never: Type.Array(Type.String(), { maxItems: 256, default: [] }),
+        /** Of other services of the installation: no policy opens them on its hosts, nor this agent's and those of NATS. */
+        platformPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), { maxItems: 3, default: [] }),
         /** In all; never more than `capacity.instances`. */
         max: Type.Integer({ minimum: 1, maximum: 4000, default: 1024 }),
       },

@@ -108,6 +108,7 @@ export const nodeAgentConfig = (
       startParallelism: config.startParallelism,
       network: {
         never: config.networkNever,
+        platformPorts: [config.schedulerPort, ...(config.target === 'local' ? [] : [config.natsClusterPort])],
         ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
       },
       cache: {

@@ -10,10 +10,12 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const calls = ['host-calls.c', 'network-calls.c'].map((name) => join(import.meta.dirname, name))
+const calls = ['host-calls.c', 'network-calls.c', 'load-filter.c'].map((name) => join(import.meta.dirname, name))
 const filterDir = join(import.meta.dirname, '..', 'network', 'filter')
 const filter = join(filterDir, 'filter.c')
-const headers = ['layout.h', 'maps.h', 'packet.h', 'tell.h', 'judge.h'].map((name) => join(filterDir, name))
+const headers = ['layout.h', 'maps.h', 'packet.h', 'buckets.h', 'tell.h', 'judge.h'].map((name) =>
+  join(filterDir, name),
+)
 const included = [join(import.meta.dirname, 'host-calls.h'), ...headers]
 const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden']
 // Debian has the kernel's own headers by architecture, where gcc looks and a compiler for another machine does not.

@@ -7,6 +7,9 @@
 /* Throws what errno says, with the call's name; returns NULL for the caller to return. */
 napi_value host_call_failed(napi_env env, const char *call);
 
+/* load-filter.c */
+napi_value load_filter(napi_env env, napi_callback_info info);
+
 /* network-calls.c */
 void add_network_calls(napi_env env, napi_value exports);
 

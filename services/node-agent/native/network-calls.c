@@ -5,11 +5,10 @@
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include "host-calls.h"
+#include "../network/filter/layout.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-/* Made of network/filter by build.ts: bytes of the program, and how to load them without a library. */
-#include <filter.lskel.h>
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -196,6 +195,33 @@ static napi_value bpf_update(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* addFlowTable(fd, ifindex): a slot's own table of flows, in the pinned map of tables. It goes when its entry is deleted. */
+static napi_value add_flow_table(napi_env env, napi_callback_info info) {
+  size_t argc = 2;
+  napi_value argv[2];
+  int fd;
+  uint32_t ifindex;
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  if (argc != 2 || napi_get_value_int32(env, argv[0], &fd) != napi_ok ||
+      napi_get_value_uint32(env, argv[1], &ifindex) != napi_ok) {
+    errno = EINVAL;
+    return host_call_failed(env, "addFlowTable");
+  }
+  union bpf_attr table = {.map_type = BPF_MAP_TYPE_LRU_HASH,
+                          .key_size = sizeof(struct flow_key),
+                          .value_size = sizeof(struct flow),
+                          .max_entries = FLOWS_OF_SLOT};
+  int made = (int)bpf(BPF_MAP_CREATE, &table);
+  if (made < 0) return host_call_failed(env, "BPF_MAP_CREATE");
+  uint32_t value = (uint32_t)made;
+  union bpf_attr entry = {.map_fd = (uint32_t)fd, .key = (uintptr_t)&ifindex, .value = (uintptr_t)&value, .flags = BPF_ANY};
+  long result = bpf(BPF_MAP_UPDATE_ELEM, &entry);
+  int error = errno;
+  close(made);
+  errno = error;
+  return result ? host_call_failed(env, "BPF_MAP_UPDATE_ELEM") : NULL;
+}
+
 /* bpfDelete(fd, count, keys): what is not there does not matter. */
 static napi_value bpf_delete(napi_env env, napi_callback_info info) {
   size_t argc = 3;
@@ -314,52 +340,14 @@ static napi_value ring_read(napi_env env, napi_callback_info info) {
   return value;
 }
 
-static int pin(int fd, const char *directory, const char *name) {
-  char path[MAX_PATH + 64];
-  snprintf(path, sizeof path, "%s/%s", directory, name);
-  union bpf_attr attributes = {.pathname = (uintptr_t)path, .bpf_fd = (uint32_t)fd};
-  return bpf(BPF_OBJ_PIN, &attributes) ? -1 : 0;
-}
-
-/*
- * loadFilter(directory): loads the filter that was compiled with the addon, and pins maps and programs by their names in the directory, of a
- * bpf file system. Nothing else keeps them.
- */
-static napi_value load_filter(napi_env env, napi_callback_info info) {
-  size_t argc = 1;
-  napi_value argv[1];
-  char directory[MAX_PATH];
-  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  if (argc != 1 || text(env, argv[0], directory, sizeof directory)) return host_call_failed(env, "loadFilter(directory)");
-  struct filter *filter = filter__open_and_load();
-  if (!filter) return host_call_failed(env, "loading the filter");
-  const struct {
-    const char *name;
-    int fd;
-  } pinned[] = {
-      {"slots", filter->maps.slots.map_fd},         {"rules", filter->maps.rules.map_fd},
-      {"ports", filter->maps.ports.map_fd},         {"pins", filter->maps.pins.map_fd},
-      {"guarded", filter->maps.guarded.map_fd},     {"settings", filter->maps.settings.map_fd},
-      {"buckets", filter->maps.buckets.map_fd},     {"counts", filter->maps.counts.map_fd},
-      {"events", filter->maps.events.map_fd},       {"from_sandbox", filter->progs.from_sandbox.prog_fd},
-      {"to_sandbox", filter->progs.to_sandbox.prog_fd},
-  };
-  int error = 0;
-  for (size_t i = 0; !error && i < sizeof pinned / sizeof *pinned; i++)
-    if (pin(pinned[i].fd, directory, pinned[i].name)) error = errno;
-  filter__destroy(filter);
-  if (!error) return NULL;
-  errno = error;
-  return host_call_failed(env, "BPF_OBJ_PIN");
-}
-
 void add_network_calls(napi_env env, napi_value exports) {
   const struct {
     const char *name;
     napi_callback call;
-  } calls[] = {{"makeNetns", make_netns},   {"packetSocket", packet_socket}, {"bpfOpen", bpf_open},
-               {"bpfUpdate", bpf_update},   {"bpfDelete", bpf_delete},       {"bpfLookup", bpf_lookup},
-               {"ringOpen", ring_open},     {"ringRead", ring_read},         {"loadFilter", load_filter}};
+  } calls[] = {{"makeNetns", make_netns},        {"packetSocket", packet_socket}, {"bpfOpen", bpf_open},
+               {"addFlowTable", add_flow_table}, {"bpfUpdate", bpf_update},       {"bpfDelete", bpf_delete},
+               {"bpfLookup", bpf_lookup},        {"ringOpen", ring_open},         {"ringRead", ring_read},
+               {"loadFilter", load_filter}};
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     napi_value function;
     napi_create_function(env, calls[i].name, NAPI_AUTO_LENGTH, calls[i].call, NULL, &function);

@@ -4,11 +4,19 @@ import { closeSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { NetworkCalls, Ring } from '../sandbox/host-calls.ts'
-import { eventBytes, mapBytes, readEvent, type Entries, type FlowEvent } from './map-encoding.ts'
+import {
+  bucketEntries,
+  eventBytes,
+  mapBytes,
+  readEvent,
+  slotKey,
+  type Entries,
+  type FlowEvent,
+} from './map-encoding.ts'
 
 const run = promisify(execFile)
 
-const mapNames = ['slots', 'rules', 'ports', 'pins', 'guarded', 'settings', 'buckets', 'counts'] as const
+const mapNames = ['slots', 'rules', 'ports', 'pins', 'guarded', 'settings', 'buckets', 'flows', 'counts'] as const
 export type MapName = (typeof mapNames)[number]
 
 /** Index in the map `counts`. */
@@ -38,12 +46,25 @@ export class FilterMaps {
     await unpin(runDir)
     mkdirSync(directory, { recursive: true })
     await run('mount', ['-t', 'bpf', '-o', 'mode=0700', 'bpf', directory])
-    calls.loadFilter(directory)
+    await calls.loadFilter(directory)
     return new FilterMaps(calls, directory)
   }
 
   update(map: MapName, { count, keys, values }: Entries): void {
     this.#calls.bpfUpdate(this.#fds[map], count, keys, values)
+  }
+
+  /** What one slot has of its own: flows, and limits. */
+  addSlot(ifindex: number): void {
+    this.#calls.addFlowTable(this.#fds.flows, ifindex)
+    this.update('buckets', bucketEntries(ifindex))
+  }
+
+  /** From here on nothing passes on the interface. */
+  removeSlot(ifindex: number): void {
+    this.delete('slots', { count: 1, keys: slotKey(ifindex) })
+    this.delete('flows', { count: 1, keys: slotKey(ifindex) })
+    this.delete('buckets', bucketEntries(ifindex))
   }
 
   delete(map: MapName, { count, keys }: Pick<Entries, 'count' | 'keys'>): void {

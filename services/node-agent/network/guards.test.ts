@@ -31,15 +31,15 @@ it('other sandboxes, and what the node’s configuration shuts, are never open',
   expect(kindOf('198.51.100.0/24')).toBe('never')
 })
 
-it('the platform’s ports are the agent’s own and those of NATS', () => {
+it('the platform’s ports are the agent’s own, those of NATS, and what the configuration names', () => {
   const nats = {
     servers: ['nats://192.0.2.9:4333', '[2001:db8::9]', 'tls://nats.example:4333'],
     user: '',
     password: '',
     replicas: 1,
   }
-  expect(platformOf({ listen: { host: '', port: 7070 }, nats })).toEqual({
-    ports: [7070, 4333, 4222],
+  expect(platformOf({ listen: { host: '', port: 7070 }, nats, network: { platformPorts: [9001] } })).toEqual({
+    ports: [7070, 9001, 4333, 4222],
     addresses: ['192.0.2.9', '2001:db8::9', 'nats.example'],
   })
 })

@@ -12,13 +12,19 @@ const natsPort = 4222
 /** As many as an entry of the filter's map has. */
 const maxPorts = 6
 
-/** Ports of the platform that functions never reach, and hosts of it: this agent's own, and NATS. */
+/** Ports of the platform that functions never reach, and hosts of it: this agent's own, NATS, and what the configuration names. */
 export const platformOf = ({
   listen,
   nats,
-}: Pick<NodeAgentConfig, 'listen' | 'nats'>): { ports: number[]; addresses: string[] } => {
+  network,
+}: Pick<NodeAgentConfig, 'listen' | 'nats'> & {
+  readonly network: Pick<NodeAgentConfig['network'], 'platformPorts'>
+}): {
+  ports: number[]
+  addresses: string[]
+} => {
   const urls = nats.servers.map((server) => new URL(server.includes('://') ? server : `nats://${server}`))
-  const ports = [listen.port, ...urls.map(({ port }) => Number(port || natsPort))]
+  const ports = [listen.port, ...network.platformPorts, ...urls.map(({ port }) => Number(port || natsPort))]
   return {
     ports: [...new Set(ports)].filter((port) => port > 0).slice(0, maxPorts),
     addresses: urls.map(({ hostname }) => hostname.replaceAll(/[[\]]/g, '')),

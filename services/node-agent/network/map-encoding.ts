@@ -70,7 +70,7 @@ export const slotKey = (ifindex: number): Buffer => u32(ifindex)
 
 /** Empty buckets of a slot: a second that has passed since 0 fills them. */
 export const bucketEntries = (ifindex: number): Entries =>
-  entriesOf([1, 2, 3].map((kind) => [u32(ifindex, kind), Buffer.alloc(24)] as const))
+  entriesOf([1, 2, 3, 4].map((kind) => [u32(ifindex, kind), Buffer.alloc(24)] as const))
 
 /** @param firstSet number of the policy's first set; the others follow. */
 export const ruleEntries = ({ prefixes }: CompiledPolicy, policy: number, firstSet: number): Entries =>

@@ -9,7 +9,6 @@ import type { NetworkCalls } from '../sandbox/host-calls.ts'
 import { slotAddresses, type AddressPlan, type SlotAddresses } from './addresses.ts'
 import type { FilterMaps } from './filter-maps.ts'
 import { innerName, makeSlotLink, netnsOf, removeSlotLink } from './host-network.ts'
-import { bucketEntries, slotKey } from './map-encoding.ts'
 
 export interface Slot {
   readonly number: number
@@ -123,7 +122,7 @@ export class SlotPool {
     const addresses = slotAddresses(plan, number)
     try {
       const ifindex = await makeSlotLink(calls, addresses, runDir, mtu)
-      maps.update('buckets', bucketEntries(ifindex))
+      maps.addSlot(ifindex)
       return { number, addresses, ifindex, socket: this.#open(addresses) }
     } catch (error) {
       await removeSlotLink(addresses, runDir)
@@ -138,8 +137,7 @@ export class SlotPool {
 
   async #remove({ number, addresses, ifindex }: Slot): Promise<void> {
     const { maps, runDir } = this.#deps
-    maps.delete('slots', { count: 1, keys: slotKey(ifindex) })
-    maps.delete('buckets', bucketEntries(ifindex))
+    maps.removeSlot(ifindex)
     await removeSlotLink(addresses, runDir)
     this.#numbers.delete(number)
   }

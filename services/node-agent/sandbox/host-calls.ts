@@ -31,6 +31,8 @@ export interface NetworkCalls {
   /** Descriptor of a pinned map. The caller closes it. */
   bpfOpen(path: string): number
   bpfUpdate(fd: number, count: number, keys: Buffer, values: Buffer): void
+  /** A slot's own table of flows, in the pinned map of tables; it goes with its entry. */
+  addFlowTable(fd: number, ifindex: number): void
   /** What is not there does not matter. */
   bpfDelete(fd: number, count: number, keys: Buffer): void
   /** Fills `value`; false when there is no entry. */
@@ -40,7 +42,7 @@ export interface NetworkCalls {
   /** Takes whole records for as long as they fit; returns their bytes. */
   ringRead(ring: Ring, into: Buffer): number
   /** Loads the eBPF filter that was compiled with the addon; its maps and programs are pinned in the directory, by their names. */
-  loadFilter(directory: string): void
+  loadFilter(directory: string): Promise<void>
 }
 
 export const loadHostCalls = (addonPath: string): HostCalls => createRequire(import.meta.url)(addonPath) as HostCalls

@@ -34,7 +34,8 @@ import {
 const target = installation()
 const ms = 2_500
 const canonical = (address: string): string => ipaddr.parse(address).toNormalizedString()
-const hostPort = 7400
+/** On which the host and the metadata service answer. */
+const answeredPort = 7400
 /** Routes for packets of the functions' slots alone. */
 const table = 20_000 + (process.pid % 10_000)
 
@@ -44,7 +45,7 @@ interface Member extends Connection {
 }
 
 let outside: TrafficTarget
-let hostServer: ChildProcess
+const servers: ChildProcess[] = []
 let a: Member
 let b: Member
 let peers: Peer[]
@@ -55,6 +56,13 @@ const ask = async (connection: Connection, name: string, event: object): Promise
   const { json, text } = await invoke(lambdaClient(connection), name, { serve: servedPort, ...event })
   expect(json, text).toHaveProperty('outcomes')
   return json as Probed
+}
+
+const serveOn = (on: readonly string[], netns?: string): void => {
+  const [program = '', ...args] = [...(netns ? ['ip', 'netns', 'exec', netns] : []), 'python3', probeFile]
+  const server = spawn(program, args, { stdio: ['pipe', 'ignore', 'inherit'] })
+  server.stdin.end(JSON.stringify({ serve: answeredPort, on, stayMs: 3_600_000 }))
+  servers.push(server)
 }
 
 const createMember = async (connection: Connection, prefix: string): Promise<Member> => {
@@ -72,9 +80,8 @@ beforeAll(async () => {
   const inside = ['ip', '-n', outside.netns] as const
   run(...inside, 'addr', 'add', `${metadata[4]}/32`, 'dev', 'eth0')
   run(...inside, 'addr', 'add', `${metadata[6]}/128`, 'dev', 'eth0', 'nodad')
-  const serving = JSON.stringify({ serve: hostPort, stayMs: 3_600_000 })
-  hostServer = spawn('python3', [probeFile], { stdio: ['pipe', 'ignore', 'inherit'] })
-  hostServer.stdin?.end(serving)
+  serveOn([outside.host4, outside.host6])
+  serveOn([metadata[4], metadata[6]], outside.netns)
   a = await createMember(target, 'a')
   b = await createMember(await createTenant(target), 'b')
   for (const [family, address] of [
@@ -93,8 +100,8 @@ beforeAll(async () => {
   }
   peers = [
     { name: 'internet', addresses: { 4: outside.address4, 6: outside.address6 }, port: 7001 },
-    { name: 'host', addresses: host, port: hostPort },
-    { name: 'metadata', addresses: metadata, port: 7001 },
+    { name: 'host', addresses: host, port: answeredPort },
+    { name: 'metadata', addresses: metadata, port: answeredPort },
     { name: 'b', addresses: b.addresses, port: servedPort },
     ...Object.entries(ports).map(([name, port]) => ({
       name,
@@ -105,7 +112,7 @@ beforeAll(async () => {
   ]
 })
 afterAll(() => {
-  hostServer.kill('SIGKILL')
+  for (const server of servers) server.kill('SIGKILL')
   for (const [family, address] of [
     ['-4', metadata[4]],
     ['-6', metadata[6]],

@@ -133,7 +133,12 @@ export const roundsOf = ({ address4, address6, host4, host6 }: TrafficTarget): R
         { action: 'allow', direction: 'ingress', protocol: 'any', cidr } as const,
       ]),
     },
-    reached: [...allOfHost, ...allOfHost.map((name) => name.replace(' ', ' from '))],
+    // The gateway is everybody's door, and asks for a signature.
+    reached: [
+      ...allOfHost,
+      ...allOfHost.map((name) => name.replace(' ', ' from ')),
+      ...families.flatMap((family) => [`tcp${family} admin API`, `udp${family} admin API`]),
+    ],
   },
 ]
 

@@ -29,41 +29,43 @@ static __always_inline int is_question(const struct packet *packet) {
          (same(&packet->flow.remote, &known->resolver4) || same(&packet->flow.remote, &known->resolver6));
 }
 
-static __always_inline int pass(struct __sk_buff *skb, const struct slot *slot, const struct packet *packet) {
+static __always_inline struct flow_key fragment_key(const struct packet *packet) {
+  struct flow_key key = {.lease = packet->flow.lease,
+                         .protocol = packet->flow.protocol,
+                         .family = packet->flow.family,
+                         .fragment_of = packet->direction,
+                         .local_port = packet->fragment_id >> 16,
+                         .remote_port = packet->fragment_id & 0xffff,
+                         .remote = packet->flow.remote};
+  return key;
+}
+
+static __always_inline int pass(struct __sk_buff *skb, const struct slot *slot, void *table, const struct packet *packet) {
   if (slot->bytes_per_second) {
     __u32 kind = packet->direction == EGRESS ? EGRESS_BYTES : INGRESS_BYTES;
     if (!take(skb->ifindex, kind, skb->len, slot->bytes_per_second, slot->burst_bytes))
       return refuse(slot, packet, skb->ifindex, LIMITED, RATE);
   }
   if (packet->first_fragment) {
-    struct fragment_key key = {.lease = slot->lease,
-                               .id = packet->fragment_id,
-                               .direction = packet->direction,
-                               .protocol = packet->flow.protocol,
-                               .family = packet->flow.family,
-                               .remote = packet->flow.remote};
-    __u64 until = bpf_ktime_get_ns() + FRAGMENTS_OF_ONE;
-    bpf_map_update_elem(&fragments, &key, &until, BPF_ANY);
+    struct flow_key key = fragment_key(packet);
+    struct flow first = {.until = bpf_ktime_get_ns() + FRAGMENTS_OF_ONE};
+    bpf_map_update_elem(table, &key, &first, BPF_ANY);
   }
   return TC_ACT_OK;
 }
 
-static __always_inline int later_fragment(struct __sk_buff *skb, const struct slot *slot, const struct packet *packet) {
-  struct fragment_key key = {.lease = slot->lease,
-                             .id = packet->fragment_id,
-                             .direction = packet->direction,
-                             .protocol = packet->flow.protocol,
-                             .family = packet->flow.family,
-                             .remote = packet->flow.remote};
-  __u64 *until = bpf_map_lookup_elem(&fragments, &key);
-  if (!until || *until < bpf_ktime_get_ns()) return refuse(slot, packet, skb->ifindex, DENIED, FRAGMENT);
-  return pass(skb, slot, packet);
+static __always_inline int later_fragment(struct __sk_buff *skb, const struct slot *slot, void *table, const struct packet *packet) {
+  struct flow_key key = fragment_key(packet);
+  struct flow *first = bpf_map_lookup_elem(table, &key);
+  if (!first || first->until < bpf_ktime_get_ns()) return refuse(slot, packet, skb->ifindex, DENIED, FRAGMENT);
+  return pass(skb, slot, table, packet);
 }
 
 static __always_inline int filter(struct __sk_buff *skb, __u8 direction) {
   __u32 ifindex = skb->ifindex;
   struct slot *slot = bpf_map_lookup_elem(&slots, &ifindex);
-  if (!slot || !slot->lease) return TC_ACT_SHOT;
+  void *table = bpf_map_lookup_elem(&flows, &ifindex);
+  if (!slot || !slot->lease || !table) return TC_ACT_SHOT;
 
   struct ethhdr ethernet;
   if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof ethernet)) return TC_ACT_SHOT;
@@ -89,24 +91,24 @@ static __always_inline int filter(struct __sk_buff *skb, __u8 direction) {
     return TC_ACT_SHOT;
   }
   if (wrong) return refuse(slot, &packet, ifindex, wrong, wrong == SPOOFED ? SOURCE : PROTOCOL);
-  if (packet.later_fragment) return later_fragment(skb, slot, &packet);
+  if (packet.later_fragment) return later_fragment(skb, slot, table, &packet);
   wrong = parse_transport(skb, &packet);
   if (wrong == DENIED && packet.flow.protocol == IPPROTO_ICMPV6) {
     count(LINK_LAYER);
     return TC_ACT_SHOT;
   }
   if (wrong) return refuse(slot, &packet, ifindex, wrong, packet.first_fragment ? FRAGMENT : PROTOCOL);
-  if (packet.error) return quotes_flow(skb, &packet) ? pass(skb, slot, &packet) : TC_ACT_SHOT;
+  if (packet.error) return quotes_flow(skb, table, &packet) ? pass(skb, slot, table, &packet) : TC_ACT_SHOT;
 
   __u64 now = bpf_ktime_get_ns();
-  struct flow *flow = bpf_map_lookup_elem(&flows, &packet.flow);
+  struct flow *flow = bpf_map_lookup_elem(table, &packet.flow);
   int anew = flow && flow->closing && packet.flow.protocol == IPPROTO_TCP && (packet.flags & (SYN | ACK)) == SYN;
   if (flow && flow->until > now && !anew) {
     if (flow->policy != slot->policy) {
       __u8 reason = judge(slot, &packet.flow, flow->direction);
       if (reason) {
         packet.direction = flow->direction;
-        bpf_map_delete_elem(&flows, &packet.flow);
+        bpf_map_delete_elem(table, &packet.flow);
         tell(slot, &packet, ifindex, REVOKED, reason);
         return TC_ACT_SHOT;
       }
@@ -114,18 +116,18 @@ static __always_inline int filter(struct __sk_buff *skb, __u8 direction) {
     }
     if (packet.flags & (FIN | RST)) flow->closing = 1;
     flow->until = now + (flow->closing ? TCP_CLOSING : idle_of(packet.flow.protocol));
-    return pass(skb, slot, &packet);
+    return pass(skb, slot, table, &packet);
   }
 
   __u8 reason = judge(slot, &packet.flow, direction);
   if (reason) return refuse(slot, &packet, ifindex, DENIED, reason);
   if (slot->flows_per_second && !take(ifindex, NEW_FLOWS, 1, slot->flows_per_second, slot->flows_per_second))
     return refuse(slot, &packet, ifindex, LIMITED, RATE);
+  /* What cannot be told does not begin. Questions to the resolver are told by the resolver, with their names. */
+  if (!is_question(&packet) && !tell(slot, &packet, ifindex, ALLOWED, 0)) return TC_ACT_SHOT;
   struct flow fresh = {.until = now + idle_of(packet.flow.protocol), .policy = slot->policy, .direction = direction};
-  if (bpf_map_update_elem(&flows, &packet.flow, &fresh, BPF_ANY)) return TC_ACT_SHOT;
-  /* Questions to the resolver are told by the resolver, with their names. */
-  if (!is_question(&packet)) tell(slot, &packet, ifindex, ALLOWED, 0);
-  return pass(skb, slot, &packet);
+  if (bpf_map_update_elem(table, &packet.flow, &fresh, BPF_ANY)) return TC_ACT_SHOT;
+  return pass(skb, slot, table, &packet);
 }
 
 SEC("tc")

@@ -106,11 +106,35 @@ struct event {
 /* Map `counts`. */
 enum count { LOST_EVENTS, LINK_LAYER, COUNTS };
 
-/* Map `buckets`. */
-enum bucket_kind { EGRESS_BYTES = 1, INGRESS_BYTES = 2, NEW_FLOWS = 3 };
+/* Map `buckets`. TOLD: events, of which no sandbox may make so many that those of others are lost. */
+enum bucket_kind { EGRESS_BYTES = 1, INGRESS_BYTES = 2, NEW_FLOWS = 3, TOLD = 4 };
+#define BUCKET_KINDS 4
 
 struct bucket_key {
   __u32 ifindex, kind;
 };
+
+/* Map `flows`, of a slot. It holds first fragments too, under keys that no flow has. */
+struct flow_key {
+  __u32 lease;
+  __u8 protocol, family;
+  /* Of a fragment: its direction; else 0. */
+  __u8 fragment_of, unused;
+  /* Of an echo: its identifier, and 0. Of a fragment: its number. */
+  __be16 local_port, remote_port;
+  struct address remote;
+};
+
+struct flow {
+  __u64 until;
+  __u32 policy;
+  /* Who began it. */
+  __u8 direction;
+  __u8 closing;
+  __u8 unused[2];
+};
+
+/* The least recently used are forgotten. */
+#define FLOWS_OF_SLOT 4096
 
 #endif

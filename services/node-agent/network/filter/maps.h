@@ -8,33 +8,9 @@
 
 #define SECOND 1000000000ULL
 
-struct flow_key {
-  __u32 lease;
-  __u8 protocol, family, unused[2];
-  /* Of an echo: its identifier, and 0. */
-  __be16 local_port, remote_port;
-  struct address remote;
-};
-
-struct flow {
-  __u64 until;
-  __u32 policy;
-  /* Who began it. */
-  __u8 direction;
-  __u8 closing;
-  __u8 unused[2];
-};
-
 struct refusal_key {
   struct flow_key flow;
   __u8 direction, kind, reason, unused;
-};
-
-struct fragment_key {
-  __u32 lease;
-  __u32 id;
-  __u8 direction, protocol, family, unused;
-  struct address remote;
 };
 
 struct bucket {
@@ -59,10 +35,23 @@ MAP(pins, HASH, BPF_F_NO_PREALLOC, 1 << 16, struct pin_key, struct pin_value);
 MAP(guarded, LPM_TRIE, BPF_F_NO_PREALLOC, 1024, struct guard_key, struct guard_value);
 MAP(settings, ARRAY, 0, 1, __u32, struct settings);
 MAP(counts, ARRAY, 0, COUNTS, __u32, __u64);
-MAP(buckets, HASH, 0, 3 * 4096, struct bucket_key, struct bucket);
-MAP(flows, LRU_HASH, 0, 1 << 16, struct flow_key, struct flow);
+MAP(buckets, HASH, 0, BUCKET_KINDS * 4096, struct bucket_key, struct bucket);
 MAP(refusals, LRU_HASH, 0, 1 << 14, struct refusal_key, __u64);
-MAP(fragments, LRU_HASH, 0, 1 << 12, struct fragment_key, __u64);
+
+/* A table for each slot, by its interface: no sandbox has another one's flows forgotten. The agent makes them with the slots. */
+struct flow_table {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, FLOWS_OF_SLOT);
+  __uint(key_size, sizeof(struct flow_key));
+  __uint(value_size, sizeof(struct flow));
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+  __uint(max_entries, 4096);
+  __type(key, __u32);
+  __array(values, struct flow_table);
+} flows SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);

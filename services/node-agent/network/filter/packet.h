@@ -139,7 +139,7 @@ static __always_inline __u8 parse_transport(struct __sk_buff *skb, struct packet
 }
 
 /* An ICMP error passes when what it quotes is a flow of this sandbox: path MTU and "unreachable" work without a rule. */
-static __always_inline int quotes_flow(struct __sk_buff *skb, const struct packet *packet) {
+static __always_inline int quotes_flow(struct __sk_buff *skb, void *table, const struct packet *packet) {
   struct flow_key quoted = {.lease = packet->flow.lease, .family = packet->flow.family};
   __u32 at = packet->transport + 8;
   if (packet->flow.family == V4) {
@@ -163,7 +163,7 @@ static __always_inline int quotes_flow(struct __sk_buff *skb, const struct packe
   } else {
     quoted.local_port = four[2];
   }
-  struct flow *flow = bpf_map_lookup_elem(&flows, &quoted);
+  struct flow *flow = bpf_map_lookup_elem(table, &quoted);
   return flow && flow->until > bpf_ktime_get_ns();
 }
 
