@@ -1,5 +1,5 @@
 /** Frames as a sandbox could never send them, for the sandbox's end of a slot: behind the header that its socket wants. */
-const virtioHeader = Buffer.alloc(10)
+export const virtioHeader = Buffer.alloc(10)
 
 export interface FrameInput {
   readonly from: { readonly mac: readonly number[]; readonly address: string }
@@ -10,7 +10,7 @@ export interface FrameInput {
 
 const octets = (address: string): number[] => address.split('.').map(Number)
 
-const checksum = (bytes: Buffer): number => {
+export const checksum = (bytes: Buffer): number => {
   let sum = 0
   for (let at = 0; at < bytes.length; at += 2) sum += bytes.readUInt16BE(at)
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16)

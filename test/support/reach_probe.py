@@ -167,8 +167,8 @@ def own_addresses(towards):
 
 
 def keep_saying(flow, until, every):
-    """When the last answer came, as the clock of all has it: milliseconds. 0: none ever did."""
-    last = 0
+    """When the last answer came, as the clock of all has it: milliseconds. 0: none ever did. And what ended it before its time."""
+    last, ended = 0, ""
     try:
         one, skip = icmp_socket(flow) if flow["protocol"] == "icmp" else (
             bound(socket.SOCK_STREAM if flow["protocol"] == "tcp" else socket.SOCK_DGRAM, flow), 0)
@@ -187,9 +187,65 @@ def keep_saying(flow, until, every):
                 except TimeoutError:
                     pass
                 time.sleep(max(0, every - (time.monotonic() - began)))
-    except OSError:
-        pass
-    return last
+    except OSError as error:
+        ended = str(error)
+    return {"at": last, "ended": ended}
+
+
+def wait_for(cell):
+    """Says something, and then waits for what the other side begins to say later."""
+    with socket.socket(family_of(cell["to"]), socket.SOCK_DGRAM) as one:
+        one.bind(("", cell["local"]))
+        one.settimeout(cell["ms"] / 1000)
+        try:
+            one.sendto(b"here", (cell["to"], cell["port"]))
+            return one.recv(2048).decode()
+        except TimeoutError:
+            return "silent"
+
+
+def say(cell):
+    with socket.socket(family_of(cell["to"]), socket.SOCK_DGRAM) as one:
+        one.bind((cell["source"], cell["local"]))
+        one.sendto(cell["text"].encode(), (cell["to"], cell["port"]))
+
+
+def flood(cell):
+    """Datagrams as fast as they go, but never more than `bytesPerSecond`."""
+    data = bytes(1400)
+    began, sent = time.monotonic(), 0
+    with socket.socket(family_of(cell["to"]), socket.SOCK_DGRAM) as one:
+        one.connect((cell["to"], cell["port"]))
+        while (passed := time.monotonic() - began) < cell["ms"] / 1000:
+            if sent > cell["bytesPerSecond"] * passed:
+                time.sleep(0.001)
+                continue
+            try:
+                sent += one.send(data)
+            except OSError:
+                sent += len(data)
+    return sent
+
+
+def count_bytes(cell):
+    """Of the datagrams that arrive on a port, from the first on for so long."""
+    total, until = 0, None
+    with socket.socket(family_of(cell["on"]), socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        one.bind((cell["on"], cell["port"]))
+        one.settimeout(cell["patienceMs"] / 1000)
+        try:
+            while until is None or time.monotonic() < until:
+                total += len(one.recv(2048))
+                if until is None:
+                    until = time.monotonic() + cell["ms"] / 1000
+                one.settimeout(max(0.01, until - time.monotonic()))
+        except TimeoutError:
+            pass
+    return total
+
+
+OTHERS = {"waits": wait_for, "says": say, "floods": flood, "counts": count_bytes}
 
 
 def all_at_once(work, cells):
@@ -215,8 +271,10 @@ def handler(event, _context=None):
     outcomes = all_at_once(lambda cell: attempt(cell, until), event.get("cells", []))
     flows = event.get("flows", [])
     streamed = all_at_once(lambda flow: keep_saying(flow, now + event["streamMs"] / 1000, 0.05), flows)
+    others = {name: all_at_once(work, event[name]) for name, work in OTHERS.items() if name in event}
     time.sleep(max(0, now + event.get("stayMs", 0) / 1000 - time.monotonic()))
-    return {"outcomes": outcomes, "lastAnswers": streamed, "addresses": own_addresses(event.get("towards", []))}
+    addresses = own_addresses(event.get("towards", []))
+    return {"outcomes": outcomes, "lastAnswers": streamed, "addresses": addresses, **others}
 
 
 if __name__ == "__main__":

@@ -1,23 +1,14 @@
 /** Who could meet a function over the network, in every way that packets go; and what policies say about it. */
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
 import type { NetworkPolicy } from '../../../services/contracts/network.ts'
 import type { TrafficTarget } from '../../support/traffic-target.ts'
-
-export const probeFile = join(import.meta.dirname, '../../support/reach_probe.py')
+import { servedPort, type Addresses } from './reach.ts'
 
 export const protocols = ['tcp', 'udp', 'icmp'] as const
 export type Protocol = (typeof protocols)[number]
 export const families = [4, 6] as const
-export type Family = (typeof families)[number]
-
-/** On which functions of the matrix listen. */
-export const servedPort = 9000
 
 /** Of clouds: link-local, and AWS's in IPv6. */
 export const metadata = { 4: '169.254.169.254', 6: 'fd00:ec2::254' } as const
-
-export type Addresses = Readonly<Record<Family, string>>
 
 export interface Peer {
   readonly name: string
@@ -141,20 +132,3 @@ export const roundsOf = ({ address4, address6, host4, host6 }: TrafficTarget): R
     ],
   },
 ]
-
-export interface Probed {
-  readonly outcomes: readonly string[]
-  readonly lastAnswers: readonly number[]
-  readonly addresses: readonly string[]
-}
-
-/** The same attempts as a program: on this host, or in a namespace. */
-export const probeFrom = (netns: string | undefined, event: object): Promise<Probed> =>
-  new Promise((resolve, reject) => {
-    const command = [...(netns ? ['ip', 'netns', 'exec', netns] : []), 'python3', probeFile]
-    const child = execFile(command[0] ?? '', command.slice(1), { timeout: 60_000 }, (error, stdout) => {
-      if (error) reject(error)
-      else resolve(JSON.parse(stdout) as Probed)
-    })
-    child.stdin?.end(JSON.stringify(event))
-  })

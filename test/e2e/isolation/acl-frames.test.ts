@@ -1,0 +1,177 @@
+/** What a sandbox could put on its link: nothing passes but what its own address may send, and nothing at all before there is a policy. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { addressPlan } from '../../../services/node-agent/network/addresses.ts'
+import { pinDirectory } from '../../../services/node-agent/network/filter-maps.ts'
+import { hostileFrames, honestFrames, type Ends } from '../../support/frame-table.ts'
+import { auditOf } from '../../support/network-probe.ts'
+import { watchPackets } from '../../support/packet-witness.ts'
+import { udpFrame } from '../../support/raw-frames.ts'
+import { startTrafficTarget, type TrafficTarget } from '../../support/traffic-target.ts'
+import { configOf } from '../host.ts'
+import { installation } from '../installation.ts'
+import { openSlot, withoutFilter, type TestSlot } from '../slot.ts'
+import { wide } from './acl-matrix.ts'
+import { askProbe, createMember, probeFrom, type Member } from './reach.ts'
+
+const target = installation()
+const linkWatch = join(import.meta.dirname, '../../support/link_watch.py')
+const linkPrefix = addressPlan(configOf(target, 'node-agent').cgroupParent).prefix
+
+let outside: TrafficTarget
+let a: Member
+let b: Member
+let slot: TestSlot
+
+beforeAll(async () => {
+  outside = await startTrafficTarget()
+  a = await createMember(target, 'sends', wide, outside)
+  b = await createMember(target, 'quiet', wide, outside)
+  slot = openSlot(target, a.addresses[4])
+})
+afterAll(() => {
+  slot.close()
+  outside.close()
+})
+
+const endsOf = (): Ends => ({
+  mac: slot.mac,
+  hostMac: slot.hostMac,
+  own4: a.addresses[4],
+  own6: a.addresses[6],
+  peer4: outside.address4,
+  peer6: outside.address6,
+  other4: b.addresses[4],
+  other6: b.addresses[6],
+})
+
+/** Names of the frames that came past the filter of the slot. */
+const passedOf = async (from: TestSlot, frames: Readonly<Record<string, Buffer>>): Promise<string[]> => {
+  const witness = watchPackets(from.device)
+  try {
+    const passed: string[] = []
+    for (const [name, frame] of Object.entries(frames)) {
+      const before = witness.passed()
+      from.send(frame)
+      await new Promise((resolve) => void setTimeout(resolve, 10))
+      if (witness.passed() > before) passed.push(name)
+    }
+    return passed
+  } finally {
+    witness.close()
+  }
+}
+
+describe('of all that a sandbox could send', () => {
+  it('what is its own and allowed passes, and nothing else', async () => {
+    const honest = honestFrames(endsOf())
+    expect(await passedOf(slot, { ...hostileFrames(endsOf()), ...honest })).toEqual(Object.keys(honest))
+  })
+
+  it('negative control: without the filter every frame passes', async () => {
+    const hostile = hostileFrames(endsOf())
+    await withoutFilter(target, [slot.device], async () =>
+      expect(await passedOf(slot, hostile)).toEqual(Object.keys(hostile)),
+    )
+  })
+})
+
+describe('before there is a policy', () => {
+  /** Made ahead, and nobody's yet. */
+  const idleSlot = (): TestSlot => {
+    const slots = join(pinDirectory(target.runDir), 'slots')
+    for (const device of readdirSync(join(target.runDir, 'netns'))) {
+      const [link] = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', device], { encoding: 'utf8' })) as [
+        { ifindex: number },
+      ]
+      const key = Buffer.alloc(4)
+      key.writeUInt32LE(link.ifindex)
+      const bytes = [...key].map(String)
+      const entry = ['map', 'lookup', 'pinned', slots, 'key', ...bytes]
+      try {
+        execFileSync('bpftool', entry, { stdio: 'ignore' })
+      } catch {
+        const routes = JSON.parse(
+          execFileSync('ip', ['-j', '-4', 'route', 'show', 'dev', device], { encoding: 'utf8' }),
+        ) as [{ dst: string }]
+        return openSlot(target, routes[0].dst)
+      }
+    }
+    throw new Error('every slot is in use')
+  }
+
+  it('nothing passes on a slot, in either direction; without the filter it would', async () => {
+    const idle = idleSlot()
+    try {
+      const frames = honestFrames({ ...endsOf(), mac: idle.mac, hostMac: idle.hostMac, own4: idle.address })
+      const { 'udp over IPv4': first, 'tcp over IPv4': second } = frames
+      if (!first || !second) throw new Error('no frames')
+      const sent = { first, second }
+      expect(await passedOf(idle, sent)).toEqual([])
+      await withoutFilter(target, [idle.device], async () =>
+        expect(await passedOf(idle, sent)).toEqual(['first', 'second']),
+      )
+    } finally {
+      idle.close()
+    }
+  })
+
+  it('the filter is there: no link comes up without it in both directions', async () => {
+    const watch = spawn('python3', [linkWatch, ''], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const control = `fyc${process.pid}`
+    try {
+      const seen: { name: string; filters: string[] }[] = []
+      const lines = createInterface({ input: watch.stdout })
+      await once(lines, 'line')
+      lines.on('line', (line) => seen.push(JSON.parse(line) as { name: string; filters: string[] }))
+      // Negative control: a link that comes up first is seen to.
+      execFileSync('ip', ['link', 'add', control, 'type', 'veth', 'peer', 'name', `${control}p`])
+      execFileSync('ip', ['link', 'set', control, 'up'])
+      execFileSync('tc', ['qdisc', 'add', 'dev', control, 'clsact'])
+      // Each takes a slot, and another one is made ahead in its place.
+      for (const name of ['one', 'two', 'three']) await createMember(target, name, wide, outside)
+      const own = () => seen.filter(({ name }) => name.startsWith(linkPrefix))
+      await vi.waitFor(() => expect(own().length).toBeGreaterThanOrEqual(3), { timeout: 20_000, interval: 100 })
+      expect(own().map(({ filters }) => filters)).toEqual(own().map(() => ['egress', 'ingress']))
+      expect(seen.find(({ name }) => name === control)?.filters).toEqual([])
+    } finally {
+      watch.kill('SIGKILL')
+      execFileSync('ip', ['link', 'del', control])
+    }
+  })
+})
+
+describe('a sandbox that begins more flows than its table holds', () => {
+  const ports = Array.from({ length: 12_000 }, (_, at) => 20_000 + at)
+  const local = 5000
+  const remote = 7777
+
+  it('forgets flows of its own, and none of another sandbox', async () => {
+    const waits = [{ to: outside.address4, port: remote, local, ms: 12_000 }]
+    const answers = Promise.all([a, b].map((member) => askProbe(member, member.name, { waits })))
+    const since = Date.now()
+    const isOpen = async (member: Member): Promise<boolean> =>
+      (await auditOf(member, member.name, since)).some(
+        (record) => record.kind === 'flow' && record.remotePort === remote && record.verdict === 'allowed',
+      )
+    await vi.waitFor(async () => expect(await Promise.all([a, b].map(isOpen))).toEqual([true, true]), {
+      timeout: 8_000,
+      interval: 200,
+    })
+    const to = { mac: slot.hostMac, address: outside.address4 }
+    for (const port of ports) slot.send(udpFrame({ from: slot, to: { ...to, port }, text: 'flood' }))
+    const says = [a, b].map((member) => ({
+      to: member.addresses[4],
+      port: local,
+      source: outside.address4,
+      local: remote,
+      text: 'late',
+    }))
+    for (const each of says) await probeFrom(outside.netns, { says: [each] })
+    expect((await answers).map(({ waits: [heard] = [] }) => heard)).toEqual(['silent', 'late'])
+  })
+})
