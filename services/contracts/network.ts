@@ -1,5 +1,5 @@
 /**
- * What a function may reach, and what may reach it. Bucket `network`, key `<tenant>.<name>`; without an entry the function has no network. It
+ * What a function may reach, and what may reach it. Bucket `network`, key `<tenant>.<name>`; without a policy the function has no network. It
  * belongs to the function, not to a version: a change applies to every instance at once, to flows that live too.
  */
 import ipaddr from 'ipaddr.js'
@@ -68,6 +68,23 @@ export const NetworkPolicyRecord = Type.Object(
   { additionalProperties: false },
 )
 export type NetworkPolicyRecord = Static<typeof NetworkPolicyRecord>
+
+/** As it lies in the bucket. One that was taken away leaves its number: an earlier policy, put back there, is known by a lower one. */
+export const StoredNetworkPolicy = Type.Object(
+  {
+    policy: Type.Union([NetworkPolicy, Type.Null()]),
+    lastModified: Type.String(),
+    /** Higher with each change: the time in epoch milliseconds, or one more than before. */
+    serial: Type.Integer({ minimum: 0 }),
+    /** Of the installation (`chassis/signing.ts`), for `networkPlace`. */
+    signature: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type StoredNetworkPolicy = Static<typeof StoredNetworkPolicy>
+
+/** What its signature is for: the functions' own entries have the same keys, in another bucket. */
+export const networkPlace = (key: string): string => `network/${key}`
 
 export interface Cidr {
   readonly family: 4 | 6

@@ -68,6 +68,8 @@ await runService(
       signer,
       adoptUnsigned: config.adoptUnsigned,
     })
+    const networkPolicies = createNetworkPolicies({ kv: store.network, signer, adoptUnsigned: config.adoptUnsigned })
+    await networkPolicies.signAnew()
     registry.start()
     const access = new AccessDirectory({
       kv: await new Kvm(store.js).create(buckets.access, { history: 1, replicas }),
@@ -97,7 +99,7 @@ await runService(
       metrics,
       registry,
       access,
-      networkPolicies: createNetworkPolicies(store.network),
+      networkPolicies,
       bindings: createBindingStore(store.network, createSealer(config.sealing.environment)),
       code: createCodeStore(store.code),
       images,

@@ -100,7 +100,8 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   })
   const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
   const sealer = createSealer(config.environmentKeys)
-  const revisions = new Revisions(store.functions, createVerifier(config.verifyingKeys), sealer)
+  const verifier = createVerifier(config.verifyingKeys)
+  const revisions = new Revisions(store.functions, verifier, sealer)
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
       const files = config.runtimes[name]
@@ -112,6 +113,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const network: RunningNetwork = await startNetwork({
     config,
     sealer,
+    verifier,
     calls: host.host,
     store,
     logger,

@@ -18,7 +18,12 @@ export const watchPackets = (device: string): PacketWitness => {
   const table = `netdev ${tableOf(device)}`
   const rules = `table ${table}
 delete table ${table}
-table ${table} { chain passed { type filter hook ingress device "${device}" priority 0; policy accept; counter; } }
+table ${table} {
+  chain passed {
+    type filter hook ingress device "${device}" priority 0; policy accept;
+    counter
+  }
+}
 `
   execFileSync('nft', ['-f', '-'], { input: rules })
   return {

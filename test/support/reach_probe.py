@@ -169,6 +169,8 @@ def own_addresses(towards):
 def keep_saying(flow, until, every):
     """When the last answer came, as the clock of all has it: milliseconds. 0: none ever did. And what ended it before its time."""
     last, ended = 0, ""
+    # The same in all questions: on a busy machine an answer may come after the next one was asked.
+    token = os.urandom(16)
     try:
         one, skip = icmp_socket(flow) if flow["protocol"] == "icmp" else (
             bound(socket.SOCK_STREAM if flow["protocol"] == "tcp" else socket.SOCK_DGRAM, flow), 0)
@@ -177,14 +179,16 @@ def keep_saying(flow, until, every):
             one.connect((flow["to"], flow.get("port", 0)))
             one.settimeout(every)
             while time.monotonic() < until:
-                token = os.urandom(16)
                 began = time.monotonic()
                 try:
                     one.send(echo_request(flow["to"], token) if flow["protocol"] == "icmp" else token.hex().encode())
                     data = one.recv(2048)
                     if data if flow["protocol"] != "icmp" else is_reply(data, skip, token):
                         last = time.time() * 1000
-                except TimeoutError:
+                    # Late ones are not taken for answers to what is asked next.
+                    while one.recv(2048, socket.MSG_DONTWAIT):
+                        pass
+                except (TimeoutError, BlockingIOError):
                     pass
                 time.sleep(max(0, every - (time.monotonic() - began)))
     except OSError as error:

@@ -159,7 +159,7 @@ export const startGateway = async ({
     metrics: createGatewayMetrics(metricsRegistry),
     registry,
     access,
-    networkPolicies: createNetworkPolicies(memoryKv()),
+    networkPolicies: createNetworkPolicies({ kv: memoryKv(), signer: testSigner, adoptUnsigned: false }),
     bindings: createBindingStore(memoryKv(), createSealer(config.sealing.environment)),
     nodes: { explain: async () => nodeExplanation },
     code: {

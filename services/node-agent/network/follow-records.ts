@@ -5,8 +5,8 @@ import { WatchedBucket, type BucketDeps } from '../../chassis/watched-bucket.ts'
 export interface FollowDeps<T> extends BucketDeps {
   /** Of the keys to follow, as NATS filters subjects. */
   readonly filter: string
-  /** @throws when the value is none of these records: its function then has none. */
-  readonly read: (value: unknown, key: string) => T
+  /** Undefined: it says that there is none. @throws when the value is none of these records: its function then has none. */
+  readonly read: (value: unknown, key: string) => T | undefined
   readonly onChange: (key: string, record: T | undefined) => void
 }
 

@@ -6,10 +6,11 @@ import { Value } from 'typebox/value'
 import type { Logger } from '../../chassis/log.ts'
 import type { Store } from '../../chassis/nats.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
+import type { Verifier } from '../../chassis/signing.ts'
 import { bindingsPlace, BoundRecord, StoredBindings } from '../../contracts/bindings.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
-import { NetworkPolicyRecord, type NetworkPolicy } from '../../contracts/network.ts'
+import { networkPlace, StoredNetworkPolicy, type NetworkPolicy } from '../../contracts/network.ts'
 import { bindingsKey, registryKey } from '../../contracts/subjects.ts'
 import { BatchPublisher } from '../batch-publisher.ts'
 import { BoundFunctions } from '../bindings/bound-functions.ts'
@@ -31,6 +32,7 @@ import type { NetworkMetrics } from './network-metrics.ts'
 import { NodeNetwork } from './node-network.ts'
 import { PolicyTable } from './policy-table.ts'
 import { Resolver } from './resolver.ts'
+import { Serials } from './serials.ts'
 import { SlotPool } from './slot-pool.ts'
 import { hostUpstreams, parseUpstream } from './upstream.ts'
 
@@ -40,6 +42,8 @@ export interface NetworkDeps {
   readonly store: Pick<Store, 'connection' | 'network' | 'js'>
   /** Opens bindings, which hold credentials. */
   readonly sealer: Sealer
+  /** Knows the policies that gateways of this installation wrote. */
+  readonly verifier: Verifier
   readonly logger: Logger
   readonly metrics: NetworkMetrics
 }
@@ -88,8 +92,8 @@ const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): P
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
-  const { config, calls, store, sealer, logger, metrics } = deps
-  const { runDir, nodeId, cgroupParent: owner, capacity } = config
+  const { config, calls, store, sealer, verifier, logger, metrics } = deps
+  const { runDir, stateDir, nodeId, cgroupParent: owner, capacity } = config
   const { ahead, max, resolvers } = config.network
   const plan = await choosePlan(owner)
   await removeHostNetwork(plan, runDir)
@@ -134,11 +138,13 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   }
   const policies = new EffectivePolicies(bound, onChange)
   const bucket = { ...bucketOf(store), logger }
+  const serials = new Serials(join(stateDir, 'network-serials.json'), logger)
+  undo.push(() => serials.close())
   const following = [
     followRecords({
       ...bucket,
       filter: registryKey('*', '*'),
-      read: (value) => policySchema.Parse(value).policy,
+      read: (value, key) => openPolicy(verifier, serials, value, key),
       onChange: (key, policy) => policies.policy(key, policy),
     }),
     followRecords({
@@ -160,7 +166,14 @@ const asItIs = (value: unknown) => value ?? {}
 
 const bucketOf = ({ network, connection }: NetworkDeps['store']) => ({ kv: network, connection })
 
-const policySchema = Compile(NetworkPolicyRecord)
+const policySchema = Compile(StoredNetworkPolicy)
+
+/** @returns undefined for one that was taken away. @throws when no gateway wrote it for this function, or a later one was here before */
+const openPolicy = (verifier: Verifier, serials: Serials, value: unknown, key: string): NetworkPolicy | undefined => {
+  const { policy, serial } = verifier.check(networkPlace(key), policySchema.Parse(value))
+  serials.accept(key, serial)
+  return policy ?? undefined
+}
 
 /** `<tenant>.<name>` of a key of bindings. */
 const functionOf = (key: string): string => key.split('.').slice(0, 2).join('.')

@@ -5,10 +5,11 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { NetworkPolicy } from '../../../services/contracts/network.ts'
 import { addressPlan } from '../../../services/node-agent/network/addresses.ts'
 import { pinDirectory } from '../../../services/node-agent/network/filter-maps.ts'
 import { hostileFrames, honestFrames, type Ends } from '../../support/frame-table.ts'
-import { auditOf } from '../../support/network-probe.ts'
+import { auditOf, putPolicy } from '../../support/network-probe.ts'
 import { watchPackets } from '../../support/packet-witness.ts'
 import { udpFrame } from '../../support/raw-frames.ts'
 import { startTrafficTarget, type TrafficTarget } from '../../support/traffic-target.ts'
@@ -151,7 +152,10 @@ describe('a sandbox that begins more flows than its table holds', () => {
   const remote = 7777
 
   it('forgets flows of its own, and none of another sandbox', async () => {
-    const waits = [{ to: outside.address4, port: remote, local, ms: 12_000 }]
+    // What the other side begins is let in by the flow that there is, and by no rule.
+    const outwards: NetworkPolicy = { rules: [{ action: 'allow', protocol: 'any', cidr: '0.0.0.0/0' }] }
+    for (const member of [a, b]) await putPolicy(member, member.name, outwards)
+    const waits = [{ to: outside.address4, port: remote, local, ms: 25_000 }]
     const answers = Promise.all([a, b].map((member) => askProbe(member, member.name, { waits })))
     const since = Date.now()
     const isOpen = async (member: Member): Promise<boolean> =>
@@ -159,7 +163,7 @@ describe('a sandbox that begins more flows than its table holds', () => {
         (record) => record.kind === 'flow' && record.remotePort === remote && record.verdict === 'allowed',
       )
     await vi.waitFor(async () => expect(await Promise.all([a, b].map(isOpen))).toEqual([true, true]), {
-      timeout: 8_000,
+      timeout: 15_000,
       interval: 200,
     })
     const to = { mac: slot.hostMac, address: outside.address4 }
