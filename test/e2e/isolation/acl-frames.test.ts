@@ -55,11 +55,13 @@ const passedOf = async (from: TestSlot, frames: Readonly<Record<string, Buffer>>
   const witness = watchPackets(from.device)
   try {
     const passed: string[] = []
+    let before = witness.passed()
     for (const [name, frame] of Object.entries(frames)) {
-      const before = witness.passed()
       from.send(frame)
       await new Promise((resolve) => void setTimeout(resolve, 10))
-      if (witness.passed() > before) passed.push(name)
+      const now = witness.passed()
+      if (now > before) passed.push(name)
+      before = now
     }
     return passed
   } finally {
@@ -68,6 +70,11 @@ const passedOf = async (from: TestSlot, frames: Readonly<Record<string, Buffer>>
 }
 
 describe('of all that a sandbox could send', () => {
+  /** The slot is the function's for as long as it runs. */
+  let running: Promise<unknown>
+  beforeAll(() => void (running = askProbe(a, a.name, { stayMs: 20_000 })))
+  afterAll(() => running)
+
   it('what is its own and allowed passes, and nothing else', async () => {
     const honest = honestFrames(endsOf())
     expect(await passedOf(slot, { ...hostileFrames(endsOf()), ...honest })).toEqual(Object.keys(honest))
