@@ -36,6 +36,23 @@ export const FlowRecord = Type.Object({
 })
 export type FlowRecord = Static<typeof FlowRecord>
 
+export const socketOperations = ['bind', 'listen', 'accept'] as const
+
+/** A call of the function on a socket of IPv4 or IPv6, as the sandbox's kernel saw it, with what came of it. Only of functions with a network. */
+export const SocketRecord = Type.Object({
+  kind: Type.Literal('socket'),
+  ...who,
+  /** `failed`: the kernel refused it. */
+  verdict: Type.Enum(['done', 'failed']),
+  operation: Type.Enum(socketOperations),
+  /** Number of the error (Linux), 0 for `done`. */
+  errno: Type.Integer(),
+  /** Bound to, or listened on; of `accept`: of whoever came, absent when the function did not ask. */
+  address: Type.Optional(Type.String()),
+  port: Type.Optional(Type.Integer()),
+})
+export type SocketRecord = Static<typeof SocketRecord>
+
 export const dnsVerdicts = ['answered', 'denied', 'failed'] as const
 
 export const DnsRecord = Type.Object({
@@ -64,5 +81,5 @@ export const BindingRecord = Type.Object({
 })
 export type BindingRecord = Static<typeof BindingRecord>
 
-export const AuditRecord = Type.Union([FlowRecord, DnsRecord, BindingRecord])
+export const AuditRecord = Type.Union([FlowRecord, SocketRecord, DnsRecord, BindingRecord])
 export type AuditRecord = Static<typeof AuditRecord>

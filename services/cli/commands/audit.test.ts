@@ -28,6 +28,24 @@ it('a flow is one line: who, the verdict and why, the other side', () => {
   ).toBe('1970-01-01T00:00:00.000Z 3       i1 denied    tcp from [2001:db8::1]:443 to port 9000 (default)')
 })
 
+it('a call on a socket is one line: what it was for, and why it failed', () => {
+  const call = {
+    kind: 'socket',
+    ...who,
+    verdict: 'done',
+    operation: 'listen',
+    errno: 0,
+    address: '::',
+    port: 9000,
+  } as const
+  expect(formatAudit(call)).toBe('1970-01-01T00:00:00.000Z 3       i1 done      listen [::]:9000')
+  expect(formatAudit({ ...call, verdict: 'failed', operation: 'bind', errno: 98 })).toBe(
+    '1970-01-01T00:00:00.000Z 3       i1 failed    bind [::]:9000 (error 98)',
+  )
+  const { address: _address, port: _port, ...accepted } = call
+  expect(formatAudit({ ...accepted, operation: 'accept' })).toBe('1970-01-01T00:00:00.000Z 3       i1 done      accept')
+})
+
 it('a question is one line with its answer', () => {
   expect(
     formatAudit({

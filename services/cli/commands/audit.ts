@@ -6,7 +6,8 @@ import { addRecords } from './records.ts'
 export const addAudit = (program: Command): void =>
   addRecords(program, {
     command: 'audit',
-    description: 'print what a function did on the network: flows, allowed and denied, and names that it asked for',
+    description:
+      'print what a function did on the network: flows, allowed and denied, sockets, and names that it asked for',
     of: 'audit',
     format: (line) => formatAudit(Value.Parse(AuditRecord, line)),
   })
@@ -18,8 +19,24 @@ export const formatAudit = (record: AuditRecord): string => {
 }
 
 const describe = (record: AuditRecord): string => {
-  if (record.kind === 'dns') return describeQuestion(record)
-  return record.kind === 'flow' ? describeFlow(record) : `${record.type} ${record.binding} = ${record.target}`
+  switch (record.kind) {
+    case 'dns':
+      return describeQuestion(record)
+    case 'flow':
+      return describeFlow(record)
+    case 'socket':
+      return describeCall(record)
+    case 'binding':
+      return `${record.type} ${record.binding} = ${record.target}`
+  }
+}
+
+const place = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
+const describeCall = ({ operation, address, port, errno }: Extract<AuditRecord, { kind: 'socket' }>): string => {
+  const where = address === undefined || port === undefined ? '' : ` ${place(address, port)}`
+  return `${operation}${where}${errno === 0 ? '' : ` (error ${errno})`}`
 }
 
 const describeQuestion = ({ type, question, addresses }: Extract<AuditRecord, { kind: 'dns' }>): string =>
@@ -27,7 +44,7 @@ const describeQuestion = ({ type, question, addresses }: Extract<AuditRecord, { 
 
 const describeFlow = (flow: Extract<AuditRecord, { kind: 'flow' }>): string => {
   const { direction, protocol, localPort, remoteAddress, remotePort, reason } = flow
-  const remote = remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
+  const remote = place(remoteAddress, remotePort)
   const way = direction === 'egress' ? `to ${remote}` : `from ${remote} to port ${localPort}`
   return `${protocol} ${way}${reason && ` (${reason})`}`
 }

@@ -10,7 +10,9 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const calls = ['host-calls.c', 'network-calls.c', 'load-filter.c'].map((name) => join(import.meta.dirname, name))
+const calls = ['host-calls.c', 'network-calls.c', 'load-filter.c', 'trace-calls.c'].map((name) =>
+  join(import.meta.dirname, name),
+)
 const filterDir = join(import.meta.dirname, '..', 'network', 'filter')
 const filter = join(filterDir, 'filter.c')
 const headers = ['layout.h', 'maps.h', 'packet.h', 'buckets.h', 'tell.h', 'judge.h'].map((name) =>

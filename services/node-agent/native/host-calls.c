@@ -266,5 +266,6 @@ NAPI_MODULE_INIT() {
   napi_create_function(env, "run", NAPI_AUTO_LENGTH, run_program, NULL, &function);
   napi_set_named_property(env, exports, "run", function);
   add_network_calls(env, exports);
+  add_trace_calls(env, exports);
   return exports;
 }

@@ -10,6 +10,9 @@ napi_value host_call_failed(napi_env env, const char *call);
 /* load-filter.c */
 napi_value load_filter(napi_env env, napi_callback_info info);
 
+/* trace-calls.c */
+void add_trace_calls(napi_env env, napi_value exports);
+
 /* network-calls.c */
 void add_network_calls(napi_env env, napi_value exports);
 

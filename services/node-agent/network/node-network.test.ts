@@ -53,6 +53,7 @@ const sandbox = (id: string, links: NetworkLink[] = []) => {
     sandbox: {
       id,
       connect: async (link: NetworkLink) => void links.push(link),
+      traceSockets: async () => undefined,
       exited: exited.promise,
       removed: removed.promise,
     },
@@ -79,6 +80,7 @@ beforeEach(() => {
     pool: pool as never,
     plan,
     mtu: 1400,
+    traces: { begin: async () => undefined },
     tellResolver: () => undefined,
     logger: pino({ level: 'silent' }),
   })

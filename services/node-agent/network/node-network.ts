@@ -15,11 +15,13 @@ import { innerName } from './host-network.ts'
 import { slotKey, slotValue } from './map-encoding.ts'
 import type { LoadedPolicy, PolicyTable } from './policy-table.ts'
 import type { Slot, SlotPool } from './slot-pool.ts'
+import type { SocketTraces } from './socket-traces.ts'
 
 /** What of a sandbox the network needs. */
 export interface Connectable {
   readonly id: string
   connect(link: NetworkLink): Promise<void>
+  traceSockets(socket: number): Promise<void>
   readonly exited: Promise<unknown>
   readonly removed: Promise<void>
 }
@@ -57,6 +59,8 @@ export interface NodeNetworkDeps {
   readonly pool: SlotPool
   readonly plan: AddressPlan
   readonly mtu: number
+  /** What the function does with sockets is told from before it has a link. */
+  readonly traces: Pick<SocketTraces, 'begin'>
   /** Before the sandbox has its link: its resolver's address, where it looks for it. */
   readonly tellResolver: (instanceId: string) => void
   readonly logger: Logger
@@ -172,7 +176,7 @@ export class NodeNetwork {
   }
 
   async #connectNow(of: FunctionNetwork, member: Member): Promise<void> {
-    const { pool, plan, mtu, tellResolver } = this.#deps
+    const { pool, plan, mtu, tellResolver, traces } = this.#deps
     const slot = await pool.take()
     // From here on the slot goes back when the sandbox is gone, and not before.
     void member.sandbox.removed.then(() => this.#release(slot))
@@ -185,7 +189,7 @@ export class NodeNetwork {
     tellResolver(member.instanceId)
     const { v4, v6, mac, hostMac } = slot.addresses
     for (const address of [v4, v6]) this.#byAddress.set(formatAddress(address), member)
-    await member.sandbox.connect({
+    const link = {
       name: innerName,
       mtu,
       mac,
@@ -195,7 +199,8 @@ export class NodeNetwork {
         { address: formatAddress(v6), gateway: formatAddress(plan.gateway6), bytes: 16 },
       ],
       socket: slot.socket,
-    })
+    }
+    await Promise.all([traces.begin(member.sandbox, member), member.sandbox.connect(link)])
   }
 
   #write(of: FunctionNetwork, member: Member, { slot, lease }: { slot: Slot; lease: number }): void {

@@ -18,7 +18,7 @@ import { EffectivePolicies } from '../bindings/effective-policies.ts'
 import { startBindingProxy } from '../bindings/proxy.ts'
 import { Reach } from '../bindings/reach.ts'
 import type { NodeAgentConfig } from '../config.ts'
-import type { NetworkCalls } from '../sandbox/host-calls.ts'
+import type { NetworkCalls, TraceCalls } from '../sandbox/host-calls.ts'
 import { socketDir } from '../sandbox/place.ts'
 import { formatAddress, type AddressPlan } from './addresses.ts'
 import { FilterMaps } from './filter-maps.ts'
@@ -34,11 +34,12 @@ import { PolicyTable } from './policy-table.ts'
 import { Resolver } from './resolver.ts'
 import { Serials } from './serials.ts'
 import { SlotPool } from './slot-pool.ts'
+import { SocketTraces } from './socket-traces.ts'
 import { hostUpstreams, parseUpstream } from './upstream.ts'
 
 export interface NetworkDeps {
   readonly config: NodeAgentConfig
-  readonly calls: NetworkCalls
+  readonly calls: NetworkCalls & TraceCalls
   readonly store: Pick<Store, 'connection' | 'network' | 'js'>
   /** Opens bindings, which hold credentials. */
   readonly sealer: Sealer
@@ -107,11 +108,12 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   const host = keepHost({ config, maps, plan, logger })
   undo.push(() => host.close())
 
+  const onLost = (records: number): void => metrics.auditRecordsDropped.inc(records)
   const publisher = new BatchPublisher({
     js: store.js,
     logger,
     what: 'audit records',
-    onDropped: (records) => metrics.auditRecordsDropped.inc(records),
+    onDropped: onLost,
   })
   const audit = new Audit({ nodeId, publisher })
   undo.push(() => audit.flush())
@@ -120,8 +122,10 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   const table = new PolicyTable(maps)
   const tellResolver = (id: string): void =>
     writeFileSync(join(socketDir(runDir, id), 'resolv.conf'), resolverFile(plan), { mode: 0o644 })
-  const network = new NodeNetwork({ maps, table, pool, plan, mtu, tellResolver, logger })
-  undo.push(startFlowAudit(maps, network, audit, (events) => metrics.auditRecordsDropped.inc(events)))
+  const traces = new SocketTraces({ calls, nodeId, audit, onLost, logger })
+  undo.push(() => traces.close())
+  const network = new NodeNetwork({ maps, table, pool, plan, mtu, traces, tellResolver, logger })
+  undo.push(startFlowAudit(maps, network, audit, onLost))
   undo.push(() => pool.close())
   const upstreams = resolvers?.map((text) => parseUpstream(text)) ?? hostUpstreams()
   const proxies = plan.proxies4.map((bytes) => formatAddress(bytes))

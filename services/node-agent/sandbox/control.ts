@@ -186,6 +186,20 @@ export const addLink = async (host: HostCalls, socketPath: string, link: Network
   await call(host, socketPath, 'Network.CreateLinksAndRoutes', arg, [socket])
 }
 
+/** What is told of sockets: after each call, with its outcome. */
+const socketCalls = ['bind', 'listen', 'accept', 'accept4']
+
+/**
+ * From now on the sandbox's kernel tells of every such call, of all its processes, on the packet socket, as `network/socket-message.ts` reads it.
+ * While nobody reads, the calls wait, some tenths of a second each.
+ */
+export const traceSockets = async (host: HostCalls, socketPath: string, socket: number): Promise<void> => {
+  const points = socketCalls.map((name) => ({ name: `syscall/${name}/exit`, context_fields: ['time'] }))
+  const sinks = [{ name: 'remote', config: { retries: 24, backoff: '100us', backoff_max: '20ms' } }]
+  const arg = { Config: { name: 'Default', points, sinks }, Force: false }
+  await call(host, socketPath, 'containerManager.CreateTraceSession', arg, [socket])
+}
+
 /** Resolves with the wait status of the first process. Rejects with `lost` when the sandbox itself dies. */
 export const waitExit = async (
   host: HostCalls,

@@ -1,7 +1,7 @@
 /** The addon of `native`, typed. Built by `native/build.ts`; its path is in the agent's configuration. */
 import { createRequire } from 'node:module'
 
-export interface HostCalls extends NetworkCalls {
+export interface HostCalls extends NetworkCalls, TraceCalls {
   /** `[readFd, writeFd]`; the read end is non-blocking. The caller closes both. */
   pipe(): [number, number]
   /** Connects, sends `message` with `fds` attached, returns the connected descriptor, which the caller closes. */
@@ -43,6 +43,19 @@ export interface NetworkCalls {
   ringRead(ring: Ring, into: Buffer): number
   /** Loads the eBPF filter that was compiled with the addon; its maps and programs are pinned in the directory, by their names. */
   loadFilter(directory: string): Promise<void>
+}
+
+/** What sandboxes' kernels tell of system calls, read without waiting. */
+export interface TraceCalls {
+  /** Where all sockets are read. The caller closes it. */
+  traceOpen(): number
+  /** `[ours, theirs]`: ours is read at the place until the caller closes it. The caller closes both. */
+  tracePair(place: number): [number, number]
+  /**
+   * Takes messages for as long as they fit, of each sandbox no more than 128; returns their bytes. Before each are the descriptor and its
+   * length, 4 bytes each, little-endian; length 0: the sandbox is gone.
+   */
+  traceRead(place: number, into: Buffer): number
 }
 
 export const loadHostCalls = (addonPath: string): HostCalls => createRequire(import.meta.url)(addonPath) as HostCalls

@@ -13,7 +13,7 @@ import type { RuntimeFiles } from '../config.ts'
 import type { InstanceBody, SandboxExit } from '../instance.ts'
 import { runscFlags, writeBundle, type CheckpointOf } from './bundle.ts'
 import type { Cgroup, CgroupEvidence, Limits } from './cgroup.ts'
-import { addLink, mountImage, restore, waitExit, type NetworkLink } from './control.ts'
+import { addLink, mountImage, restore, traceSockets, waitExit, type NetworkLink } from './control.ts'
 import type { HostCalls } from './host-calls.ts'
 import {
   bundleDir,
@@ -149,6 +149,11 @@ export class Sandbox implements InstanceBody {
   /** Once, while it runs. Closing the link's socket is the caller's, afterwards. */
   async connect(link: NetworkLink): Promise<void> {
     await addLink(this.#host.host, this.#controlSocket, link)
+  }
+
+  /** Once, before anything of the function runs. Closing the socket is the caller's, afterwards. */
+  async traceSockets(socket: number): Promise<void> {
+    await traceSockets(this.#host.host, this.#controlSocket, socket)
   }
 
   /** Nothing once the sandbox ends: its control group goes. */
