@@ -210,6 +210,7 @@ def wait_for(cell):
 
 def say(cell):
     with socket.socket(family_of(cell["to"]), socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.bind((cell["source"], cell["local"]))
         one.sendto(cell["text"].encode(), (cell["to"], cell["port"]))
 

@@ -154,35 +154,59 @@ describe('before there is a policy', () => {
 })
 
 describe('a sandbox that begins more flows than its table holds', () => {
-  const ports = Array.from({ length: 12_000 }, (_, at) => 20_000 + at)
-  const local = 5000
+  const flood = Array.from({ length: 12_000 }, (_, at) => 20_000 + at)
   const remote = 7777
 
   it('forgets flows of its own, and none of another sandbox', async () => {
-    // What the other side begins is let in by the flow that there is, and by no rule.
+    // What the other side says is let in by the flow that there is, and by no rule.
     const outwards: NetworkPolicy = { rules: [{ action: 'allow', protocol: 'any', cidr: '0.0.0.0/0' }] }
-    for (const member of [a, b]) await putPolicy(member, member.name, outwards)
-    const waits = [{ to: outside.address4, port: remote, local, ms: 25_000 }]
-    const answers = Promise.all([a, b].map((member) => askProbe(member, member.name, { waits })))
+    const [busy, calm] = [
+      await createMember(target, 'busy', outwards, outside),
+      await createMember(target, 'calm', outwards, outside),
+    ]
+    // Ports that the host need not change: the other side answers to the host's address.
+    const locals = new Map([
+      [busy, { early: 5001, late: 5002 }],
+      [calm, { early: 5003, late: 5004 }],
+    ])
     const since = Date.now()
-    const isOpen = async (member: Member): Promise<boolean> =>
-      (await auditOf(member, member.name, since)).some(
+    const answers = Promise.all(
+      [...locals].map(([member, ports]) =>
+        askProbe(member, member.name, {
+          waits: Object.values(ports).map((local) => ({ to: outside.address4, port: remote, local, ms: 25_000 })),
+        }),
+      ),
+    )
+    const opened = async (member: Member): Promise<number> =>
+      (await auditOf(member, member.name, since)).filter(
         (record) => record.kind === 'flow' && record.remotePort === remote && record.verdict === 'allowed',
-      )
-    await vi.waitFor(async () => expect(await Promise.all([a, b].map(isOpen))).toEqual([true, true]), {
+      ).length
+    await vi.waitFor(async () => expect(await Promise.all([...locals.keys()].map(opened))).toEqual([2, 2]), {
       timeout: 15_000,
       interval: 200,
     })
-    const to = { mac: slot.hostMac, address: outside.address4 }
-    for (const port of ports) slot.send(udpFrame({ from: slot, to: { ...to, port }, text: 'flood' }))
-    const says = [a, b].map((member) => ({
-      to: member.addresses[4],
-      port: local,
-      source: outside.address4,
-      local: remote,
-      text: 'late',
-    }))
-    for (const each of says) await probeFrom(outside.netns, { says: [each] })
-    expect((await answers).map(({ waits: [heard] = [] }) => heard)).toEqual(['silent', 'late'])
+    const say = (text: 'early' | 'late'): Promise<unknown> =>
+      probeFrom(outside.netns, {
+        says: [...locals.values()].map((ports) => ({
+          to: outside.host4,
+          port: ports[text],
+          source: outside.address4,
+          local: remote,
+          text,
+        })),
+      })
+    await say('early')
+    const from = openSlot(target, busy.addresses[4])
+    try {
+      const to = { mac: from.hostMac, address: outside.address4 }
+      for (const port of flood) from.send(udpFrame({ from, to: { ...to, port }, text: 'flood' }))
+    } finally {
+      from.close()
+    }
+    await say('late')
+    expect((await answers).map(({ waits }) => waits)).toEqual([
+      ['early', 'silent'],
+      ['early', 'late'],
+    ])
   })
 })
