@@ -5,7 +5,7 @@ export const toolVersions = {
   'pulumi-language-nodejs': '3.68.0',
   'pulumi-resource-command': '0.9.2',
   // The commit's time, and the number of our way to build it.
-  runsc: '20260905035102-3',
+  runsc: '20260905035102-4',
   'nats-server': '2.15.2',
   'pulumi-resource-kubernetes': '4.22.1',
   kubernetes: '1.37.2',
@@ -77,9 +77,9 @@ export const tools: readonly Tool[] = [
   },
   {
     name: 'runsc',
-    present: { args: ['--version'], expect: 'forkyard-20260905035102-3' },
+    present: { args: ['--version'], expect: 'forkyard-20260905035102-4' },
     goPackage: 'gvisor.dev/gvisor/runsc',
-    ldflags: '-X gvisor.dev/gvisor/runsc/version.version=forkyard-20260905035102-3',
+    ldflags: '-X gvisor.dev/gvisor/runsc/version.version=forkyard-20260905035102-4',
     sourceGenerator: './prepare',
     buildMinutes: 1,
   },

@@ -101,6 +101,8 @@ const fromModuleProxy = async (
   const generated = tool.sourceGenerator && `${staging}.source`
   try {
     if (generated) {
+      // Of a build that was killed.
+      rmSync(generated, { recursive: true, force: true })
       mkdirSync(generated, { recursive: true })
       await run(command, ['run', ...common, tool.sourceGenerator, generated], options)
       common.push('-modfile', join(generated, 'go.mod'))

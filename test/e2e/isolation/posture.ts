@@ -36,9 +36,9 @@ const numbers = (text: string): number[] => text.split(/\s+/).filter(Boolean).ma
 const bits = (status: string, name: string): bigint => BigInt(`0x${field(status, name) || '0'}`)
 
 const kindOf = (pid: number): Posture['kind'] => {
-  const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  if (program === 'runsc-gofer') return 'gofer'
-  return args.includes('umount') ? 'umounter' : 'sandbox'
+  // A fork of the kernel, which has its command line.
+  if (readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'umounter') return 'umounter'
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('runsc-gofer\0') ? 'gofer' : 'sandbox'
 }
 
 const isolating = ['user', 'mnt', 'net', 'pid', 'ipc', 'uts']
@@ -110,14 +110,16 @@ export const problemsOf = (posture: Posture, premises: Premises): string[] => {
   const helper = kind !== 'sandbox'
   const allowed = [...allowedDescriptors(premises), ...(helper ? helperDescriptors(premises) : [])]
   const capabilities = { sandbox: 0n, gofer: goferCapabilities, umounter: umounterCapabilities }[kind]
+  // With it no program gains anything by its start, whatever the bounding set says.
+  const noNewPrivs = threads.every((thread) => thread.noNewPrivs === 1)
   const problems = [
     ...(threads.every(({ seccomp }) => seccomp === 2) ? [] : ['a thread without seccomp filter']),
-    ...(threads.every(({ noNewPrivs }) => noNewPrivs === 1) ? [] : ['a thread without noNewPrivs']),
+    ...(noNewPrivs ? [] : ['a thread without noNewPrivs']),
     ...(kind === 'gofer' || uids.every((uid) => uid === nobody) ? [] : [`uid ${uids.join()}`]),
     ...(((effective | permitted) & ~capabilities) === 0n
       ? []
       : [`capabilities ${(effective | permitted).toString(16)}`]),
-    ...(kind === 'umounter' || (bounding & ~capabilities) === 0n ? [] : [`bounding set ${bounding.toString(16)}`]),
+    ...(noNewPrivs || (bounding & ~capabilities) === 0n ? [] : [`bounding set ${bounding.toString(16)}`]),
     ...sharedNamespaces.map((name) => `namespace ${name} of the host`),
     ...descriptors.filter((path) => !allowed.some((pattern) => pattern.test(path))).map((path) => `descriptor ${path}`),
     ...(root.every((name) => ['etc', 'proc', 'run', 'root'].includes(name)) ? [] : [`root directory ${root.join()}`]),

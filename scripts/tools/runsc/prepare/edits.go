@@ -17,7 +17,7 @@ func changeMemory(module string) error {
 	if err := os.CopyFS(module, os.DirFS("added")); err != nil {
 		return fmt.Errorf("adding files to the gvisor module: %w", err)
 	}
-	for _, edits := range [][]edit{forkEdits, restoreEdits} {
+	for _, edits := range [][]edit{forkEdits, restoreEdits, startEdits} {
 		for _, edit := range edits {
 			if err := edit.apply(module); err != nil {
 				return err
