@@ -23,6 +23,9 @@ export interface Pin {
   readonly names: Map<string, bigint>
 }
 
+/** Addresses that are open by name, of one policy. */
+export const maxPins = 4096
+
 export class PolicyTable {
   readonly #maps: FilterMaps
   #policies = 0
@@ -68,11 +71,12 @@ export class PolicyTable {
 
   /**
    * Opens an address for what the rules with this name say, until the answer ends. An address that several names lead to is open for
-   * what any of them says.
+   * what any of them says. With `maxPins` open, others open nothing until some have ended: one policy does not take the room of all.
    */
   pin(loaded: LoadedPolicy, name: string, address: readonly number[], until: bigint): void {
     if (namedRules(loaded, name).length === 0) return
     const key = address.join('.')
+    if (!loaded.pins.has(key) && loaded.pins.size >= maxPins) return
     const pin = loaded.pins.get(key) ?? { address, names: new Map<string, bigint>() }
     loaded.pins.set(key, pin)
     const before = pin.names.get(name) ?? 0n
