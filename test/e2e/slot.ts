@@ -57,7 +57,7 @@ export const withoutFilter = async <T>(
   } finally {
     for (const device of devices)
       for (const [hook, program] of hooks) {
-        const pinned = ['bpf', 'da', 'object-pinned', programPin(target.runDir, program as 'from_sandbox')]
+        const pinned = ['bpf', 'da', 'object-pinned', programPin(target.runDir, program)]
         execFileSync('tc', ['filter', 'replace', 'dev', device, hook, 'pref', '49152', 'handle', '1', ...pinned])
       }
   }

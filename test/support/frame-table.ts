@@ -129,10 +129,8 @@ export const hostileFrames = (ends: Ends): Readonly<Record<string, Buffer>> => {
   const { mac, hostMac, own4, own6, peer4, peer6, other4, other6 } = ends
   const over4 = (of: Partial<V4>) => frame(hostMac, mac, v4, ipv4({ source: own4, target: peer4, ...of }))
   const over6 = (of: Partial<V6>) => frame(hostMac, mac, v6, ipv6({ source: own6, target: peer6, ...of }))
-  const arp = (operation: number, address: string) => [
-    ...[0, 1, 8, 0, 6, 4, ...u16(operation)],
-    ...[...mac, ...bytesOf(address), ...broadcast, ...bytesOf(own4)],
-  ]
+  const arp = (operation: number, address: string) =>
+    [[0, 1, 8, 0, 6, 4], u16(operation), mac, bytesOf(address), broadcast, bytesOf(own4)].flat()
   const neighbour = (type: number, about: string) =>
     over6({ next: 58, payload: [type, 0, 0, 0, 0xe0, 0, 0, 0, ...bytesOf(about), 2, 1, ...mac] })
   const inner4 = ipv4({ source: own4, target: '169.254.169.254' })

@@ -19,16 +19,10 @@ export const formatAudit = (record: AuditRecord): string => {
 }
 
 const describe = (record: AuditRecord): string => {
-  switch (record.kind) {
-    case 'dns':
-      return describeQuestion(record)
-    case 'flow':
-      return describeFlow(record)
-    case 'socket':
-      return describeCall(record)
-    case 'binding':
-      return `${record.type} ${record.binding} = ${record.target}`
-  }
+  if (record.kind === 'dns') return describeQuestion(record)
+  if (record.kind === 'flow') return describeFlow(record)
+  if (record.kind === 'socket') return describeCall(record)
+  return `${record.type} ${record.binding} = ${record.target}`
 }
 
 const place = (address: string, port: number): string =>

@@ -33,7 +33,7 @@ import {
   type Addresses,
   type LastAnswer,
   type Member,
-} from './reach.ts'
+} from '../reach.ts'
 
 const target = installation()
 const ms = 2_500
@@ -217,51 +217,51 @@ describe('the audit', () => {
   })
 })
 
+const flowsOf = (to: Addresses, port: number, source?: Addresses) =>
+  (['tcp', 'udp', 'icmp'] as const).flatMap((protocol) =>
+    ([4, 6] as const).map((family) => ({
+      protocol,
+      to: to[family],
+      port,
+      ...(source ? { source: source[family] } : {}),
+    })),
+  )
+
+interface Around {
+  /** Epoch milliseconds: before the change was asked for, and when it was acknowledged. */
+  readonly before: number
+  readonly after: number
+  readonly flows: readonly (LastAnswer & { readonly name: string })[]
+}
+
+/** Flows in both directions, and when each had its last answer; `change` comes in their midst. */
+const lastAnswersAround = async (change: () => Promise<void>): Promise<Around> => {
+  await putPolicy(a, a.name, wide)
+  const internet = { 4: outside.address4, 6: outside.address6 }
+  const streamMs = 6_000
+  const out = flowsOf(internet, 7001)
+  const into = flowsOf(a.addresses, servedPort, internet)
+  const running = Promise.all([
+    askProbe(a, a.name, { flows: out, streamMs, stayMs: streamMs + 1_000 }),
+    probeFrom(outside.netns, { flows: into, streamMs }),
+  ])
+  await new Promise((resolve) => void setTimeout(resolve, 2_500))
+  const before = Date.now()
+  await change()
+  const after = Date.now()
+  const answers = (await running).flatMap(({ lastAnswers }) => lastAnswers)
+  const flows = [...out, ...into].map(({ protocol, to }, at) => ({
+    name: `${protocol} to ${to}`,
+    at: answers[at]?.at ?? 0,
+    ended: answers[at]?.ended ?? '',
+  }))
+  expect(flows).toHaveLength(12)
+  return { before, after, flows }
+}
+const early = ({ before, flows }: Around) => flows.filter(({ at }) => at < before - 1_000)
+const late = ({ after, flows }: Around) => flows.filter(({ at }) => at > after + 1_000)
+
 describe('a flow that lives', () => {
-  const flowsOf = (to: Addresses, port: number, source?: Addresses) =>
-    (['tcp', 'udp', 'icmp'] as const).flatMap((protocol) =>
-      ([4, 6] as const).map((family) => ({
-        protocol,
-        to: to[family],
-        port,
-        ...(source ? { source: source[family] } : {}),
-      })),
-    )
-
-  interface Around {
-    /** Epoch milliseconds: before the change was asked for, and when it was acknowledged. */
-    readonly before: number
-    readonly after: number
-    readonly flows: readonly (LastAnswer & { readonly name: string })[]
-  }
-
-  /** Flows in both directions, and when each had its last answer; `change` comes in their midst. */
-  const lastAnswersAround = async (change: () => Promise<void>): Promise<Around> => {
-    await putPolicy(a, a.name, wide)
-    const internet = { 4: outside.address4, 6: outside.address6 }
-    const streamMs = 6_000
-    const out = flowsOf(internet, 7001)
-    const into = flowsOf(a.addresses, servedPort, internet)
-    const running = Promise.all([
-      askProbe(a, a.name, { flows: out, streamMs, stayMs: streamMs + 1_000 }),
-      probeFrom(outside.netns, { flows: into, streamMs }),
-    ])
-    await new Promise((resolve) => void setTimeout(resolve, 2_500))
-    const before = Date.now()
-    await change()
-    const after = Date.now()
-    const answers = (await running).flatMap(({ lastAnswers }) => lastAnswers)
-    const flows = [...out, ...into].map(({ protocol, to }, at) => ({
-      name: `${protocol} to ${to}`,
-      at: answers[at]?.at ?? 0,
-      ended: answers[at]?.ended ?? '',
-    }))
-    expect(flows).toHaveLength(12)
-    return { before, after, flows }
-  }
-  const early = ({ before, flows }: Around) => flows.filter(({ at }) => at < before - 1_000)
-  const late = ({ after, flows }: Around) => flows.filter(({ at }) => at > after + 1_000)
-
   it.each([
     ['is taken away', () => deletePolicy(a, a.name)],
     ['allows it no longer', () => putPolicy(a, a.name, { rules: [] })],

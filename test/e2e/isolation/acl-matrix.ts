@@ -1,7 +1,7 @@
 /** Who could meet a function over the network, in every way that packets go; and what policies say about it. */
 import type { NetworkPolicy } from '../../../services/contracts/network.ts'
 import type { TrafficTarget } from '../../support/traffic-target.ts'
-import { servedPort, type Addresses } from './reach.ts'
+import { servedPort, type Addresses } from '../reach.ts'
 
 export const protocols = ['tcp', 'udp', 'icmp'] as const
 export type Protocol = (typeof protocols)[number]

@@ -3,12 +3,12 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import type { NetworkPolicy } from '../../../services/contracts/network.ts'
-import { createFunction, invoke, lambdaClient, uniqueName, type Connection } from '../../support/lambda.ts'
-import { putPolicy } from '../../support/network-probe.ts'
-import type { TrafficTarget } from '../../support/traffic-target.ts'
+import type { NetworkPolicy } from '../../services/contracts/network.ts'
+import { createFunction, invoke, lambdaClient, uniqueName, type Connection } from '../support/lambda.ts'
+import { putPolicy } from '../support/network-probe.ts'
+import type { TrafficTarget } from '../support/traffic-target.ts'
 
-const probeFile = join(import.meta.dirname, '../../support/reach_probe.py')
+const probeFile = join(import.meta.dirname, '../support/reach_probe.py')
 
 /** On which functions answer. */
 export const servedPort = 9000
