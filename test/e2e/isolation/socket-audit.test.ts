@@ -99,6 +99,17 @@ describe('the audit of sockets', () => {
     }, patience)
   })
 
+  it('is of functions with a network alone', async () => {
+    const [without, after] = [uniqueName('without'), await create(target, 'after')]
+    await createFunction(lambdaClient(target), without, { 'index.py': generator }, { Runtime: 'python3.11' })
+    const since = Date.now()
+    const told = (name: string) => recordsOf(target, name, since)
+    for (const name of [without, after])
+      expect((await invoke(lambdaClient(target), name, { rounds: 1 })).json).toHaveLength(6)
+    await vi.waitFor(async () => expect(await told(after)).toHaveLength(6), patience)
+    expect(await told(without)).toEqual([])
+  })
+
   it('loses nothing of one that makes thousands at once, and mixes tenants up never', async () => {
     const other = await createTenant(target)
     const [loud, calm] = [await create(target, 'loud'), await create(other, 'calm')]
