@@ -36,7 +36,7 @@ import {
 } from '../reach.ts'
 
 const target = installation()
-const ms = 2_500
+const ms = 4_000
 const canonical = (address: string): string => ipaddr.parse(address).toNormalizedString()
 /** On which the host and the metadata service answer. */
 const answeredPort = 7400
@@ -258,7 +258,7 @@ const lastAnswersAround = async (change: () => Promise<void>): Promise<Around> =
   expect(flows).toHaveLength(12)
   return { before, after, flows }
 }
-const early = ({ before, flows }: Around) => flows.filter(({ at }) => at < before - 1_000)
+const early = ({ before, flows }: Around) => flows.filter(({ at }) => at < before - 2_000)
 const late = ({ after, flows }: Around) => flows.filter(({ at }) => at > after + 1_000)
 
 describe('a flow that lives', () => {
