@@ -42,6 +42,7 @@ const fakeMaps = () => {
 
 let maps: ReturnType<typeof fakeMaps>
 let given: number[]
+let tracing: () => Promise<void>
 let network: NodeNetwork
 
 const sandbox = (id: string, links: NetworkLink[] = []) => {
@@ -68,6 +69,7 @@ const sandbox = (id: string, links: NetworkLink[] = []) => {
 beforeEach(() => {
   maps = fakeMaps()
   given = []
+  tracing = async () => undefined
   let next = 0
   const pool = {
     take: async () => ({ number: ++next, ifindex: 100 + next, socket: 7, addresses: slotAddresses(plan, next) }),
@@ -80,7 +82,7 @@ beforeEach(() => {
     pool: pool as never,
     plan,
     mtu: 1400,
-    traces: { begin: async () => undefined },
+    traces: { begin: () => tracing() },
     tellResolver: () => undefined,
     logger: pino({ level: 'silent' }),
   })
@@ -114,6 +116,31 @@ describe('a sandbox', () => {
     await expect.poll(() => one.links.length).toBe(1)
     network.change('two.f', policy)
     expect(one.links).toHaveLength(1)
+  })
+})
+
+describe('a sandbox whose calls cannot be told', () => {
+  beforeEach(() => {
+    tracing = () => Promise.reject(new Error('refused'))
+  })
+
+  it('has no network, and its start fails', async () => {
+    network.change('one.f', policy)
+    const one = sandbox('a')
+    await expect(network.connect(one, config)).rejects.toThrow('refused')
+    expect(maps.slots()).toEqual([])
+    network.change('one.f', policy)
+    expect(maps.slots()).toEqual([])
+    await one.end()
+    expect(given).toEqual([1])
+  })
+
+  it('that runs when the policy comes stays without a network', async () => {
+    const one = sandbox('a')
+    void network.connect(one, config)
+    network.change('one.f', policy)
+    await expect.poll(() => one.links.length).toBe(1)
+    await expect.poll(() => maps.slots()).toEqual([])
   })
 })
 

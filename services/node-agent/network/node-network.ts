@@ -200,7 +200,13 @@ export class NodeNetwork {
       ],
       socket: slot.socket,
     }
-    await Promise.all([traces.begin(member.sandbox, member), member.sandbox.connect(link)])
+    try {
+      await Promise.all([traces.begin(member.sandbox, member), member.sandbox.connect(link)])
+    } catch (error) {
+      // What does what cannot be told reaches nothing, whatever its policy will be.
+      this.#leave(member)
+      throw error
+    }
   }
 
   #write(of: FunctionNetwork, member: Member, { slot, lease }: { slot: Slot; lease: number }): void {
@@ -215,10 +221,16 @@ export class NodeNetwork {
     member.ended = true
     of.members.delete(member)
     if (of.members.size === 0 && !of.policy) this.#functions.delete(key)
+    this.#leave(member)
+  }
+
+  /** It has no slot any more; its last events are still to be read. */
+  #leave(member: Member): void {
     if (!member.slot) return
     this.#close(member.slot.slot)
     this.#endedLeases.push(member.slot.lease)
     if (this.#endedLeases.length > rememberedLeases) this.#leases.delete(this.#endedLeases.shift() ?? 0)
+    delete member.slot
   }
 
   /** Nothing passes any more. */
