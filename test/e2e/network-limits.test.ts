@@ -1,5 +1,6 @@
 /** What a policy says of bytes per second, in both directions, as a ratio between limits: how fast the machine is does not matter. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { NetworkPolicy } from '../../services/contracts/network.ts'
 import { putPolicy } from '../support/network-probe.ts'
 import { startTrafficTarget, type TrafficTarget } from '../support/traffic-target.ts'
@@ -36,6 +37,11 @@ afterAll(() => outside.close())
 const arrived = {
   egress: async (): Promise<number> => {
     const counting = probeFrom(outside.netns, { counts: [{ on: outside.address4, port, ms, patienceMs: 20_000 }] })
+    const listening = ['netns', 'exec', outside.netns, 'ss', '-Hlun', `sport = :${port}`]
+    await vi.waitFor(() => expect(execFileSync('ip', listening, { encoding: 'utf8' })).not.toBe(''), {
+      timeout: 20_000,
+      interval: 100,
+    })
     await askProbe(member, member.name, {
       floods: [{ to: outside.address4, port, ms: ms + 1_500, bytesPerSecond: sentPerSecond }],
     })
@@ -45,10 +51,15 @@ const arrived = {
     const counting = askProbe(member, member.name, {
       counts: [{ on: member.addresses[4], port, ms, patienceMs: 20_000 }],
     })
-    await probeFrom(outside.netns, {
-      floods: [{ to: member.addresses[4], port, ms: ms + 3_000, bytesPerSecond: sentPerSecond }],
-    })
-    return (await counting).counts?.[0] ?? 0
+    const enough = new AbortController()
+    const floods = [{ to: member.addresses[4], port, ms: 30_000, bytesPerSecond: sentPerSecond }]
+    const flooding = probeFrom(outside.netns, { floods }, enough.signal).catch(() => undefined)
+    try {
+      return (await counting).counts?.[0] ?? 0
+    } finally {
+      enough.abort()
+      await flooding
+    }
   },
 }
 

@@ -37,10 +37,13 @@ export interface Member extends Connection {
   readonly addresses: Addresses
 }
 
+/** Its instance, and with it its addresses, stays for as long as a test takes. */
+const Tags = { 'forkyard:keep-alive-ms': '600000' }
+
 export const probeFunction = async (connection: Connection, prefix: string): Promise<string> => {
   const name = uniqueName(prefix)
   const code = { 'index.py': readFileSync(probeFile) }
-  await createFunction(lambdaClient(connection), name, code, { Runtime: 'python3.11', MemorySize: 512 })
+  await createFunction(lambdaClient(connection), name, code, { Runtime: 'python3.11', MemorySize: 512, Tags })
   return name
 }
 
@@ -67,10 +70,10 @@ export const createMember = async (
 const commandIn = (netns: string | undefined): [string, string[]] =>
   netns ? ['ip', ['netns', 'exec', netns, 'python3', probeFile]] : ['python3', [probeFile]]
 
-/** As a program: on this host, or in a namespace. */
-export const probeFrom = (netns: string | undefined, event: object): Promise<Probed> =>
+/** As a program: on this host, or in a namespace. `signal` ends it, and rejects. */
+export const probeFrom = (netns: string | undefined, event: object, signal?: AbortSignal): Promise<Probed> =>
   new Promise((resolve, reject) => {
-    const child = execFile(...commandIn(netns), { timeout: 60_000 }, (error, stdout) => {
+    const child = execFile(...commandIn(netns), { timeout: 60_000, ...(signal ? { signal } : {}) }, (error, stdout) => {
       if (error) reject(error)
       else resolve(JSON.parse(stdout) as Probed)
     })
