@@ -33,8 +33,8 @@ export const createScratchStack = async (
   mkdirSync(dir, { mode: 0o700 })
   writeFileSync(ownerFile(dir), processIdentity(process.pid) ?? '')
   const premises = { installation: name, stateDir: join(dir, 'state'), runDir: `/run/forkyard/${name}` }
-  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
-  const config = { ...premises, gatewayPort, schedulerPort, nodeAgentPort, natsPort, ...settings }
+  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort] = await freePorts(5)
+  const config = { ...premises, gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort, ...settings }
   const lines = Object.entries(config).map(([key, value]) => `  forkyard:${key}: ${JSON.stringify(value)}\n`)
   const place = placeIn(dir, () => `config:\n${lines.join('')}`)
   recordPremises(place, premises)

@@ -72,6 +72,7 @@ export const StackConfig = Type.Object(
     schedulerPort: port(9001, 'Port of the scheduler; local: on loopback alone'),
     nodeAgentPort: port(9002, 'Port of the node agent; local: on loopback alone'),
     natsPort: port(9003, 'Port of NATS; local: on loopback alone'),
+    callPort: port(9005, 'Port of gateways for calls between functions; local: on loopback alone'),
     natsClusterPort: port(9004, 'metal, kubernetes: port between the servers of NATS'),
     publicUrl: Type.String({
       pattern: '^https?://',
@@ -302,7 +303,7 @@ const targetProblems = ({ target, hosts }: StackConfig): string[] => {
 }
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {
-  const local = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort'] as const
+  const local = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort', 'callPort'] as const
   const ports = value['target'] === 'local' ? local : [...local, 'natsClusterPort']
   return ports.flatMap((key, index) => {
     const other = ports.slice(0, index).find((before) => value[before] === value[key])

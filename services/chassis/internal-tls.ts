@@ -1,6 +1,6 @@
 /**
  * TLS of the hops between services on different machines. A service proves itself by a certificate of the installation's own authority that
- * names what it is (`scheduler`, `node-agent`), whatever its address; a caller proves itself by the installation's token.
+ * names what it is (`gateway`, `scheduler`, `node-agent`), whatever its address; a caller proves itself by the installation's token.
  */
 import type { FastifyServerOptions } from 'fastify'
 import { Type, type Static } from 'typebox'
@@ -18,7 +18,7 @@ export const serverTls = (tls: ServiceTls | undefined): Partial<FastifyServerOpt
   tls ? ({ https: { cert: tls.cert, key: tls.key, minVersion: 'TLSv1.3' } } as Partial<FastifyServerOptions>) : {}
 
 /** What the one who is called must be. */
-export type CalledService = 'scheduler' | 'node-agent'
+export type CalledService = 'gateway' | 'scheduler' | 'node-agent'
 
 /** For a pool of connections to a service. @param ca the authority; absent: no TLS */
 export const clientTls = (ca: string | undefined, name: CalledService, timeoutMs: number): Pool.Options =>

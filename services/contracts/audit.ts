@@ -71,13 +71,15 @@ export type DnsRecord = Static<typeof DnsRecord>
 export const BindingRecord = Type.Object({
   kind: Type.Literal('binding'),
   ...who,
-  /** `refused`: the binding leads to an address that is nobody's to reach from a sandbox. */
+  /** `refused`: it leads to an address that is nobody's to reach from a sandbox, or to a function that may not be called. */
   verdict: Type.Enum(['used', 'refused']),
   binding: Type.String(),
-  /** `http`, `s3`, `postgresql`. */
+  /** `http`, `s3`, `postgresql`, `function`. */
   type: Type.String(),
-  /** Where the node's proxy takes it: an origin, `host:port/database`. */
+  /** Where the node's proxy takes it: an origin, `host:port/database`, a function. */
   target: Type.String(),
+  /** Of a function: the invocation that came of it. */
+  calledInvocationId: Type.Optional(Type.String()),
 })
 export type BindingRecord = Static<typeof BindingRecord>
 

@@ -3,6 +3,7 @@
  * Layer 4 opens exactly that; the node's proxy authenticates at layer 7.
  */
 import { Type, type Static } from 'typebox'
+import { NamePattern, PortOrRange } from './network.ts'
 
 /** In a binding's name, a label of DNS (RFC 1123). */
 export const bindingNamePattern = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
@@ -63,11 +64,68 @@ export const PostgresBinding = Type.Object(
   strict,
 )
 
-export const Binding = Type.Union([HttpBinding, S3Binding, PostgresBinding])
+/** Another function: what is asked of it becomes an HTTP invocation in the name of this one. */
+export const FunctionBinding = Type.Object(
+  {
+    type: Type.Literal('function'),
+    /** As the Lambda API takes it: a name or an ARN, each with `:alias` or `:version` or without. */
+    function: Type.String({ minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9:_$-]+$' }),
+    qualifier: Type.Optional(Type.String({ pattern: String.raw`^(\$LATEST|[a-zA-Z0-9-_]{1,128})$` })),
+  },
+  strict,
+)
+
+const protocols = ['tcp', 'udp', 'any'] as const
+const Ports = Type.Optional(Type.Array(PortOrRange, { minItems: 1, maxItems: 100 }))
+const Protocol = Type.Optional(Type.Enum(protocols))
+
+/** Every address that is routed publicly, and every name: no private subnet. Has no name of its own. */
+export const InternetBinding = Type.Object(
+  {
+    type: Type.Literal('internet'),
+    /** `443` or `"8000-8080"`. Absent: all. */
+    ports: Ports,
+    /** Default `tcp`. */
+    protocol: Protocol,
+  },
+  strict,
+)
+
+/** Addresses that the node routes: a private subnet. Has no name of its own. */
+export const SubnetBinding = Type.Object(
+  {
+    type: Type.Literal('subnet'),
+    /** `10.1.0.0/16`, `fd00:1::/64`. */
+    cidrs: Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: 64 }),
+    ports: Ports,
+    protocol: Protocol,
+    /** Names that may be resolved: resolving opens nothing. */
+    dns: Type.Optional(Type.Array(NamePattern, { minItems: 1, maxItems: 64 })),
+  },
+  strict,
+)
+
+export const Binding = Type.Union([
+  HttpBinding,
+  S3Binding,
+  PostgresBinding,
+  FunctionBinding,
+  InternetBinding,
+  SubnetBinding,
+])
 export type HttpBinding = Static<typeof HttpBinding>
 export type S3Binding = Static<typeof S3Binding>
 export type PostgresBinding = Static<typeof PostgresBinding>
+export type FunctionBinding = Static<typeof FunctionBinding>
+export type InternetBinding = Static<typeof InternetBinding>
+export type SubnetBinding = Static<typeof SubnetBinding>
 export type Binding = Static<typeof Binding>
+
+/** One that is reached at the node's proxy; the others open addresses as they are. */
+export type ProxiedBinding = HttpBinding | S3Binding | PostgresBinding | FunctionBinding
+
+export const isProxied = (binding: Binding): binding is ProxiedBinding =>
+  binding.type !== 'internet' && binding.type !== 'subnet'
 
 export const Bindings = Type.Record(Type.String({ pattern: bindingNamePattern }), Binding, {
   maxProperties: 16,
@@ -82,7 +140,7 @@ export const maxBindings = 16
 export const BoundRecord = Type.Object(
   {
     bindings: Bindings,
-    /** Number of each binding's address on every node, 0 to 15; a name keeps its number. */
+    /** Number of each proxied binding's address on every node, 0 to 15; a name keeps its number. */
     addresses: Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: maxBindings - 1 })),
   },
   strict,
@@ -93,14 +151,26 @@ export const StoredBindings = Type.Object({ sealed: Type.String(), lastModified:
 export type StoredBindings = Static<typeof StoredBindings>
 
 /** Port on which a binding is reached at its name. */
-export const bindingPort = ({ type }: Binding): number => (type === 'postgresql' ? postgresPort : httpPort)
+export const bindingPort = ({ type }: ProxiedBinding): number => (type === 'postgresql' ? postgresPort : httpPort)
 
 /** What the record of a function is sealed for. */
 export const bindingsPlace = (tenant: string, name: string): string => `bindings.${tenant}.${name}`
 
 /** Where it leads, without what opens it. */
 export const bindingTarget = (binding: Binding): string => {
-  if (binding.type === 'http') return binding.url
-  if (binding.type === 'postgresql') return `${binding.host}:${binding.port ?? postgresPort}/${binding.database}`
-  return binding.bucket === undefined ? binding.endpoint : `${binding.endpoint}/${binding.bucket}`
+  switch (binding.type) {
+    case 'http':
+      return binding.url
+    case 's3':
+      return binding.bucket === undefined ? binding.endpoint : `${binding.endpoint}/${binding.bucket}`
+    case 'postgresql':
+      return `${binding.host}:${binding.port ?? postgresPort}/${binding.database}`
+    case 'function':
+      return binding.qualifier === undefined ? binding.function : `${binding.function}:${binding.qualifier}`
+    default:
+      return [...(binding.type === 'subnet' ? binding.cidrs : []), openedOf(binding)].join(' ')
+  }
 }
+
+const openedOf = ({ protocol = 'tcp', ports }: InternetBinding | SubnetBinding): string =>
+  ports ? `${protocol} ${ports.join(',')}` : protocol

@@ -28,6 +28,12 @@ export const errorTable = {
   UNKNOWN_OPERATION: { status: 404, retryable: false, fault: 'caller', awsType: 'UnknownOperationException' },
   ALREADY_EXISTS: { status: 409, retryable: false, fault: 'caller', awsType: 'ResourceConflictException' },
   REVISION_MISMATCH: { status: 412, retryable: false, fault: 'caller', awsType: 'PreconditionFailedException' },
+  RECURSIVE_INVOCATION: {
+    status: 400,
+    retryable: false,
+    fault: 'caller',
+    awsType: 'RecursiveInvocationException',
+  },
   POLICY_TOO_LARGE: { status: 400, retryable: false, fault: 'caller', awsType: 'PolicyLengthExceededException' },
   NO_INSTANCE: { status: 409, retryable: true, fault: 'platform', awsType: 'ResourceNotReadyException' },
   REQUEST_TOO_LARGE: { status: 413, retryable: false, fault: 'caller', awsType: 'RequestTooLargeException' },

@@ -37,7 +37,7 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
   /** Makes streams and buckets, and writes all but what nodes report. */
   gateway: {
     publish: {
-      allow: [`${api}.>`, '$JS.ACK.>', '$JS.FC.>', '$KV.>', '$O.>', 'async.>', 'dlq.>'],
+      allow: [`${api}.>`, '$JS.ACK.>', '$JS.FC.>', '$KV.>', '$O.>', 'async.>', 'dlq.>', subjects.gatewayHere],
       deny: [
         `${api}.STREAM.DELETE.*`,
         `${api}.ACCOUNT.>`,
@@ -76,6 +76,6 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
         subjects.allNodeReports,
       ],
     },
-    subscribe: { allow: [inbox('node-agent'), subjects.reportNow, 'node.*.report-now'] },
+    subscribe: { allow: [inbox('node-agent'), subjects.reportNow, 'node.*.report-now', subjects.gatewayHere] },
   },
 }

@@ -8,13 +8,14 @@ import { PlatformError } from './errors.ts'
 
 export const maxNetworkRules = 10_000
 
-const Port = Type.Union([
+/** `443` or `"8000-8080"`. */
+export const PortOrRange = Type.Union([
   Type.Integer({ minimum: 0, maximum: 65_535 }),
   Type.String({ pattern: String.raw`^\d{1,5}(-\d{1,5})?$` }),
 ])
 
 /** `example.com`, or `*.example.com` for every name below it; `*` is every name. */
-const NamePattern = Type.String({
+export const NamePattern = Type.String({
   pattern: String.raw`^(\*|(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,62})\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))$`,
   maxLength: 253,
 })
@@ -32,7 +33,7 @@ export const NetworkRule = Type.Object(
     /** Whatever the name resolves to, for as long as the answer holds; it may be resolved then. Only for egress. */
     name: Type.Optional(NamePattern),
     /** `443` or `"8000-8080"`; of the other side for egress, of the function for ingress. Absent: all. */
-    ports: Type.Optional(Type.Array(Port, { minItems: 1, maxItems: 1000 })),
+    ports: Type.Optional(Type.Array(PortOrRange, { minItems: 1, maxItems: 1000 })),
   },
   { additionalProperties: false },
 )

@@ -164,6 +164,8 @@ export const invocationHeaders = {
   held: 'forkyard-held',
   /** Number of the attempt of an asynchronous invocation, counted from 1; absent: 1. */
   attempt: 'forkyard-attempt',
+  /** The gateway's word of whose invocation it is, for calls that its function makes (`calls.ts`). Never shown to the function. */
+  ticket: 'forkyard-ticket',
 } as const
 
 /**
@@ -178,15 +180,30 @@ export const replyHeaders = {
   contentType: 'content-type',
 } as const
 
+/** A function that calls another one through a binding. */
+export const CallingFunction = Type.Object({
+  /** With its version. */
+  arn: Type.String(),
+  /** Account number of its tenant. */
+  account: Type.String(),
+  name: Type.String(),
+  version: Type.String(),
+  /** Of the one that called; absent when its instance handled several. */
+  invocationId: Type.Optional(Type.String()),
+})
+export type CallingFunction = Static<typeof CallingFunction>
+
 export const HttpPrelude = Type.Object({
   method: Type.String(),
   /** Origin-form target as received: path and query, still percent-encoded. */
   target: Type.String(),
   /** In order, names lower-case, one entry a value. */
   headers: Type.Array(Type.Tuple([Type.String(), Type.String()])),
-  /** Host of the function URL, with port. */
+  /** Host of the function URL, with port; of a call, the name that the function called. */
   host: Type.String(),
+  /** Of a call: the binding's name. */
   urlId: Type.String(),
+  /** Of a call: empty. */
   sourceIp: Type.String(),
   protocol: Type.String(),
   /** Epoch milliseconds at which the gateway received it. */
@@ -195,6 +212,8 @@ export const HttpPrelude = Type.Object({
   principal: Type.Optional(Type.String()),
   /** Account number of its tenant. */
   account: Type.Optional(Type.String()),
+  /** Of a call. */
+  caller: Type.Optional(CallingFunction),
 })
 export type HttpPrelude = Static<typeof HttpPrelude>
 

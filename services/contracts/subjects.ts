@@ -24,6 +24,8 @@ export const subjects = {
   allNodeReports: 'node.*.report',
   /** Asks every node for a full report at once; a scheduler that begins to lead says its term with it. */
   reportNow: 'node.report-now',
+  /** Every gateway says each second where nodes reach it. */
+  gatewayHere: 'gateway.here',
   /** Asks one. */
   nodeReportNow: (nodeId: string) => `node.${nodeId}.report-now`,
 } as const

@@ -1,15 +1,9 @@
 /** The bindings of functions in the registry, sealed: they hold keys and passwords. Nodes follow the bucket; gateways read it when they are asked. */
 import type { KV } from '@nats-io/kv'
-import { Value } from 'typebox/value'
+import { openBindings, type KnownBindings } from '../chassis/sealed-bindings.ts'
 import type { Sealer } from '../chassis/sealing.ts'
-import { bindingsPlace, BoundRecord, maxBindings, StoredBindings, type Bindings } from '../contracts/bindings.ts'
+import { bindingsPlace, isProxied, maxBindings, type Bindings } from '../contracts/bindings.ts'
 import { bindingsKey } from '../contracts/subjects.ts'
-
-export interface KnownBindings {
-  readonly record: BoundRecord
-  /** ISO 8601. */
-  readonly lastModified: string
-}
 
 export interface BindingStore {
   get(tenant: string, name: string): Promise<KnownBindings | undefined>
@@ -22,15 +16,14 @@ export const createBindingStore = (kv: KV, sealer: Sealer): BindingStore => {
   const get: BindingStore['get'] = async (tenant, name) => {
     const entry = await kv.get(bindingsKey(tenant, name))
     if (entry?.operation !== 'PUT') return undefined
-    const { sealed, lastModified } = Value.Parse(StoredBindings, entry.json())
-    const record = Value.Parse(BoundRecord, JSON.parse(sealer.open(sealed, bindingsPlace(tenant, name))))
-    return { record, lastModified }
+    return openBindings(sealer, entry.json(), tenant, name)
   }
   return {
     get,
     put: async (tenant, name, bindings) => {
       const before = await get(tenant, name)
-      const record = { bindings, addresses: numbered(Object.keys(bindings), before?.record.addresses ?? {}) }
+      const addressed = Object.keys(bindings).filter((of) => bindings[of] !== undefined && isProxied(bindings[of]))
+      const record = { bindings, addresses: numbered(addressed, before?.record.addresses ?? {}) }
       const lastModified = new Date().toISOString()
       const sealed = sealer.seal(JSON.stringify(record), bindingsPlace(tenant, name))
       await kv.put(bindingsKey(tenant, name), JSON.stringify({ sealed, lastModified }))

@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 import { SealingKeys } from '../chassis/sealing.ts'
 import { SigningKeys } from '../chassis/signing.ts'
@@ -63,6 +64,21 @@ export const GatewayConfig = Type.Object(
     nodeToken: Type.String({ minLength: 32 }),
     /** Issuer of the certificates of schedulers and nodes (PEM). Absent: plain connections, for an installation on one machine. */
     internalCa: Type.Optional(Type.String()),
+    /** Where nodes bring the calls of functions that are bound to other functions. Absent: there are none. */
+    calls: Type.Optional(
+      Type.Object(
+        {
+          listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+          /** As nodes reach it. */
+          url: Type.String({ pattern: '^https?://' }),
+          /** Bearer token of nodes. */
+          token: Type.String({ minLength: 32 }),
+          /** Absent: plain connections, for an installation on one machine. */
+          tls: Type.Optional(ServiceTls),
+        },
+        { additionalProperties: false },
+      ),
+    ),
     nats: NatsConfig,
     /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
@@ -13,6 +14,11 @@ import { createImageBuilder } from './archive/build-image.ts'
 import { createDeadLetters } from './async/dead-letters.ts'
 import { createAsyncQueue } from './async/queue.ts'
 import { startAsyncWorkers } from './async/worker.ts'
+import { announceGateway } from './calls/announce.ts'
+import { startCallServer } from './calls/call-server.ts'
+import { followBindings } from './calls/function-bindings.ts'
+import { createCallHandler } from './calls/handle-call.ts'
+import { createTickets } from './calls/tickets.ts'
 import { createCodeStore } from './code-store.ts'
 import { GatewayConfig } from './config.ts'
 import { createInvoker } from './invoke/invoker.ts'
@@ -32,6 +38,8 @@ const logger = createLogger('gateway', config.logLevel)
 /** An invocation that takes longer than this after SIGTERM is cut off; the supervisor would kill the process soon after. */
 const drainMs = 28_000
 const graceMs = 32_000
+/** Between the word that this gateway leaves and the end of its port for nodes. */
+const leavingMs = 250
 const retryBaseMs = config.asyncRetryBaseMs ?? 60_000
 /** Longer than an event may wait, with its attempts. */
 const asyncStateTtlMs = 24 * 3_600_000
@@ -59,12 +67,13 @@ await runService(
     const { replicas } = config.nats
     const state = await new Kvm(store.js).create(buckets.asyncState, { history: 1, replicas, ttl: asyncStateTtlMs })
     const signer = createSigner(config.signing)
+    const environmentSealer = createSealer(config.sealing.environment)
     const registry = new Registry({
       kv: store.functions,
       connection,
       logger,
       region,
-      sealer: createSealer(config.sealing.environment),
+      sealer: environmentSealer,
       signer,
       adoptUnsigned: config.adoptUnsigned,
     })
@@ -89,10 +98,13 @@ await runService(
         logger.warn({ nodeUrl }, 'a node gives no signs of life: what it had is answered with an error')
       },
     })
-    const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs })
+    const tickets = createTickets(config.signing)
+    const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs, tickets })
+    const functionBindings = followBindings({ kv: store.network, connection, logger, sealer: environmentSealer })
+    functionBindings.start()
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })
-    const app = buildApp({
+    const deps = {
       config,
       logger,
       metricsRegistry,
@@ -100,7 +112,7 @@ await runService(
       registry,
       access,
       networkPolicies,
-      bindings: createBindingStore(store.network, createSealer(config.sealing.environment)),
+      bindings: createBindingStore(store.network, environmentSealer),
       code: createCodeStore(store.code),
       images,
       invoker,
@@ -113,7 +125,8 @@ await runService(
       bodies: new BodyBudget(limits.bufferedBytes),
       notReady: readiness.missing,
       closing: closing.signal,
-    })
+    }
+    const app = buildApp(deps)
     const stopWorkers = startAsyncWorkers({
       queue,
       state,
@@ -126,12 +139,19 @@ await runService(
       retryBaseMs,
     })
     const address = await app.listen(config.listen)
-    logger.info({ address }, 'listening')
+    const onCall = createCallHandler({ ...deps, tickets, functionBindings })
+    const calls = config.calls && (await startCallServer(config.calls, limits.requestMs, onCall))
+    const leave = calls && announceGateway(connection, calls.url)
+    logger.info({ address, calls: calls?.url }, 'listening')
     return {
       close: async () => {
         closing.abort()
-        await Promise.all([drainServer(app, drainMs), stopWorkers(drainMs)])
+        leave?.()
+        // Nodes hear first that it leaves: none of them is about to use a connection that closes.
+        const closeCalls = async () => calls && (await delay(leavingMs).then(() => calls.close(drainMs - leavingMs)))
+        await Promise.all([drainServer(app, drainMs), closeCalls(), stopWorkers(drainMs)])
         registry.close()
+        functionBindings.close()
         access.close()
         await Promise.all([scheduler.close(), nodes.close()])
         await connection.close()

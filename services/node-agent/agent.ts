@@ -114,6 +114,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     config,
     sealer,
     verifier,
+    callers: gateway,
     calls: host.host,
     store,
     logger,

@@ -31,6 +31,8 @@ export const NodeAgentConfig = Type.Object(
     internalToken: Type.String({ minLength: 32 }),
     /** Bearer token of schedulers, which alone start and end instances. */
     schedulerToken: Type.String({ minLength: 32 }),
+    /** Bearer token for gateways, to whom calls of functions are brought. Absent: there are no calls. */
+    callToken: Type.Optional(Type.String({ minLength: 32 })),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,

@@ -5,7 +5,7 @@ import { functionUrlDomain } from '../config.ts'
 import type { Site } from '../site.ts'
 import type { Credentials } from './credentials.ts'
 import type { NatsAccess } from './nats-server.ts'
-import { runNodeService } from './node-service.ts'
+import { internalUrl, runNodeService } from './node-service.ts'
 
 export interface GatewayArgs {
   readonly credentials: Credentials
@@ -41,17 +41,19 @@ export class Gateway extends pulumi.ComponentResource {
 
 export const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway', 'staging')
 
-/** Limits stay at the defaults of `services/gateway/config.ts`. */
+/** @param callUrl as nodes reach it. Limits stay at the defaults of `services/gateway/config.ts`. */
 export const gatewayConfig = (
   site: Site,
   { credentials, nats, schedulerUrls }: GatewayArgs,
+  callUrl = internalUrl(site, site.config.callPort),
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
-  const { gatewayPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
+  const { gatewayPort, callPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
   const { hops, accessKeyId, secretAccessKey, sealing, signing } = credentials
   return pulumi
     .output({
       internalToken: hops['gateway-scheduler'],
       nodeToken: hops['gateway-node'],
+      callToken: hops['node-gateway'],
       accessKeyId,
       secretAccessKey,
       sealing,
@@ -68,6 +70,12 @@ export const gatewayConfig = (
       internalToken: known.internalToken,
       nodeToken: known.nodeToken,
       ...(known.tls ? { internalCa: known.tls.ca } : {}),
+      calls: {
+        listen: { host: site.exposure.address, port: callPort },
+        url: callUrl,
+        token: known.callToken,
+        ...(known.tls ? { tls: known.tls } : {}),
+      },
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
       sealing: known.sealing,

@@ -24,6 +24,6 @@ it('everybody is let in where there is business to do, by the internal address',
   expect(portsOf('n')).toEqual([{ port: 9002, from: ['10.0.0.1', '10.0.0.2'] }])
 })
 
-it('the gateway is nobody’s secret', () => {
-  expect(portsOf('g')).toEqual([])
+it('the gateway is nobody’s secret, but for where nodes bring calls', () => {
+  expect(portsOf('g')).toEqual([{ port: 9005, from: ['10.0.0.3'] }])
 })

@@ -4,15 +4,16 @@ import type { FirewallSpec } from '../host-scripts/firewall.ts'
 import { movesWith, type Site } from '../site.ts'
 import type { StackConfig } from '../config.ts'
 
-/** Who has to reach the ports of each role: pure. Gateways are for everybody. */
+/** Who has to reach the ports of each role: pure. The API is for everybody. */
 export const openPorts = (host: HostConfig, config: StackConfig): FirewallSpec['ports'] => {
-  const { schedulerPort, nodeAgentPort, natsPort, natsClusterPort, hosts } = config
+  const { callPort, schedulerPort, nodeAgentPort, natsPort, natsClusterPort, hosts } = config
   const addressesOf = (...wanted: Role[]) =>
     hosts
       .filter(({ name, roles }) => name !== host.name && wanted.some((role) => roles.includes(role)))
       .map(internalAddress)
       .toSorted()
   const rules: readonly [Role, number, string[]][] = [
+    ['gateway', callPort, addressesOf('node')],
     ['scheduler', schedulerPort, addressesOf('gateway')],
     ['node', nodeAgentPort, addressesOf('gateway', 'scheduler')],
     ['nats', natsPort, addressesOf('gateway', 'scheduler', 'node')],

@@ -77,6 +77,7 @@ export const nodeAgentConfig = (
     .output({
       internalToken: credentials.hops['gateway-node'],
       schedulerToken: credentials.hops['scheduler-node'],
+      callToken: credentials.hops['node-gateway'],
       natsConfig: nats.configFor('node-agent'),
       sealing: credentials.sealing,
       verifying: credentials.verifying,
@@ -91,6 +92,7 @@ export const nodeAgentConfig = (
       listen: { host: site.exposure.address, port: config.nodeAgentPort },
       internalToken: known.internalToken,
       schedulerToken: known.schedulerToken,
+      callToken: known.callToken,
       ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
       environmentKeys: known.sealing.environment,
@@ -108,7 +110,11 @@ export const nodeAgentConfig = (
       startParallelism: config.startParallelism,
       network: {
         never: config.networkNever,
-        platformPorts: [config.schedulerPort, ...(config.target === 'local' ? [] : [config.natsClusterPort])],
+        platformPorts: [
+          config.schedulerPort,
+          config.callPort,
+          ...(config.target === 'local' ? [] : [config.natsClusterPort]),
+        ],
         ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
       },
       cache: {

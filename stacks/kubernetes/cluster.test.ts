@@ -97,7 +97,7 @@ describe('an installation in a cluster', () => {
       'Role node-agent',
       'RoleBinding node-agent',
       ...['gateway', 'nats', 'node-agent', 'scheduler'].map((name) => `Secret ${name}`),
-      ...['gateway', 'nats', 'scheduler'].map((name) => `Service ${name}`),
+      ...['gateway', 'gateway-calls', 'nats', 'scheduler'].map((name) => `Service ${name}`),
       'ServiceAccount node-agent',
       'StatefulSet nats',
     ])

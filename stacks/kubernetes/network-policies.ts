@@ -13,6 +13,7 @@ export const openPorts = (
 ): readonly { readonly to: string; readonly port: number; readonly from: readonly Peer[] }[] => {
   return [
     { to: 'gateway', port: config.gatewayPort, from: [] },
+    { to: 'gateway', port: config.callPort, from: pods('node-agent') },
     { to: 'scheduler', port: config.schedulerPort, from: [...pods('gateway'), ...monitoring] },
     { to: 'node-agent', port: config.nodeAgentPort, from: [...pods('gateway', 'scheduler'), ...monitoring] },
     { to: 'nats', port: config.natsPort, from: pods('gateway', 'scheduler', 'node-agent') },

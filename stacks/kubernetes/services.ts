@@ -24,6 +24,8 @@ export interface ServiceArgs {
   readonly tls: pulumi.Output<TlsFiles>
 }
 
+/** Where nodes bring calls of functions. */
+const callService = 'gateway-calls'
 export const serviceBundle = '/opt/forkyard/main.mjs'
 export const nodeProgram = '/usr/bin/node'
 
@@ -89,18 +91,20 @@ const deploy = (place: ClusterPlace, parts: DeploymentParts, parent: pulumi.Reso
 
 const expose = (
   place: ClusterPlace,
-  { name, port, type }: ServiceParts,
+  { name, pods = name, port, type }: ServiceParts,
   parent: pulumi.Resource,
   after: pulumi.Resource,
 ) => {
   // Its pods are ready when it is made; only an address from outside takes time.
   const about = type === 'LoadBalancer' ? workloadMetadata(place, name) : metadata(place, name)
-  const spec = { type, selector: podLabels(name), ports: [{ name: 'http', port, targetPort: port }] }
+  const spec = { type, selector: podLabels(pods), ports: [{ name: 'http', port, targetPort: port }] }
   new k8s.core.v1.Service(name, { metadata: about, spec }, inCluster(place, parent, [after]))
 }
 
 interface ServiceParts {
   readonly name: string
+  /** Name of the workload. Default: the service's. */
+  readonly pods?: string
   readonly port: number
   readonly type: string
 }
@@ -148,9 +152,10 @@ export class GatewayDeployment extends pulumi.ComponentResource {
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super('forkyard:index:GatewayDeployment', 'gateway', {}, options)
-    const { gatewayPort: port } = place.site.config
+    const { gatewayPort: port, callPort } = place.site.config
     const site = { ...place.site, exposure: { ...place.site.exposure, tls } }
-    const config = pulumi.jsonStringify(gatewayConfig(site, { credentials, nats, schedulerUrls }))
+    const callUrl = `https://${callService}:${callPort}`
+    const config = pulumi.jsonStringify(gatewayConfig(site, { credentials, nats, schedulerUrls }, callUrl))
     const files = secretFiles(place, 'gateway', { 'config.json': config }, this)
     const deployment = deploy(
       place,
@@ -168,6 +173,8 @@ export class GatewayDeployment extends pulumi.ComponentResource {
       this,
     )
     expose(place, { name: 'gateway', port, type: place.settings.serviceType }, this, deployment)
+    // A service of its own: the other one may be open to the outside.
+    expose(place, { name: callService, pods: 'gateway', port: callPort, type: 'ClusterIP' }, this, deployment)
     this.registerOutputs({})
   }
 }

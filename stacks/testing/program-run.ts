@@ -17,6 +17,7 @@ export const secretMark = '0123456789abcdef01'
 const secretNames = [
   'gateway-scheduler',
   'gateway-node',
+  'node-gateway',
   'scheduler-node',
   'accessKeyId',
   'secretAccessKey',

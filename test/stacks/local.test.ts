@@ -41,9 +41,9 @@ const pidOfNats = (): number | undefined =>
 
 beforeAll(async () => {
   await prepareMachine()
-  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
+  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort] = await freePorts(5)
   const runtimes = ['nodejs24.x', 'python3.11']
-  stack.configure({ gatewayPort, schedulerPort, nodeAgentPort, natsPort, runtimes, nodeMemoryMiB: 1024 })
+  stack.configure({ gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort, runtimes, nodeMemoryMiB: 1024 })
   newer = await nextVersion(join(dir, 'newer'), 'python3.11')
 }, 600_000)
 

@@ -93,11 +93,20 @@ beforeAll(async () => {
   await prepareMachine([], ['test'])
   await openBackend()
   tree = await copyTree(join(base, 'tree'))
-  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort] = await freePorts(4)
+  const [gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort] = await freePorts(5)
   url = `http://127.0.0.1:${gatewayPort}`
   // What people do once, and commit.
   await pulumi('stack', 'init', name, '--no-select')
-  const settings = { stateDir, runDir, gatewayPort, schedulerPort, nodeAgentPort, natsPort, runtimes: '["nodejs24.x"]' }
+  const settings = {
+    stateDir,
+    runDir,
+    gatewayPort,
+    schedulerPort,
+    nodeAgentPort,
+    natsPort,
+    callPort,
+    runtimes: '["nodejs24.x"]',
+  }
   const lines = Object.entries(settings).map(([key, value]) => `  forkyard:${key}: ${JSON.stringify(String(value))}\n`)
   const file = join(tree.dir, 'stacks', `Pulumi.${name}.yaml`)
   writeFileSync(file, `${readFileSync(file, 'utf8').trimEnd()}\nconfig:\n${lines.join('')}`)

@@ -20,6 +20,8 @@ export interface AccessQuestion {
   readonly statements: readonly PolicyStatement[]
   /** How the URL through which the request came wants its callers. */
   readonly urlAuthType?: 'NONE' | 'AWS_IAM'
+  /** The function that calls, by its ARN with and without its version, and its account. */
+  readonly source?: { readonly arns: readonly string[]; readonly account: string }
 }
 
 export interface AccessDecision {
@@ -53,7 +55,7 @@ const grantOf = (question: AccessQuestion, naming: Naming): AccessDecision | und
     (statement) =>
       namesAction(statement, question.row.action) &&
       namesCaller(statement, question.identity, naming) &&
-      conditionsHold(statement, question.urlAuthType),
+      conditionsHold(statement, question),
   )
   return found && { allowed: true, reason: `statement ${found.sid}` }
 }
@@ -69,10 +71,12 @@ const namesCaller = ({ principal }: PolicyStatement, identity: Identity | undefi
   return naming === 'account' && (principal === account || principal === `arn:aws:iam::${account}:root`)
 }
 
-/** A condition about what a request here never says (its source, an organisation, a token) never holds. */
-const conditionsHold = (statement: PolicyStatement, urlAuthType: 'NONE' | 'AWS_IAM' | undefined): boolean => {
+/** A condition about what a request does not say (whence it comes, where no function calls; an organisation, a token) does not hold. */
+const conditionsHold = (statement: PolicyStatement, { urlAuthType, source }: AccessQuestion): boolean => {
   const { sourceArn, sourceAccount, principalOrgId, eventSourceToken } = statement
-  if ([sourceArn, sourceAccount, principalOrgId, eventSourceToken].some((each) => each !== undefined)) return false
+  if ([principalOrgId, eventSourceToken].some((each) => each !== undefined)) return false
+  if (sourceArn !== undefined && !source?.arns.includes(sourceArn)) return false
+  if (sourceAccount !== undefined && sourceAccount !== source?.account) return false
   const { functionUrlAuthType, invokedViaFunctionUrl } = statement
   if (functionUrlAuthType !== undefined && functionUrlAuthType !== urlAuthType) return false
   return invokedViaFunctionUrl === undefined || invokedViaFunctionUrl === (urlAuthType !== undefined)

@@ -16,6 +16,8 @@ export const AsyncEvent = Type.Object({
   acceptedAt: Type.Integer(),
   clientContext: Type.Optional(Type.String()),
   traceparent: Type.Optional(Type.String()),
+  /** Calls of functions that led to it. */
+  hops: Type.Optional(Type.Integer({ minimum: 0 })),
   /** Invocation id of the dead letter that this event was. */
   redriveOf: Type.Optional(Type.String()),
 })

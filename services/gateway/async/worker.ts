@@ -129,7 +129,7 @@ const attempt = async (
   number: number,
   giveBack: AbortSignal,
 ): Promise<AttemptOutcome | undefined> => {
-  const { tenant, name, qualifier, invocationId, clientContext, traceparent } = event
+  const { tenant, name, qualifier, invocationId, clientContext, traceparent, hops } = event
   try {
     // Not found would bury the event: that takes the store's word, not only memory's.
     await findVersion({ registry, config: { region } }, { tenant, name, qualifier })
@@ -145,6 +145,7 @@ const attempt = async (
       startWish: 'auto',
       clientContext,
       traceparent,
+      hops,
       signal: giveBack,
     })
     const answer = await buffer(bytesOf(reply))

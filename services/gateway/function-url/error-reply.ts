@@ -22,7 +22,7 @@ export const sendUrlError = (
  * A client that is still sending would see a reset instead of the answer: what nobody has begun to read is read and dropped.
  * @returns false when somebody has.
  */
-const dropRest = (request: IncomingMessage): boolean => {
+export const dropRest = (request: IncomingMessage): boolean => {
   if (request.complete) return true
   if (request.listenerCount('readable') > 0) return false
   request.resume()

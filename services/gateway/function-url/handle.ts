@@ -10,7 +10,6 @@ import { traceparentOf } from '../invoke/traceparent.ts'
 import { decideAccess, refuseAccess } from '../access/authorize.ts'
 import { rowOf, urlOperation } from '../access/operation-table.ts'
 import { statementsOf } from '../access/policy.ts'
-import { resolveVersion } from '../resolve.ts'
 import { verifierOptions } from '../routes/authenticate.ts'
 import { declaredBytes, readBody, sha256 } from '../routes/read-body.ts'
 import { readClaim, verify, type AccessKey, type VerifierOptions } from '../sigv4.ts'
@@ -18,7 +17,7 @@ import { sendAnswer, type UrlPhases } from './answer.ts'
 import { answerCors } from './cors.ts'
 import { sendUrlError } from './error-reply.ts'
 import { forwardedHeaders } from './headers.ts'
-import { bodyFor } from './request-body.ts'
+import { bodyLimit, invokeHttp } from './invoke-http.ts'
 
 type UrlHandler = (request: IncomingMessage, response: ServerResponse, urlId: string) => void
 
@@ -103,8 +102,6 @@ interface Authenticated {
   readonly authMs: number
 }
 
-const bodyLimit = ({ config }: GatewayDeps) => ({ key: 'limits.urlBodyBytes', bytes: config.limits.urlBodyBytes })
-
 /** The body has to be whole for this: the signature covers it. */
 const authenticate = async (
   deps: GatewayDeps,
@@ -130,30 +127,20 @@ interface UrlInvocation extends Found {
 
 const invoke = async (deps: GatewayDeps, call: UrlInvocation): Promise<Invoked> => {
   const { request, response, requestId, record, qualifier, url, authenticated } = call
-  const { registry, config } = deps
-  const gone = new AbortController()
-  response.once('close', () => gone.abort())
-  const { tenant, name } = record
-  const random = Math.random()
-  const publicUrl = new URL(config.publicUrl)
+  const publicUrl = new URL(deps.config.publicUrl)
   const traceparent = traceparentOf(request.headers['traceparent'])
   const sourceIp = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
-  const headers = forwardedHeaders(request.rawHeaders, request.headers.connection, {
+  const forwarding = {
     sourceIp,
     proto: publicUrl.protocol.slice(0, -1),
     port: publicUrl.port || (publicUrl.protocol === 'https:' ? '443' : '80'),
     traceparent,
     dropCredentials: url.authType === 'AWS_IAM',
-  })
-  const prelude = {
-    method: request.method ?? 'GET',
-    target: request.url ?? '/',
-    headers,
-    host: request.headers.host ?? '',
+  }
+  const from = {
+    headers: forwardedHeaders(request.rawHeaders, request.headers.connection, forwarding),
     urlId: url.urlId,
     sourceIp,
-    protocol: `HTTP/${request.httpVersion}`,
-    receivedAt: Date.now(),
     ...(authenticated
       ? {
           principal: authenticated.accessKey.accessKeyId,
@@ -161,16 +148,7 @@ const invoke = async (deps: GatewayDeps, call: UrlInvocation): Promise<Invoked> 
         }
       : {}),
   }
-  return deps.invoker.invoke({
-    invocationId: requestId,
-    attempt: 1,
-    resolve: () => resolveVersion(registry, config.region, registry.get(tenant, name, qualifier), qualifier, random),
-    qualifier: qualifier === latest ? undefined : qualifier,
-    kind: 'http',
-    responseMode: url.invokeMode === 'RESPONSE_STREAM' ? 'stream' : 'buffered',
-    ...bodyFor(request, prelude, authenticated?.body, bodyLimit(deps)),
-    startWish: 'auto',
-    traceparent,
-    signal: gone.signal,
-  })
+  const streamed = url.invokeMode === 'RESPONSE_STREAM'
+  const http = { request, response, requestId, from, streamed, traceparent, whole: authenticated?.body }
+  return invokeHttp(deps, { ...http, target: { tenant: record.tenant, name: record.name, qualifier } })
 }

@@ -1,4 +1,6 @@
 import { isHopByHop } from '../../chassis/hop-by-hop.ts'
+import { callerHeaders, platformHeaderPrefix } from '../../contracts/calls.ts'
+import type { CallingFunction } from '../../contracts/node.ts'
 
 export interface Forwarding {
   readonly sourceIp: string
@@ -9,30 +11,56 @@ export interface Forwarding {
   readonly dropCredentials: boolean
 }
 
-const own = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-port', 'traceparent', 'expect'])
+const own = new Set<string>([
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'traceparent',
+  'expect',
+  ...Object.values(callerHeaders),
+])
+
+type Headers = [name: string, value: string][]
 
 /** As the handler sees them: names in lower case, in order. */
 export const forwardedHeaders = (
   raw: readonly string[],
   connection: string | undefined,
   { sourceIp, proto, port, traceparent, dropCredentials }: Forwarding,
-): [string, string][] => {
-  const dropped = isHopByHop(connection)
-  const headers: [string, string][] = []
-  const before: string[] = []
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = (raw[i] ?? '').toLowerCase()
-    const value = raw[i + 1] ?? ''
-    if (name === 'x-forwarded-for') before.push(value)
-    if (dropped(name) || own.has(name)) continue
-    if (dropCredentials && (name === 'authorization' || name === 'x-amz-security-token')) continue
-    headers.push([name, value])
-  }
-  headers.push(
+): Headers => {
+  const before = namedIn(raw).flatMap(([name, value]) => (name === 'x-forwarded-for' ? [value] : []))
+  const headers = passedHeaders(raw, connection).filter(
+    ([name]) => !dropCredentials || (name !== 'authorization' && name !== 'x-amz-security-token'),
+  )
+  return [
+    ...headers,
     ['x-forwarded-for', [...before, sourceIp].join(', ')],
     ['x-forwarded-proto', proto],
     ['x-forwarded-port', port],
     ['traceparent', traceparent],
-  )
-  return headers
+  ]
 }
+
+/** The same for a call of another function, which is told of it. */
+export const calledHeaders = (
+  raw: readonly string[],
+  connection: string | undefined,
+  { caller, traceparent }: { readonly caller: CallingFunction; readonly traceparent: string },
+): Headers => [
+  ...passedHeaders(raw, connection),
+  [callerHeaders.arn, caller.arn],
+  ...(caller.invocationId === undefined ? [] : ([[callerHeaders.invocation, caller.invocationId]] satisfies Headers)),
+  ['traceparent', traceparent],
+]
+
+/** But those that only the platform says, and those of the connection. */
+const passedHeaders = (raw: readonly string[], connection: string | undefined): Headers => {
+  const dropped = isHopByHop(connection)
+  return namedIn(raw).filter(([name]) => !dropped(name) && !own.has(name) && !name.startsWith(platformHeaderPrefix))
+}
+
+const namedIn = (raw: readonly string[]): Headers =>
+  Array.from({ length: Math.floor(raw.length / 2) }, (_, at) => [
+    (raw[at * 2] ?? '').toLowerCase(),
+    raw[at * 2 + 1] ?? '',
+  ])

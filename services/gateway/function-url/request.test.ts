@@ -23,6 +23,10 @@ describe('a request', () => {
         connection: 'x-hop, close',
         'x-hop': '1',
         te: 'trailers',
+        // Who calls among functions is not for anybody to say.
+        'x-forkyard-caller': 'me',
+        'X-Forkyard-Caller-Invocation': 'mine',
+        'forkyard-ticket': 'mine',
         ...length,
       }
       const reply = await call(path, { method, body, headers })
@@ -32,6 +36,7 @@ describe('a request', () => {
       const names = prelude.headers.map(([name]) => name)
       expect(prelude.headers.filter(([name]) => name === 'x-two').map(([, value]) => value)).toEqual(['1', '2'])
       for (const hop of ['x-hop', 'connection', 'te', 'transfer-encoding']) expect(names).not.toContain(hop)
+      expect(names.filter((name) => name.includes('forkyard'))).toEqual([])
       expect(Object.fromEntries(prelude.headers)).toMatchObject({
         cookie: 'a=1; b=2',
         'x-forwarded-for': '127.0.0.1',

@@ -1,8 +1,9 @@
 /** What a node answers to an HTTP request: a JSON prelude, eight NUL bytes, the body. */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { isHopByHop } from '../../chassis/hop-by-hop.ts'
+import { platformHeaderPrefix } from '../../contracts/calls.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { preludeDelimiter } from '../../contracts/node.ts'
-import { isHopByHop } from '../../chassis/hop-by-hop.ts'
 
 export interface ResponseHead {
   readonly status: number
@@ -59,7 +60,7 @@ export const parseHead = (json: Buffer): ResponseHead => {
   const connection = entries.find(([name]) => name === 'connection')?.[1]
   const dropped = isHopByHop(typeof connection === 'string' ? connection : undefined)
   for (const [name, each] of entries) {
-    if (dropped(name) || each === undefined || each === null) continue
+    if (dropped(name) || name.startsWith(platformHeaderPrefix) || each === undefined || each === null) continue
     taken[name] = Array.isArray(each) ? each.map(String) : String(each)
   }
   if (Array.isArray(cookies) && cookies.length > 0)

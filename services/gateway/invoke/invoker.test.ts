@@ -7,6 +7,7 @@ import type { NodeClient, NodeRequest } from '../node-client.ts'
 import { NodeUnreachable } from '../node-watch.ts'
 import type { SchedulerClient } from '../scheduler-client.ts'
 import type { PlacementRequest } from '../../contracts/placement.ts'
+import { createTickets } from '../calls/tickets.ts'
 import { createInvoker, type Invocation } from './invoker.ts'
 
 const settings = {
@@ -29,6 +30,7 @@ const record = newRecord(
 )
 
 const { latest } = record
+const tickets = createTickets([{ id: 'one', seed: 'a'.repeat(64) }])
 const registry = { get: () => record }
 
 let placed: PlacementRequest[]
@@ -76,7 +78,7 @@ beforeEach(() => {
 })
 
 const invoke = (more: Partial<Invocation> = {}) =>
-  createInvoker({ scheduler, nodes, registry, region: 'eu-test-1', startBudgetMs: 20_000 }).invoke({
+  createInvoker({ scheduler, nodes, registry, region: 'eu-test-1', startBudgetMs: 20_000, tickets }).invoke({
     invocationId: 'id',
     attempt: 1,
     resolve: () => latest,

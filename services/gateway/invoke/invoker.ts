@@ -8,6 +8,7 @@ import { placementRequest } from '../placement-request.ts'
 import { functionArn, type VersionConfig } from '../../contracts/function.ts'
 import { invocationHeaders } from '../../contracts/node.ts'
 import type { Placement, StartWish } from '../../contracts/placement.ts'
+import type { Tickets } from '../calls/tickets.ts'
 import type { NodeClient, NodeReply } from '../node-client.ts'
 import { NodeUnreachable } from '../node-watch.ts'
 import type { Registry } from '../registry.ts'
@@ -28,6 +29,8 @@ export interface Invocation {
   readonly startWish: StartWish
   readonly clientContext?: string | undefined
   readonly traceparent?: string | undefined
+  /** Calls of functions that led to this one. Default 0: it comes from outside. */
+  readonly hops?: number | undefined
   /** Aborted when the caller goes away. */
   readonly signal: AbortSignal
 }
@@ -62,9 +65,17 @@ export interface InvokerDeps {
   readonly registry: Pick<Registry, 'get'>
   readonly region: string
   readonly startBudgetMs: number
+  readonly tickets: Pick<Tickets, 'issue'>
 }
 
-export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetMs }: InvokerDeps): Invoker => ({
+export const createInvoker = ({
+  scheduler,
+  nodes,
+  registry,
+  region,
+  startBudgetMs,
+  tickets,
+}: InvokerDeps): Invoker => ({
   invoke: async (invocation) => {
     const { invocationId, body } = invocation
     const deadlineAt = Date.now() + startBudgetMs + invocation.resolve().timeoutMs
@@ -78,6 +89,10 @@ export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetM
     let leased = false
     let refusals = 0
     let mayGoDirect = true
+    const ticketOf = ({ tenant, name, version }: VersionConfig): Record<string, string> => {
+      const { hops = 0 } = invocation
+      return { [invocationHeaders.ticket]: tickets.issue({ tenant, name, version, invocationId, deadlineAt, hops }) }
+    }
     try {
       for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(maxBackoffMs, backoffMs * 2)) {
         const config = invocation.resolve()
@@ -93,7 +108,11 @@ export const createInvoker = ({ scheduler, nodes, registry, region, startBudgetM
         try {
           const reply = await nodes.invoke(placement.nodeUrl, {
             invocationId,
-            headers: { ...headersOf(invocation, config, deadlineAt, region), ...ifIdle(placement) },
+            headers: {
+              ...headersOf(invocation, config, deadlineAt, region),
+              ...ifIdle(placement),
+              ...ticketOf(config),
+            },
             body: Buffer.isBuffer(body) ? body : body.read(),
             bodyBytes: invocation.bodyBytes,
             mayWait: placement.decision !== 'idle',

@@ -1,8 +1,11 @@
-/** What a function uses: HTTP origins, S3-compatible stores, PostgreSQL servers. Credentials go in and never come out. */
+/** What a function uses: other functions, origins, stores, databases, networks. Credentials go in and never come out. */
 import { Type, type Static } from 'typebox'
-import { Bindings, bindingTarget } from '../../contracts/bindings.ts'
+import type { KnownBindings } from '../../chassis/sealed-bindings.ts'
+import { bindingTarget, Bindings, type Binding } from '../../contracts/bindings.ts'
 import { PlatformError } from '../../contracts/errors.ts'
-import type { KnownBindings } from '../bindings.ts'
+import { checkNetworkPolicy } from '../../contracts/network.ts'
+import { openedRules } from '../../contracts/opened-networks.ts'
+import { boundTarget } from '../calls/bound-target.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { functionSetting, type Setting } from './function-setting.ts'
 import { operation, type AnyOperation } from './operation.ts'
@@ -10,10 +13,13 @@ import { Named } from './views.ts'
 
 const url = '/forkyard/v1/functions/:FunctionName/bindings'
 
-const BindingView = Type.Object({
-  type: Type.String(),
-  target: Type.String({ description: 'The function, the origin, or the server with its database' }),
-})
+const BindingView = Type.Object(
+  {
+    type: Type.String(),
+    target: Type.String({ description: 'The function, the origin, the server with its database, or what is opened' }),
+  },
+  { description: 'With all other members of a binding that has no credential' },
+)
 
 const Reply = Type.Object({
   functionName: Type.String(),
@@ -23,29 +29,58 @@ const Reply = Type.Object({
 
 const Body = Type.Object({ bindings: Bindings }, { additionalProperties: false })
 
+const isPlain = ({ type }: Binding): boolean => type === 'function' || type === 'internet' || type === 'subnet'
+
 const view = ({ name, record: known }: Setting<KnownBindings>): Static<typeof Reply> => ({
   functionName: name,
   bindings: Object.fromEntries(
     Object.entries(known.record.bindings).map(([of, binding]) => [
       of,
-      { type: binding.type, target: bindingTarget(binding) },
+      { ...(isPlain(binding) ? binding : { type: binding.type }), target: bindingTarget(binding) },
     ]),
   ),
   lastModified: known.lastModified,
 })
 
 /** What the schema cannot say. @throws PlatformError INVALID_REQUEST naming the binding */
-const checkBindings = (bindings: Bindings): void => {
+const checkBindings = (deps: GatewayDeps, tenant: string, bindings: Bindings): void => {
   for (const [name, binding] of Object.entries(bindings)) {
-    const given = binding.type === 'http' ? binding.url : binding.type === 's3' ? binding.endpoint : undefined
-    if (given === undefined) continue
-    const refuse = (problem: string): never => {
+    const problem = problemOf(deps, tenant, binding)
+    if (problem !== undefined)
       throw new PlatformError('INVALID_REQUEST', `bindings.${name}: ${problem}`, { key: `bindings.${name}` })
-    }
-    if (!URL.canParse(given)) return refuse(`'${given}' is no URL`)
-    const { username, password, search, hash } = new URL(given)
-    if (username || password) refuse('credentials belong in headers, not in the URL')
-    if (search || hash) refuse('the URL has neither query nor fragment')
+  }
+}
+
+const problemOf = (deps: GatewayDeps, tenant: string, binding: Binding): string | undefined => {
+  switch (binding.type) {
+    case 'http':
+      return urlProblem(binding.url)
+    case 's3':
+      return urlProblem(binding.endpoint)
+    case 'postgresql':
+      return undefined
+    case 'function':
+      // Whether it is there, and may be called, is asked at each call: it may be deployed later.
+      return messageOf(() => boundTarget(deps, tenant, binding))
+    default:
+      return messageOf(() => checkNetworkPolicy({ rules: openedRules(binding) }))
+  }
+}
+
+const urlProblem = (given: string): string | undefined => {
+  if (!URL.canParse(given)) return `'${given}' is no URL`
+  const { username, password, search, hash } = new URL(given)
+  if (username || password) return 'credentials belong in headers, not in the URL'
+  return search || hash ? 'the URL has neither query nor fragment' : undefined
+}
+
+const messageOf = (check: () => unknown): string | undefined => {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    if (error instanceof PlatformError) return error.message
+    throw error
   }
 }
 
@@ -65,7 +100,7 @@ export const bindingOperations = (deps: GatewayDeps): AnyOperation[] => {
       handle: async ({ caller: { tenant }, params, body }) =>
         view(
           await setting.put(tenant, params.FunctionName, (name) => {
-            checkBindings(body.bindings)
+            checkBindings(deps, tenant, body.bindings)
             return bindings.put(tenant, name, body.bindings)
           }),
         ),

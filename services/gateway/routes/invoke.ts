@@ -1,11 +1,9 @@
 /** Invoke: synchronous, queued, or only checked. */
-import { buffer } from 'node:stream/consumers'
 import { Type } from 'typebox'
 import type { GatewayDeps } from '../deps.ts'
-import { sendStream, single } from '../invoke/send-stream.ts'
-import { serverTiming } from '../invoke/server-timing.ts'
+import { sendStream } from '../invoke/send-stream.ts'
+import { wholeAnswer } from '../invoke/whole-answer.ts'
 import { targetOf } from '../lookup.ts'
-import { bytesOf } from '../node-client.ts'
 import { goneSignal, invokeHeaders, payloadSchema, readInvocation, type EventInvocation } from './invocation-request.ts'
 import { operation, type AnyOperation, type Call } from './operation.ts'
 import { Named, Qualified } from './views.ts'
@@ -60,33 +58,11 @@ export const invokeOperations = (deps: GatewayDeps): AnyOperation[] => [
 ]
 
 const invokeNow = async (deps: GatewayDeps, { request, reply }: InvokeCall, invocation: EventInvocation) => {
-  const signal = goneSignal(reply)
-  const invoked = await deps.invoker.invoke({ ...invocation, responseMode: 'buffered', signal })
-  // Whole before a status is sent: an answer that breaks off becomes a typed error.
-  const answer = await buffer(bytesOf(invoked.reply))
-  const report = invoked.reply.report()
-  const functionError = invoked.reply.functionError()
-  const tail = request.headers['x-amz-log-type'] === 'Tail' ? report?.logTail : undefined
+  const tail = request.headers['x-amz-log-type'] === 'Tail'
   const { receivedAt, authMs } = request
-  const { placeMs, waitedMs, sentAt } = invoked
-  deps.metrics.invocationSeconds.observe(
-    { start_type: report?.startType ?? 'unknown' },
-    (performance.now() - receivedAt) / 1000,
-  )
+  const wish = { tail, receivedAt, authMs }
+  const answer = await wholeAnswer(deps, { ...invocation, signal: goneSignal(reply) }, wish)
   reply.hijack()
-  await sendStream(reply.raw, {
-    status: 200,
-    headers: {
-      'content-type': invoked.reply.contentType ?? 'application/json',
-      'content-length': String(answer.length),
-      'x-amzn-requestid': invocation.invocationId,
-      'x-amz-executed-version': invoked.config.version,
-      'server-timing': serverTiming({ receivedAt, authMs, placeMs, waitedMs, sentAt }, report),
-      ...(functionError === undefined ? {} : { 'x-amz-function-error': functionError }),
-      ...(tail === undefined ? {} : { 'x-amz-log-result': tail }),
-    },
-    body: single(answer),
-    stalledMs: deps.config.limits.stalledMs,
-  })
+  await sendStream(reply.raw, answer)
   return reply
 }

@@ -13,6 +13,7 @@ import { createSealer } from '../../chassis/sealing.ts'
 import { createSigner } from '../../chassis/signing.ts'
 import { AccessDirectory } from '../access/directory.ts'
 import { buildApp } from '../app.ts'
+import { createTickets } from '../calls/tickets.ts'
 import { checkHandler } from '../archive/handler-files.ts'
 import { readArchive } from '../archive/read-archive.ts'
 import type { AsyncEvent } from '../async/queue.ts'
@@ -150,6 +151,7 @@ export const startGateway = async ({
   }
   const zips = new Map<string, Buffer>()
   const nodes = createNodeClient({ token: config.nodeToken })
+  const tickets = createTickets(config.signing)
   const metricsRegistry = new MetricsRegistry()
   const closing = new AbortController()
   const deps: GatewayDeps = {
@@ -175,7 +177,7 @@ export const startGateway = async ({
         return use({ file: '', digest: 'a'.repeat(64) })
       },
     },
-    invoker: createInvoker({ scheduler, nodes, registry, region, startBudgetMs: config.limits.startBudgetMs }),
+    invoker: createInvoker({ scheduler, nodes, registry, region, startBudgetMs: config.limits.startBudgetMs, tickets }),
     scheduler,
     queue: {
       push: async (event, payload) => void pushed.push({ event, payload: Buffer.from(payload) }),

@@ -52,6 +52,18 @@ describe('a bound function', () => {
     expect(bound.environment('t.f')).toEqual({})
   })
 
+  it('finds Lambda’s API through any function that it is bound to', () => {
+    const { bound } = setUp()
+    const [a, b] = [{ type: 'function', function: 'a' } as const, { type: 'function', function: 'b' } as const]
+    bound.set('t.f', { bindings: { b, a }, addresses: { b: 0, a: 1 } })
+    expect(bound.environment('t.f')).toEqual({
+      AWS_ENDPOINT_URL_LAMBDA: 'http://lambda.a.internal',
+      AWS_ACCESS_KEY_ID: 'function',
+      AWS_SECRET_ACCESS_KEY: 'function',
+    })
+    expect(bound.resolve('t.f', 'lambda.a.internal')).toBe(addresses[1])
+  })
+
   it('has the network of its policy and of its bindings, each alone and both', () => {
     const { policies, applied } = setUp()
     const opened = [
@@ -67,5 +79,22 @@ describe('a bound function', () => {
     expect(applied.get('t.f')).toEqual({ rules: [own], dns: ['*'] })
     policies.policy('t.f', undefined)
     expect(applied.get('t.f')).toBeUndefined()
+  })
+
+  it('has the names and addresses of a subnet and of the internet, and no name of its own for them', () => {
+    const { bound, policies, applied } = setUp()
+    const subnet = { type: 'subnet', cidrs: ['10.1.0.0/16'], ports: [5432], dns: ['db.example.com'] } as const
+    policies.bindings('t.f', {
+      bindings: { lan: { ...subnet, cidrs: [...subnet.cidrs], ports: [5432], dns: [...subnet.dns] } },
+      addresses: {},
+    })
+    expect(applied.get('t.f')).toEqual({
+      rules: [{ action: 'allow', protocol: 'tcp', cidr: '10.1.0.0/16', ports: [5432] }],
+      dns: ['db.example.com'],
+    })
+    expect(bound.resolve('t.f', 'lan.internal')).toBeUndefined()
+    policies.bindings('t.f', { bindings: { world: { type: 'internet' } }, addresses: {} })
+    expect(applied.get('t.f')?.dns).toEqual(['*'])
+    expect(applied.get('t.f')?.rules).toContainEqual({ action: 'allow', protocol: 'tcp', cidr: '11.0.0.0/8' })
   })
 })

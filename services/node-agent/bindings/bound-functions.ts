@@ -3,16 +3,23 @@ import {
   bindingDomain,
   bindingHost,
   bindingPort,
+  isProxied,
   postgresPort,
   type Binding,
   type BoundRecord,
+  type ProxiedBinding,
 } from '../../contracts/bindings.ts'
-import type { NetworkRule } from '../../contracts/network.ts'
+import { lambdaLabel } from '../../contracts/calls.ts'
+import type { NetworkPolicy, NetworkRule } from '../../contracts/network.ts'
+import { openedNames, openedRules } from '../../contracts/opened-networks.ts'
 
 export interface NamedBinding {
   readonly name: string
-  readonly binding: Binding
+  readonly binding: ProxiedBinding
 }
+
+/** Clients sign with something; the permission is the binding. */
+const meaninglessKeys = { AWS_ACCESS_KEY_ID: 'function', AWS_SECRET_ACCESS_KEY: 'function' }
 
 export class BoundFunctions {
   readonly #addresses: readonly string[]
@@ -34,7 +41,7 @@ export class BoundFunctions {
     const number = this.#addresses.indexOf(address)
     const name = Object.entries(record?.addresses ?? {}).find(([, of]) => of === number)?.[0]
     const binding = name === undefined ? undefined : record?.bindings[name]
-    return name === undefined || !binding ? undefined : { name, binding }
+    return name === undefined || !binding || !isProxied(binding) ? undefined : { name, binding }
   }
 
   /** Address of `NAME.internal`, and of names below it, which clients of stores make of buckets. */
@@ -46,10 +53,17 @@ export class BoundFunctions {
     return Object.hasOwn(record.addresses, name) ? this.#addresses[record.addresses[name] ?? -1] : undefined
   }
 
-  /** What the filter has to let pass. */
-  rules(key: string): NetworkRule[] {
+  /** What the filter has to let pass, and the resolver to answer besides names of bindings. */
+  opened(key: string): Pick<NetworkPolicy, 'rules'> & { readonly dns: readonly string[] } {
+    const bindings = Object.values(this.#records.get(key)?.bindings ?? {})
+    const dns = bindings.flatMap((binding) => (isProxied(binding) ? [] : openedNames(binding)))
+    return { rules: this.#rules(key), dns: [...new Set(dns)] }
+  }
+
+  #rules(key: string): NetworkRule[] {
     const record = this.#records.get(key)
     return Object.entries(record?.bindings ?? {}).flatMap(([name, binding]) => {
+      if (!isProxied(binding)) return openedRules(binding)
       const cidr = this.#addresses[record?.addresses[name] ?? -1]
       return cidr === undefined ? [] : [{ action: 'allow', protocol: 'tcp', cidr, ports: [bindingPort(binding)] }]
     })
@@ -63,7 +77,11 @@ export class BoundFunctions {
       return more ? undefined : name
     }
     const [database, store] = [only('postgresql'), only('s3')]
+    // Through one of them all are invoked by name.
+    const [called] = all.flatMap(([name, { type }]) => (type === 'function' ? [name] : [])).toSorted()
     return {
+      ...(called === undefined ? {} : { AWS_ENDPOINT_URL_LAMBDA: `http://${lambdaLabel}.${bindingHost(called)}` }),
+      ...(called === undefined && store === undefined ? {} : meaninglessKeys),
       ...(database === undefined
         ? {}
         : { PGHOST: bindingHost(database), PGPORT: String(postgresPort), PGUSER: 'function', PGDATABASE: database }),
@@ -71,8 +89,6 @@ export class BoundFunctions {
         ? {}
         : {
             AWS_ENDPOINT_URL_S3: `http://${bindingHost(store)}`,
-            AWS_ACCESS_KEY_ID: 'function',
-            AWS_SECRET_ACCESS_KEY: 'function',
           }),
     }
   }

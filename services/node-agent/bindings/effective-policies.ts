@@ -1,4 +1,4 @@
-/** A function's network is what its policy says and what its bindings need: a binding opens the node's proxy for it, and nothing else. */
+/** A function's network is what its policy says and what its bindings open: the node's proxy, a subnet, the internet, and nothing else. */
 import type { NetworkPolicy } from '../../contracts/network.ts'
 import type { BoundRecord } from '../../contracts/bindings.ts'
 import type { BoundFunctions } from './bound-functions.ts'
@@ -26,8 +26,13 @@ export class EffectivePolicies {
 
   #changed(key: string): void {
     const policy = this.#policies.get(key)
-    const opened = this.#bound.rules(key)
-    if (opened.length === 0) this.#apply(key, policy)
-    else this.#apply(key, { ...policy, rules: [...(policy?.rules ?? []), ...opened] })
+    const opened = this.#bound.opened(key)
+    if (opened.rules.length === 0) return this.#apply(key, policy)
+    const dns = [...(policy?.dns ?? []), ...opened.dns]
+    this.#apply(key, {
+      ...policy,
+      rules: [...(policy?.rules ?? []), ...opened.rules],
+      ...(dns.length > 0 ? { dns } : {}),
+    })
   }
 }

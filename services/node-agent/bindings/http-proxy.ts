@@ -5,11 +5,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { Agent } from 'undici'
-import { isHopByHop } from '../../chassis/hop-by-hop.ts'
+import type { BindingRecord } from '../../contracts/audit.ts'
 import { bindingHost, type HttpBinding, type S3Binding } from '../../contracts/bindings.ts'
 import { ChunkError } from './aws-chunked.ts'
 import type { Reach } from './reach.ts'
-import { bodyOf, passedHeaders, RefusedRequest, targetOf, type Onward } from './onward.ts'
+import { answeredHeaders, bodyOf, passedHeaders, RefusedRequest, targetOf, type Onward } from './onward.ts'
 import { signS3 } from './s3-request.ts'
 
 /** One request of a function. */
@@ -19,9 +19,11 @@ export interface BoundCall {
   /** Of the binding. */
   readonly name: string
   readonly binding: HttpBinding | S3Binding
-  /** It goes on, or may not. */
-  readonly used: (verdict: 'used' | 'refused') => void
+  readonly used: Used
 }
+
+/** It goes on, or may not. @param more of the record */
+export type Used = (verdict: 'used' | 'refused', more?: Pick<BindingRecord, 'calledInvocationId'>) => void
 
 export interface HttpForwarder {
   /** Never rejects: what goes wrong is the function's answer. */
@@ -116,10 +118,7 @@ const answerHeaders = (
   asked: URL,
   name: string,
 ): Record<string, string | string[]> => {
-  const dropped = isHopByHop(String(headers['connection'] ?? ''))
-  const passed: Record<string, string | string[]> = {}
-  for (const [header, value] of Object.entries(headers))
-    if (value !== undefined && !dropped(header)) passed[header] = value
+  const passed = answeredHeaders(headers)
   const location = passed['location']
   if (typeof location === 'string' && URL.canParse(location, asked.href)) {
     const to = new URL(location, asked.href)

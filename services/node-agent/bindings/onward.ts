@@ -45,6 +45,17 @@ export const passedHeaders = (
   return headers
 }
 
+/** Of an answer, without those of its connection. */
+export const answeredHeaders = (
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): Record<string, string | string[]> => {
+  const dropped = isHopByHop(String(headers['connection'] ?? ''))
+  const passed: Record<string, string | string[]> = {}
+  for (const [header, value] of Object.entries(headers))
+    if (value !== undefined && !dropped(header)) passed[header] = value
+  return passed
+}
+
 /** The request's, if it has one. */
 export const bodyOf = (request: IncomingMessage): IncomingMessage | undefined => {
   const { 'transfer-encoding': encoding, 'content-length': length } = request.headers

@@ -10,8 +10,10 @@ import { bindingTarget, httpPort, postgresPort } from '../../contracts/bindings.
 import { registryKey } from '../../contracts/subjects.ts'
 import { whoAt, type Audit } from '../network/flow-audit.ts'
 import type { NodeNetwork, Tenancy } from '../network/node-network.ts'
+import type { Callers } from '../node-gateway/node-gateway.ts'
 import type { BoundFunctions, NamedBinding } from './bound-functions.ts'
-import { createHttpForwarder, refuse } from './http-proxy.ts'
+import type { FunctionCaller } from './function-calls.ts'
+import { createHttpForwarder, refuse, type Used } from './http-proxy.ts'
 import { proxyPostgres } from './postgres-proxy.ts'
 import type { Reach } from './reach.ts'
 
@@ -21,6 +23,8 @@ export interface ProxyDeps {
   readonly network: Pick<NodeNetwork, 'askerAt'>
   readonly bound: BoundFunctions
   readonly reach: Reach
+  readonly calls: FunctionCaller
+  readonly callers: Callers
   readonly audit: Pick<Audit, 'add'>
   readonly logger: Logger
 }
@@ -30,15 +34,19 @@ const maxConnections = 4096
 
 /** @returns ends it, with what goes through it. @throws Error when an address cannot be listened on. */
 export const startBindingProxy = async (deps: ProxyDeps): Promise<() => Promise<void>> => {
-  const { addresses, logger, reach } = deps
+  const { addresses, logger, reach, calls, callers } = deps
   const forwarder = createHttpForwarder(reach)
   const sockets = new Set<Socket>()
   const http = addresses.map(() =>
     createHttpServer({ requestTimeout: 0, headersTimeout: 10_000, maxHeaderSize: 64 * 1024 }, (request, response) => {
       const found = findBinding(deps, request.socket)
       if (!found || found.binding.type === 'postgresql') return refuse(response, 404, 'no binding is here')
-      const { name, binding } = found
-      void forwarder.forward({ request, response, name, binding, used: used(deps, found) })
+      const { name, binding, tenancy } = found
+      const call = { request, response, name, used: used(deps, found) }
+      if (binding.type === 'function') {
+        const calling = callers.callingInvocation(tenancy.instanceId, tenancy.config)
+        void calls.forward({ ...call, calling })
+      } else void forwarder.forward({ ...call, binding })
     }),
   )
   const postgres = addresses.map(() =>
@@ -54,7 +62,7 @@ export const startBindingProxy = async (deps: ProxyDeps): Promise<() => Promise<
   const close = async (): Promise<void> => {
     for (const socket of sockets) socket.destroy()
     await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
-    await forwarder.close()
+    await Promise.all([forwarder.close(), calls.close()])
   }
   for (const server of servers) {
     server.maxConnections = maxConnections
@@ -97,7 +105,7 @@ const findBinding = ({ network, bound }: ProxyDeps, { remoteAddress, localAddres
 /** Tells the audit. */
 const used =
   ({ nodeId, audit }: ProxyDeps, { name, binding, tenancy }: Found) =>
-  (verdict: 'used' | 'refused'): void =>
+  (verdict: 'used' | 'refused', more: Parameters<Used>[1] = {}): void =>
     audit.add({
       kind: 'binding',
       ...whoAt(nodeId, tenancy, performance.now()),
@@ -105,4 +113,5 @@ const used =
       binding: name,
       type: binding.type,
       target: bindingTarget(binding),
+      ...more,
     })

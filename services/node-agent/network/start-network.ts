@@ -2,12 +2,11 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Compile } from 'typebox/compile'
-import { Value } from 'typebox/value'
 import type { Logger } from '../../chassis/log.ts'
 import type { Store } from '../../chassis/nats.ts'
+import { openBindings } from '../../chassis/sealed-bindings.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
 import type { Verifier } from '../../chassis/signing.ts'
-import { bindingsPlace, BoundRecord, StoredBindings } from '../../contracts/bindings.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
 import { networkPlace, StoredNetworkPolicy, type NetworkPolicy } from '../../contracts/network.ts'
@@ -15,9 +14,12 @@ import { bindingsKey, registryKey } from '../../contracts/subjects.ts'
 import { BatchPublisher } from '../batch-publisher.ts'
 import { BoundFunctions } from '../bindings/bound-functions.ts'
 import { EffectivePolicies } from '../bindings/effective-policies.ts'
+import { createFunctionCaller } from '../bindings/function-calls.ts'
+import { followGateways, Gateways } from '../bindings/gateways.ts'
 import { startBindingProxy } from '../bindings/proxy.ts'
 import { Reach } from '../bindings/reach.ts'
 import type { NodeAgentConfig } from '../config.ts'
+import type { Callers } from '../node-gateway/node-gateway.ts'
 import type { NetworkCalls, TraceCalls } from '../sandbox/host-calls.ts'
 import { socketDir } from '../sandbox/place.ts'
 import { formatAddress, type AddressPlan } from './addresses.ts'
@@ -45,6 +47,8 @@ export interface NetworkDeps {
   readonly sealer: Sealer
   /** Knows the policies that gateways of this installation wrote. */
   readonly verifier: Verifier
+  /** In whose name functions call others. */
+  readonly callers: Callers
   readonly logger: Logger
   readonly metrics: NetworkMetrics
 }
@@ -93,7 +97,7 @@ const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): P
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
-  const { config, calls, store, sealer, verifier, logger, metrics } = deps
+  const { config, calls, store, sealer, verifier, callers, logger, metrics } = deps
   const { runDir, stateDir, nodeId, cgroupParent: owner, capacity } = config
   const { ahead, max, resolvers } = config.network
   const plan = await choosePlan(owner)
@@ -105,7 +109,9 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   await makeGateway(plan)
   undo.push(() => removeMasquerade(owner))
   await masquerade(owner, plan)
-  const host = keepHost({ config, maps, plan, logger })
+  const gateways = new Gateways()
+  undo.push(followGateways(store.connection, gateways))
+  const host = keepHost({ config, maps, plan, gateways, logger })
   undo.push(() => host.close())
 
   const onLost = (records: number): void => metrics.auditRecordsDropped.inc(records)
@@ -135,7 +141,9 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   const sweeping = setInterval(() => network.sweep(), sweepMs)
   undo.push(() => clearInterval(sweeping))
   const reach = new Reach(() => host.guards)
-  undo.push(await startBindingProxy({ nodeId, addresses: proxies, network, bound, reach, audit, logger }))
+  const functionCalls = createFunctionCaller({ gateways, token: config.callToken, ca: config.tls?.ca })
+  const proxy = { nodeId, addresses: proxies, network, bound, reach, calls: functionCalls, callers, audit, logger }
+  undo.push(await startBindingProxy(proxy))
   const onChange = (key: string, policy: NetworkPolicy | undefined): void => {
     if (policy) host.forward()
     network.change(key, policy)
@@ -154,8 +162,8 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
     followRecords({
       ...bucket,
       filter: bindingsKey('*', '*'),
-      read: (value, key) => openBindings(sealer, value, functionOf(key)),
-      onChange: (key, record) => policies.bindings(functionOf(key), record),
+      read: (value, key) => openBindings(sealer, value, ...ownerOf(key)).record,
+      onChange: (key, record) => policies.bindings(registryKey(...ownerOf(key)), record),
     }),
   ]
   for (const close of await Promise.all(following)) undo.push(close)
@@ -179,14 +187,10 @@ const openPolicy = (verifier: Verifier, serials: Serials, value: unknown, key: s
   return policy ?? undefined
 }
 
-/** `<tenant>.<name>` of a key of bindings. */
-const functionOf = (key: string): string => key.split('.').slice(0, 2).join('.')
-
-/** @throws when they are not those of this function, or cannot be opened */
-const openBindings = (sealer: Sealer, value: unknown, key: string): BoundRecord => {
+/** Tenant and name in a key of bindings. */
+const ownerOf = (key: string): [string, string] => {
   const [tenant = '', name = ''] = key.split('.')
-  const { sealed } = Value.Parse(StoredBindings, value)
-  return Value.Parse(BoundRecord, JSON.parse(sealer.open(sealed, bindingsPlace(tenant, name))))
+  return [tenant, name]
 }
 
 const resolverFile = ({ gateway4, gateway6 }: AddressPlan): string =>

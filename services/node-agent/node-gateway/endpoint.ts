@@ -11,6 +11,7 @@ import type { InstanceLog } from '../logs/instance-log.ts'
 import { initialisationType, instanceEnvironment } from './environment.ts'
 import { ended, type FunctionFailure } from './function-errors.ts'
 import { Initialisation } from './initialisation.ts'
+import type { InvocationRequest } from './invocation.ts'
 import { handOver, preparePayload } from './payload.ts'
 import { RunningInvocations, type Answer, type Running, type RunningDeps, type Waiting } from './running-invocations.ts'
 
@@ -215,6 +216,11 @@ export class Endpoint implements InstanceEndpoint {
   /** The runtime can no longer be trusted to answer: its end fails what is in flight. */
   protocolBroken(detail: string): void {
     this.#deps.events.mustEnd(this.instanceId, { reason: 'killed', detail })
+  }
+
+  /** That the instance handles now. */
+  get requests(): InvocationRequest[] {
+    return this.#running.all().map(({ waiting }) => waiting.request)
   }
 
   running(invocationId: string): Running | undefined {

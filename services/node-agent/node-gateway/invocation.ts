@@ -20,6 +20,8 @@ export interface InvocationRequest {
   readonly functionArn: string
   readonly clientContext: string | undefined
   readonly traceparent: string | undefined
+  /** The gateway's word of whose invocation it is (`contracts/calls.ts`). Absent: of a gateway that gives none. */
+  readonly ticket: string | undefined
   /** Declared length of the body, or the most that it may have. */
   readonly bodyBytes: number
   readonly body: Readable

@@ -188,6 +188,35 @@ test('an instance pulls the request, answers, and usage is on record once', asyn
   expect(records).toMatchObject([{ invocationId: 'one', outcome: 'ok', attempt: 1 }])
 })
 
+const ticketOf = (name: string, hops: number): string => {
+  const ticket = { tenant: 't', name, version: '1', invocationId: name, deadlineAt: 1, hops }
+  return `t1.k.${Buffer.from(JSON.stringify(ticket)).toString('base64url')}.m`
+}
+
+test('a call is made in the name of the invocation that the instance handles, and of none before and after', async () => {
+  const calling = (id: string) => gateway.callingInvocation(id, revision)
+  const [deep, shallow] = [ticketOf('deep', 3), ticketOf('shallow', 0)]
+  expect(calling('a')).toBeUndefined()
+  const first = invoke('one', '{}', { 'forkyard-ticket': shallow, traceparent: 'trace' })
+  await vi.waitFor(() => expect(gateway.waiting(revision)).toBe(1))
+  // What initialises for it.
+  expect(calling('a')).toEqual({ ticket: shallow, traceparent: 'trace', shared: true })
+  expect(gateway.callingInvocation('a', { ...revision, revisionId: 'another' })).toBeUndefined()
+  const instance = await open('a')
+  await instance.next()
+  expect(calling('a')).toEqual({ ticket: shallow, traceparent: 'trace', shared: false })
+  const second = invoke('two', '{}', { 'forkyard-ticket': deep })
+  const other = await open('b')
+  await other.next()
+  expect([calling('a')?.ticket, calling('b')?.ticket]).toEqual([shallow, deep])
+  // A seed, whose forks these may be: the longest chain counts.
+  expect(calling('seed')).toMatchObject({ ticket: deep, shared: true })
+  await instance.call('POST', answerPath('one'), '1')
+  await other.call('POST', answerPath('two'), '1')
+  await Promise.all([first, second])
+  expect(calling('a')).toBeUndefined()
+})
+
 test('a second instance cannot answer for the first, nor the first answer twice', async () => {
   const [first, second] = [await open('a'), await open('b')]
   const reply = invoke('one')

@@ -10,6 +10,7 @@ import { InstanceLog } from '../logs/instance-log.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
 import type { UsageJournal } from '../metering/usage-journal.ts'
 import type { UsagePublisher } from '../metering/usage-publisher.ts'
+import { chooseInvocation, type CallingInvocation } from './calling-invocation.ts'
 import { Endpoint, type EndpointDeps } from './endpoint.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import type { AnswerSink, InvocationRequest } from './invocation.ts'
@@ -37,9 +38,14 @@ export interface InvocationTaker {
   invoke(request: InvocationRequest, sink: AnswerSink): () => void
 }
 
+export interface Callers {
+  /** In the name of which invocation the code of this instance calls now. Undefined: of none. */
+  callingInvocation(instanceId: string, revision: RevisionRef): CallingInvocation | undefined
+}
+
 const askAfterMs = 1000
 
-export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & InvocationTaker => {
+export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & InvocationTaker & Callers => {
   const { events, limits, metrics } = deps
   const buffer = new RevisionBuffer<Waiting>(limits)
   const timers = new Map<Waiting, NodeJS.Timeout[]>()
@@ -163,6 +169,16 @@ export const createNodeGateway = (deps: NodeGatewayDeps): NodeGateway & Invocati
       return endpoint
     },
     waiting: (revision: RevisionRef) => buffer.waiting(revisionKey(revision)).length,
+    callingInvocation(instanceId, revision) {
+      const key = revisionKey(revision)
+      const all = [...(endpoints.get(key) ?? [])]
+      const own = all.find((endpoint) => endpoint.instanceId === instanceId)
+      if (own) return chooseInvocation(own.requests)
+      // It is not initialised yet, for one of those that wait, or a seed, in whose sandbox its forks run.
+      const waiting = buffer.waiting(key).map(({ request }) => request)
+      const { ticket, traceparent } = chooseInvocation([...all.flatMap(({ requests }) => requests), ...waiting]) ?? {}
+      return ticket === undefined ? undefined : { ticket, traceparent, shared: true }
+    },
     failWaiting(revision: RevisionRef, error: PlatformError): void {
       for (const item of buffer.waiting(revisionKey(revision))) if (!events.willServe(item.request)) fail(item, error)
     },

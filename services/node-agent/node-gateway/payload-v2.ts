@@ -64,7 +64,7 @@ export const toPayloadV2 = (prelude: HttpPrelude, body: Buffer, requestId: strin
     headers: Object.fromEntries(headers),
     ...(query.size > 0 ? { queryStringParameters: Object.fromEntries(query) } : {}),
     requestContext: {
-      accountId: prelude.account ?? 'anonymous',
+      accountId: prelude.account ?? prelude.caller?.account ?? 'anonymous',
       apiId: prelude.urlId,
       authentication: null,
       ...(prelude.principal === undefined
@@ -74,6 +74,7 @@ export const toPayloadV2 = (prelude: HttpPrelude, body: Buffer, requestId: strin
               iam: { accountId: prelude.account, accessKey: prelude.principal, userId: prelude.principal },
             },
           }),
+      ...(prelude.caller === undefined ? {} : { authorizer: { function: prelude.caller } }),
       domainName,
       domainPrefix: prelude.urlId,
       http: {

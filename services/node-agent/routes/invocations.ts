@@ -69,6 +69,7 @@ const readRequest = (
     functionArn: text(invocationHeaders.functionArn) ?? invalid(invocationHeaders.functionArn),
     clientContext: text(invocationHeaders.clientContext),
     traceparent: text(invocationHeaders.traceparent),
+    ticket: text(invocationHeaders.ticket),
     bodyBytes: Math.min(Number(text('content-length') ?? maxEventBytes), maxEventBytes),
     body,
     askForRest,

@@ -5,6 +5,7 @@ import { Kvm } from '@nats-io/kv'
 import { connect, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { linkProtocol } from '../../../services/chassis/link/protocol.ts'
+import { callHeaders } from '../../../services/contracts/calls.ts'
 import { instanceLink, livenessLink, placementLink } from '../../../services/contracts/links.ts'
 import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
 import { protocolHeaders } from '../../../services/contracts/protocol.ts'
@@ -68,12 +69,15 @@ describe('NATS', () => {
       `$KV.${buckets.functions}.default.f`,
       '$JS.API.STREAM.DELETE.KV_schedulers',
       `$JS.API.STREAM.MSG.GET.KV_${buckets.functions}`,
+      'gateway.here',
     ],
     // A node that was taken over deploys nothing, invokes nothing, and makes no callers.
     'node-agent': [
       'async.default.f',
       'dlq.default.f',
       'node.report-now',
+      // Where calls of functions are brought is for gateways to say.
+      'gateway.here',
       `$KV.${buckets.functions}.default.f`,
       `$KV.${buckets.access}.key.x`,
       `$KV.${buckets.network}.default.f`,
@@ -129,15 +133,20 @@ describe('the HTTP port of', () => {
   const gateway = configOf(target, 'gateway')
   const scheduler = configOf(target, 'scheduler')
   const agent = configOf(target, 'node-agent')
-  const ports = { scheduler: scheduler.listen.port, 'node-agent': agent.listen.port } as const
+  const ports = {
+    gateway: gateway.calls?.listen.port ?? 0,
+    scheduler: scheduler.listen.port,
+    'node-agent': agent.listen.port,
+  } as const
 
   /** Everything that a role holds and could present. */
   const held: Readonly<Record<NatsRole, readonly string[]>> = {
     gateway: [gateway.internalToken, gateway.nodeToken],
     scheduler: [scheduler.internalToken, scheduler.nodeToken],
-    'node-agent': [agent.internalToken, agent.schedulerToken],
+    'node-agent': [agent.internalToken, agent.schedulerToken, agent.callToken ?? ''],
   }
   const routes: readonly (readonly [keyof typeof ports, string, string, NatsRole])[] = [
+    ['gateway', 'CALL', '/', 'node-agent'],
     ['scheduler', 'LINK', placementLink, 'gateway'],
     ['scheduler', 'GET', '/v1/nodes', 'gateway'],
     ['scheduler', 'POST', '/v1/explanations', 'gateway'],
@@ -158,13 +167,14 @@ describe('the HTTP port of', () => {
         host: '127.0.0.1',
         port: ports[service],
         path,
-        method: method === 'LINK' ? 'GET' : method,
+        method: method === 'LINK' || method === 'CALL' ? 'GET' : method,
         agent: false,
         headers: {
           'content-type': 'application/json',
           ...protocolHeaders,
           ...(method === 'LINK' ? link : {}),
-          ...(authorization ? { authorization } : {}),
+          // What comes with a call is the function's own.
+          ...(authorization ? { [method === 'CALL' ? callHeaders.token : 'authorization']: authorization } : {}),
         },
       })
       sent.once('error', reject)

@@ -1,0 +1,71 @@
+/** The gateway's port for nodes: they bring what functions ask of other functions. Nobody else has any business there. */
+import { randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { isBearer } from '../../chassis/bearer.ts'
+import { toPlatformError } from '../../chassis/http-server.ts'
+import { callHeaders } from '../../contracts/calls.ts'
+import { PlatformError } from '../../contracts/errors.ts'
+import { protocolHeader, requireKnownProtocol } from '../../contracts/protocol.ts'
+import type { GatewayConfig } from '../config.ts'
+import { refuseCall } from './handle-call.ts'
+
+export interface CallServer {
+  readonly url: string
+  /** That it listens on. */
+  readonly port: number
+  /** Takes no new calls, lets those of now end. @param cutAfterMs what is still open then is cut off */
+  close(cutAfterMs: number): Promise<void>
+}
+
+const headersMs = 15_000
+const keepAliveMs = 65_000
+const maxHeaderBytes = 64 * 1024
+const idleSweepMs = 50
+
+/** @throws Error when the port cannot be listened on. */
+export const startCallServer = async (
+  { listen, url, token, tls }: NonNullable<GatewayConfig['calls']>,
+  requestMs: number,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<CallServer> => {
+  const options = {
+    requestTimeout: requestMs,
+    headersTimeout: Math.min(headersMs, requestMs),
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: maxHeaderBytes,
+  }
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    try {
+      requireNode(request, token)
+      handle(request, response)
+    } catch (error) {
+      refuseCall(response, toPlatformError(error), randomUUID())
+    }
+  }
+  const server: Server = tls
+    ? createTlsServer({ ...options, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.3' }, onRequest)
+    : createServer(options, onRequest)
+  server.listen(listen.port, listen.host)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return { url, port, close: (cutAfterMs) => drain(server, cutAfterMs) }
+}
+
+/** @throws PlatformError FORBIDDEN, UNSUPPORTED_PROTOCOL */
+const requireNode = ({ headers }: IncomingMessage, token: string): void => {
+  if (!isBearer(headers[callHeaders.token], token))
+    throw new PlatformError('FORBIDDEN', 'this hop needs the token of nodes')
+  const said = headers[protocolHeader]
+  requireKnownProtocol(Array.isArray(said) ? said.join() : said)
+}
+
+const drain = async (server: Server, cutAfterMs: number): Promise<void> => {
+  const sweep = setInterval(() => server.closeIdleConnections(), idleSweepMs)
+  const cut = setTimeout(() => server.closeAllConnections(), cutAfterMs)
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  clearInterval(sweep)
+  clearTimeout(cut)
+}
