@@ -36,9 +36,22 @@ export const setBindings = async (
   bindings: Bindings | null | undefined,
 ): Promise<void> => {
   if (bindings === undefined) return
-  const path = `/forkyard/v1/functions/${encodeURIComponent(name)}/bindings`
-  if (!bindings) return void (await signedFetch(connection, { method: 'DELETE', path }).catch(ignoreNotFound))
-  await signedFetch(connection, { method: 'PUT', path, body: { bindings: fromVariables(bindings, process.env) } })
+  if (bindings) await putBindings(connection, name, fromVariables(bindings, process.env))
+  else await deleteBindings(connection, name)
+}
+
+const bindingsPath = (name: string): string => `/forkyard/v1/functions/${encodeURIComponent(name)}/bindings`
+
+/** @returns when they were changed, as the platform tells it. @throws CliError naming what is wrong. */
+export const putBindings = async (connection: Connection, name: string, bindings: Bindings): Promise<string> => {
+  const request = { method: 'PUT', path: bindingsPath(name), body: { bindings } }
+  const reply = (await (await signedFetch(connection, request)).json()) as { readonly lastModified: string }
+  return reply.lastModified
+}
+
+/** Done as well when there are none. */
+export const deleteBindings = async (connection: Connection, name: string): Promise<void> => {
+  await signedFetch(connection, { method: 'DELETE', path: bindingsPath(name) }).catch(ignoreNotFound)
 }
 
 const ignoreNotFound = (error: unknown): void => {

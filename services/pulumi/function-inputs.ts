@@ -2,12 +2,16 @@
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { CliError } from '../cli/cli-error.ts'
+import { fromVariables } from '../cli/network.ts'
 import { ProjectFile } from '../cli/project-file.ts'
+import { Bindings } from '../contracts/bindings.ts'
 import type { RuntimeName } from '../contracts/function.ts'
+import { NetworkPolicy } from '../contracts/network.ts'
 import { policyTagNames, secretNamesFromTags } from '../gateway/policy-tags.ts'
 import { isReservedVariable } from '../gateway/settings.ts'
 import { secretNames } from '../node-agent/checkpoint/secrets.ts'
 import { loadCode } from './function-code.ts'
+import { withSecretCredentials } from './function-network.ts'
 import { holdsUnknown, isObject, secret, unknownValue, type Properties } from './property-values.ts'
 import type { CheckFailure, Checked } from './resource-kind.ts'
 
@@ -40,6 +44,10 @@ export const FunctionInputs = Type.Object({
   keepAliveMs,
   cache,
   fork,
+  /** What it may reach, and what may reach it. Absent: no network but for its bindings. */
+  network: Type.Optional(NetworkPolicy),
+  /** What it uses by name. */
+  bindings: Type.Optional(Bindings),
 })
 
 /** As they are in the state; `aliasWeights` is always none there: what somebody else set shows as a difference. */
@@ -63,6 +71,8 @@ export interface CompleteInputs {
   readonly keepAliveMs?: number
   readonly cache?: 'adaptive' | 'strict-cold'
   readonly fork?: boolean
+  readonly network?: NetworkPolicy
+  readonly bindings?: Bindings
 }
 
 /** The gateway's own defaults, so that a change of them by somebody else is seen. */
@@ -86,16 +96,19 @@ export const completeInputs = async (given: Properties, resourceName: string): P
   if (failures.length > 0) return { inputs: named, failures }
   if (holdsUnknown(given['code'])) {
     const computed = { runtime: unknownValue, handler: unknownValue, codeSha256: unknownValue, files: unknownValue }
-    return { inputs: { ...defaults, ...computed, ...named }, failures: [] }
+    return { inputs: { ...defaults, ...computed, ...named, ...bindingsOf(undefined, given['bindings']) }, failures: [] }
   }
   try {
     const code = await loadCode(String(given['code']), packing(given))
-    const { name: _, entry: __, url: ___, streaming: ____, $schema: _____, environment, ...settings } = code.project
+    const { name: _, entry: __, url: ___, streaming: ____, $schema: _____, ...project } = code.project
+    const { environment, network, bindings, ...settings } = project
     const merged = withEnvironment(environment, given['environment'], given['tags'])
     const inputs = {
       ...defaults,
       ...settings,
+      ...(network ? { network } : {}),
       ...named,
+      ...bindingsOf(bindings, given['bindings']),
       environment: merged,
       runtime: code.runtime,
       handler: code.handler,
@@ -116,6 +129,13 @@ export const packing = (given: Properties): ProjectFile =>
       given[key] === undefined || holdsUnknown(given[key]) ? [] : [[key, given[key]]],
     ),
   )
+
+/** Those of the program win over those of the project file, name by name. @throws CliError for a variable that is not set */
+const bindingsOf = (file: Bindings | null | undefined, given: unknown): Properties => {
+  if (given !== undefined && !isObject(given)) return { bindings: given }
+  const all = { ...(file ? fromVariables(file, process.env) : {}), ...given }
+  return file || given ? { bindings: withSecretCredentials(all) } : {}
+}
 
 /** Variables that look like secrets, as the platform sees them, are secrets in the state too. */
 const withEnvironment = (file: Readonly<Record<string, string>> = {}, given: unknown, tags: unknown): unknown => {

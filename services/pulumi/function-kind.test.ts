@@ -8,8 +8,11 @@ import {
   GetFunctionCommand,
   UpdateFunctionConfigurationCommand,
 } from '@aws-sdk/client-lambda'
-import { afterAll, beforeEach, expect, it } from 'vitest'
-import { client, FunctionName, useControlPlane } from '../gateway/testing/control-plane.ts'
+import proto from '@pulumi/pulumi/proto/provider_pb.js'
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { isNotFound, signedFetch } from '../cli/signed-fetch.ts'
+import { client, FunctionName, gateway, useControlPlane } from '../gateway/testing/control-plane.ts'
+import { account } from '../gateway/testing/gateway.ts'
 import { functionKind } from './function-kind.ts'
 import { isSecret, unknownValue, withoutSecrets, type Properties } from './property-values.ts'
 import { diffResponse } from './provider-service.ts'
@@ -22,7 +25,7 @@ afterAll(() => rmSync(code, { recursive: true, force: true }))
 beforeEach(() => writeFileSync(join(code, 'index.ts'), 'export const handler = async () => 1'))
 
 const urn = 'urn:pulumi:test::unit::forkyard:index:Function::greet'
-const target = () => ({ client, urn })
+const target = () => ({ client, urn, connection: { ...account, endpoint: gateway.url, region: 'eu-test-1' } })
 const check = (given: Properties = {}) => checkInputs(functionKind, { code, ...given }, FunctionName)
 const inputsOf = async (given: Properties = {}): Promise<Properties> =>
   withoutSecrets((await check(given)).inputs) as Properties
@@ -59,7 +62,7 @@ it('an interrupted creation goes on; a function of somebody else is refused', as
   await create()
   await client.send(new GetAliasCommand({ FunctionName, Name: 'live' }))
   const inputs = await inputsOf()
-  const other = { client, urn: `${urn}-of-another-stack` }
+  const other = { ...target(), urn: `${urn}-of-another-stack` }
   await expect(functionKind.create(other, inputs)).rejects.toThrow(/import: '/)
 })
 
@@ -93,6 +96,118 @@ it('what an import reads is what the same program wants', async () => {
   const known = withoutSecrets({ ...found?.inputs, ...found?.computed }) as Properties
   const wanted = await inputsOf({ timeout: 7, tags: { team: 'a' } })
   expect(diffResponse(functionKind, known, wanted).getDiffsList()).toEqual([])
+})
+
+const pathOf = (what: string) => `/forkyard/v1/functions/${FunctionName}/${what}`
+const changesOf = (before: Properties, inputs: Properties): Record<string, number> => {
+  const found = [...diffResponse(functionKind, before, inputs).getDetaileddiffMap().getEntryList()]
+  return Object.fromEntries(
+    found.map(([path]) => [
+      path,
+      diffResponse(functionKind, before, inputs).getDetaileddiffMap().get(path)?.getKind() ?? -1,
+    ]),
+  )
+}
+const { ADD, DELETE, UPDATE } = proto.PropertyDiff.Kind
+
+const there = async (what: string): Promise<unknown> => {
+  try {
+    return await (await signedFetch(target().connection, { path: pathOf(what) })).json()
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
+  }
+}
+const update = async (before: Properties, given: Properties): Promise<Properties> => {
+  const inputs = await inputsOf(given)
+  return { ...inputs, ...(await functionKind.update(target(), FunctionName, before, inputs)) }
+}
+const refreshed = async (known: Properties): Promise<Properties> => {
+  const found = await functionKind.read(target(), FunctionName, known)
+  return withoutSecrets({ ...found?.inputs, ...found?.computed }) as Properties
+}
+
+describe('the edges of a function', () => {
+  const api = { type: 'http', url: 'http://api.example.com', headers: { authorization: 'Bearer canary' } }
+  const orders = { type: 'function', function: 'orders', qualifier: 'live' }
+  const network = { rules: [{ action: 'allow', protocol: 'tcp', cidr: '192.0.2.1' }] }
+  it('are made with it, changed in place as edges added and removed, and gone with it', async () => {
+    let known: Properties = await create({ network, bindings: { api, orders } })
+    expect(await there('bindings')).toMatchObject({
+      bindings: { api: { target: 'http://api.example.com' }, orders: { target: 'orders:live' } },
+    })
+    expect(await there('network-policy')).toMatchObject({ policy: network })
+    const wanted = {
+      network,
+      bindings: { orders: { ...orders, qualifier: 'next' }, lan: { type: 'subnet', cidrs: ['10.1.0.0/16'] } },
+    }
+    expect(changesOf(known, await inputsOf(wanted))).toEqual({
+      'bindings.api': DELETE,
+      'bindings.lan': ADD,
+      'bindings.orders': UPDATE,
+    })
+    known = await update(known, wanted)
+    expect(await there('bindings')).toMatchObject({ bindings: { orders: { target: 'orders:next' }, lan: {} } })
+    expect(changesOf(await refreshed(known), await inputsOf(wanted))).toEqual({})
+    known = await update(known, {})
+    expect([await there('bindings'), await there('network-policy')]).toEqual([undefined, undefined])
+    expect(changesOf(await refreshed(known), await inputsOf())).toEqual({})
+    await update(known, { bindings: { api } })
+    await functionKind.remove(target(), FunctionName, known)
+    expect(await there('bindings')).toBeUndefined()
+  })
+
+  it('keep credentials as secrets, and tell what a preview does not know yet', async () => {
+    const { inputs, failures } = await check({ bindings: { api, orders: { ...orders, function: unknownValue } } })
+    expect(failures).toEqual([])
+    const bindings = inputs['bindings'] as Record<string, Properties>
+    expect([
+      isSecret(bindings['api']?.['headers']),
+      bindings['api']?.['url'],
+      bindings['orders']?.['function'],
+    ]).toEqual([true, api.url, unknownValue])
+  })
+
+  it('that somebody else changed are found by a refresh, credentials too', async () => {
+    const known = await create({ bindings: { api, orders } })
+    expect(changesOf(await refreshed(known), await inputsOf({ bindings: { api, orders } }))).toEqual({})
+    const strange = { bindings: { api: { ...api, headers: { authorization: 'other' } }, orders } }
+    await signedFetch(target().connection, { method: 'PUT', path: pathOf('bindings'), body: strange })
+    await signedFetch(target().connection, { method: 'PUT', path: pathOf('network-policy'), body: network })
+    const now = await refreshed(known)
+    expect(JSON.stringify(now)).not.toContain('other')
+    const wanted = await inputsOf({ bindings: { api, orders } })
+    expect(changesOf(now, wanted)).toEqual({ 'bindings.api': UPDATE, network: DELETE })
+    const after = { ...wanted, ...(await functionKind.update(target(), FunctionName, now, wanted)) }
+    expect(changesOf(await refreshed(after), wanted)).toEqual({})
+    expect(await there('network-policy')).toBeUndefined()
+  })
+
+  it('stand in the project file as well, with variables; the program’s win', async () => {
+    const file = { bindings: { api: { ...api, headers: { authorization: 'Bearer ${TOKEN_OF_TEST}' } }, orders } }
+    writeFileSync(join(code, 'forkyard.json'), JSON.stringify(file))
+    try {
+      expect((await check()).failures).toEqual([
+        { property: 'code', reason: 'bindings: the variable TOKEN_OF_TEST is not set' },
+      ])
+      vi.stubEnv('TOKEN_OF_TEST', 'from outside')
+      const mine = { ...orders, function: 'mine' }
+      expect(await inputsOf({ bindings: { orders: mine } })).toMatchObject({
+        bindings: { api: { headers: { authorization: 'Bearer from outside' } }, orders: { function: 'mine' } },
+      })
+    } finally {
+      vi.unstubAllEnvs()
+      rmSync(join(code, 'forkyard.json'))
+    }
+  })
+
+  it.each<[string, Properties]>([
+    ['a kind that is none', { bindings: { a: { type: 'ftp' } } }],
+    ['a name that is none', { bindings: { A_: orders } }],
+    ['a rule that is none', { network: { rules: [{ action: 'maybe', protocol: 'tcp', cidr: '192.0.2.1' }] } }],
+  ])('with %s are refused before anything is done', async (_what, given) => {
+    expect((await check(given)).failures.length).toBeGreaterThan(0)
+  })
 })
 
 it.each<[string, Properties, string]>([

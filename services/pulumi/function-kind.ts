@@ -21,6 +21,7 @@ import { policyTags, role } from '../cli/deploy.ts'
 import { orUndefined } from '../cli/or-undefined.ts'
 import { loadCode } from './function-code.ts'
 import { completeInputs, FunctionInputs, ownerTag, packing, type CompleteInputs } from './function-inputs.ts'
+import { bringNetwork, openNetwork, readNetwork, type WantedNetwork } from './function-network.ts'
 import { readFunction } from './function-state.ts'
 import { ownerOf } from './owner.ts'
 import type { Properties } from './property-values.ts'
@@ -36,7 +37,9 @@ export const functionKind: ResourceKind = {
     const wanted = inputs as unknown as CompleteInputs
     const isNew = await createOrRecognise(target, wanted)
     try {
-      return { id: wanted.name, computed: await bring(target, wanted) }
+      // What an earlier creation that was cut off has left is not known; whatever is not wanted goes.
+      const before = isNew ? {} : { network: noNetwork, bindings: {} }
+      return { id: wanted.name, computed: await bring(target, wanted, before) }
     } catch (error) {
       // The engine does not know of it yet. Should this fail too, the next creation recognises it as its own.
       if (isNew) await remove(target.client, wanted.name).catch(() => undefined)
@@ -44,11 +47,16 @@ export const functionKind: ResourceKind = {
     }
   },
 
-  read: ({ client }, id, known) => readFunction(client, id, known),
+  read: async ({ client, connection }, id, known) => {
+    const found = await readFunction(client, id, known)
+    if (!found) return undefined
+    const { inputs, computed } = await readNetwork(connection, id, known)
+    return { inputs: { ...found.inputs, ...inputs }, computed: { ...found.computed, ...computed } }
+  },
 
   update: async (target, id, before, inputs) => {
     const wanted = inputs as unknown as CompleteInputs
-    const computed = await bring(target, wanted)
+    const computed = await bring(target, wanted, before)
     const lastAlias = before['alias']
     if (typeof lastAlias === 'string' && lastAlias !== '' && lastAlias !== wanted.alias)
       await target.client.send(new DeleteAliasCommand({ FunctionName: id, Name: lastAlias }))
@@ -82,8 +90,13 @@ const createOrRecognise = async ({ client, urn }: Target, wanted: CompleteInputs
 }
 
 /** Each step may be repeated: what was cut off goes on here. */
-const bring = async ({ client, urn }: Target, wanted: CompleteInputs): Promise<Properties> => {
+const bring = async (
+  { client, connection, urn }: Target,
+  wanted: CompleteInputs,
+  last: WantedNetwork,
+): Promise<Properties> => {
   const FunctionName = wanted.name
+  await openNetwork(connection, FunctionName, wanted, last)
   const before = await client.send(new GetFunctionCommand({ FunctionName }))
   const arn = before.Configuration?.FunctionArn ?? ''
   await bringTags(client, arn, before, tagsOf(wanted, urn))
@@ -96,8 +109,11 @@ const bring = async ({ client, urn }: Target, wanted: CompleteInputs): Promise<P
     new PublishVersionCommand({ FunctionName, CodeSha256: wanted.codeSha256, Description: wanted.description }),
   )
   await bringAlias(client, wanted, Version)
-  return { arn, version: Version, qualifiedArn: `${arn}:${wanted.alias}` }
+  const network = await bringNetwork(connection, FunctionName, wanted, last)
+  return { arn, version: Version, qualifiedArn: `${arn}:${wanted.alias}`, ...network }
 }
+
+const noNetwork = { rules: [] }
 
 const configurationOf = (wanted: CompleteInputs) => ({
   FunctionName: wanted.name,

@@ -29,7 +29,10 @@ const kindOf = (urn: string): ResourceKind => {
 export const providerService = (version: string): Partial<IResourceProviderServer> => {
   let configured: Properties = {}
 
-  const targetOf = (urn: string): Target => ({ client: lambdaClient(connectionOf(configured)), urn })
+  const targetOf = (urn: string): Target => {
+    const connection = connectionOf(configured)
+    return { client: lambdaClient(connection), connection, urn }
+  }
 
   return {
     getPluginInfo: unary(async () => new plugin.PluginInfo().setVersion(version)),

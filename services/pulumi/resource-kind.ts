@@ -1,5 +1,6 @@
 /** What the provider knows about one type of resource, and what is the same for all of them. */
 import type { LambdaClient } from '@aws-sdk/client-lambda'
+import type { Connection } from '../cli/connection.ts'
 import { Type, type TObject, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { holdsUnknown, type Properties } from './property-values.ts'
@@ -16,6 +17,8 @@ export interface Checked {
 
 export interface Target {
   readonly client: LambdaClient
+  /** For the platform's own endpoints. */
+  readonly connection: Connection
   /** Of the resource in its stack: unique, also between stacks. */
   readonly urn: string
 }

@@ -7,9 +7,14 @@
  * ```
  */
 import * as pulumi from '@pulumi/pulumi'
+import type { Binding } from '../contracts/bindings.ts'
+import type { NetworkPolicy } from '../contracts/network.ts'
 
 type Text = pulumi.Input<string>
 type Texts = pulumi.Input<Record<string, Text>>
+
+/** At any depth. */
+type Inputs<T> = pulumi.Input<T extends object ? { readonly [K in keyof T]: Inputs<T[K]> } : T>
 
 export interface ProviderArgs {
   /** Of the gateway, as `http://host:port`. Without it: the environment (`AWS_ENDPOINT_URL`), else the installation on this machine. */
@@ -62,6 +67,13 @@ export interface FunctionArgs {
   readonly cache?: pulumi.Input<'adaptive' | 'strict-cold'>
   /** Instances may be forks, which share a sandbox. */
   readonly fork?: pulumi.Input<boolean>
+  /** What it may reach over the network, and what may reach it (`docs/network.md`). Default: nothing but its bindings. */
+  readonly network?: Inputs<NetworkPolicy>
+  /**
+   * What it uses, by the name that it calls `http://NAME.internal` (`docs/bindings.md`). A `Function` stands for its alias. Credentials are
+   * secrets in the state.
+   */
+  readonly bindings?: Readonly<Record<string, Function | Inputs<Binding>>>
 }
 
 /** A function. Every change of code or configuration publishes a version and moves the alias to it. */
@@ -80,10 +92,21 @@ export class Function extends pulumi.CustomResource {
 
   constructor(name: string, args: FunctionArgs, options?: pulumi.CustomResourceOptions) {
     const computed = { arn: undefined, version: undefined, qualifiedArn: undefined, codeSha256: undefined }
-    const inputs = { name: undefined, alias: undefined, runtime: undefined, handler: undefined, ...args }
+    const given = { ...args, ...(args.bindings ? { bindings: bindingsOf(args.bindings) } : {}) }
+    const inputs = { name: undefined, alias: undefined, runtime: undefined, handler: undefined, ...given }
     super('forkyard:index:Function', name, { ...inputs, ...computed }, options)
   }
 }
+
+const isFunction = (value: unknown): value is Function => pulumi.CustomResource.isInstance(value)
+
+const bindingsOf = (bindings: NonNullable<FunctionArgs['bindings']>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(bindings).map(([name, to]) => [
+      name,
+      isFunction(to) ? { type: 'function', function: to.name, qualifier: to.alias } : to,
+    ]),
+  )
 
 export interface AliasArgs {
   readonly functionName: Text

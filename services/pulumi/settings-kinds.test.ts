@@ -1,7 +1,8 @@
 /** Against a gateway in this process. */
 import { GetAliasCommand, PublishVersionCommand } from '@aws-sdk/client-lambda'
 import { expect, it } from 'vitest'
-import { client, create, FunctionName, useControlPlane } from '../gateway/testing/control-plane.ts'
+import { client, create, FunctionName, gateway, useControlPlane } from '../gateway/testing/control-plane.ts'
+import { account } from '../gateway/testing/gateway.ts'
 import type { Properties } from './property-values.ts'
 import { diffResponse } from './provider-service.ts'
 import { checkInputs } from './resource-kind.ts'
@@ -9,7 +10,11 @@ import { aliasKind, eventQueueKind, functionUrlKind } from './settings-kinds.ts'
 
 useControlPlane()
 
-const target = () => ({ client, urn: 'urn:pulumi:test::unit::forkyard:index:Alias::blue' })
+const target = () => ({
+  client,
+  connection: { ...account, endpoint: gateway.url, region: 'eu-test-1' },
+  urn: 'urn:pulumi:test::unit::forkyard:index:Alias::blue',
+})
 const alias = async (given: Properties = {}): Promise<Properties> =>
   (await checkInputs(aliasKind, { functionName: FunctionName, name: 'blue', functionVersion: '1', ...given }, 'blue'))
     .inputs

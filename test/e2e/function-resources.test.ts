@@ -1,9 +1,8 @@
 /** Functions as resources of a program of a user's own, with the real engine, against the scratch installation. */
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
-import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import {
   DeleteFunctionCommand,
   GetAliasCommand,
@@ -12,34 +11,17 @@ import {
   UpdateFunctionConfigurationCommand,
 } from '@aws-sdk/client-lambda'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { changesOf } from '../../scripts/engine-output.ts'
-import { enginePath, enginePathPrefix } from '../../scripts/engine.ts'
-import { pulumiHome, repoRoot } from '../../scripts/setup/paths.ts'
-import { run } from '../../scripts/setup/run.ts'
 import { invoke, lambdaClient } from '../support/lambda.ts'
+import { preparePulumiProgram, type PulumiProgram } from '../support/pulumi-program.ts'
 import { installation } from './installation.ts'
 
 const client = lambdaClient(installation())
-const dir = mkdtempSync(join(tmpdir(), 'forkyard-program-'))
-const project = join(dir, 'project')
 const token = 'canary-token-4711'
 
-const pulumi = (...args: string[]) =>
-  run(enginePath(), [...args, '--non-interactive', '--color', 'never'], {
-    cwd: project,
-    env: {
-      HOME: dir,
-      PATH: [...enginePathPrefix(), process.env['PATH'] ?? ''].join(delimiter),
-      PULUMI_HOME: pulumiHome(),
-      PULUMI_BACKEND_URL: `file://${dir}`,
-      PULUMI_CONFIG_PASSPHRASE: 'of this test',
-      PULUMI_SKIP_UPDATE_CHECK: 'true',
-      PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: 'true',
-    },
-  })
-const up = async (...args: string[]) => changesOf(await pulumi('up', '--yes', '--skip-preview', ...args))
-const output = async (name: string) => (await pulumi('stack', 'output', name)).trim()
-const stateFile = () => readFileSync(join(dir, '.pulumi/stacks/greetings/test.json'), 'utf8')
+let program: PulumiProgram
+const pulumi = (...args: string[]) => program.pulumi(...args)
+const up = (...args: string[]) => program.up(...args)
+const output = (name: string) => program.output(name)
 const greet = async (name = 'greet') => (await invoke(client, `${name}:live`, { name: 'Ada' })).json
 /** By address and Host: not every resolver knows names below `localhost`. */
 const statusOf = async (url: string) => {
@@ -53,21 +35,10 @@ const aliased = async () =>
   (await client.send(new GetAliasCommand({ FunctionName: 'greet', Name: 'live' }))).FunctionVersion
 
 beforeAll(async () => {
-  cpSync(join(repoRoot, 'examples/pulumi-program'), project, { recursive: true })
-  mkdirSync(join(project, 'node_modules/@pulumi'), { recursive: true })
-  symlinkSync(repoRoot, join(project, 'node_modules/forkyard'))
-  symlinkSync(join(repoRoot, 'node_modules/@pulumi/pulumi'), join(project, 'node_modules/@pulumi/pulumi'))
-  await pulumi('stack', 'init', 'test')
-  const { endpoint, region, accessKeyId, secretAccessKey } = installation()
-  for (const [key, value] of Object.entries({ endpoint, region, accessKeyId }))
-    await pulumi('config', 'set', `forkyard:${key}`, value)
-  await pulumi('config', 'set', '--secret', 'forkyard:secretAccessKey', secretAccessKey)
+  program = await preparePulumiProgram('examples/pulumi-program', 'greetings', installation())
   await pulumi('config', 'set', 'apiToken', token)
 })
-afterAll(async () => {
-  await pulumi('destroy', '--yes', '--skip-preview').catch(() => undefined)
-  rmSync(dir, { recursive: true, force: true })
-})
+afterAll(() => program.remove())
 
 describe('a program with a function', () => {
   it('changes nothing with a preview', async () => {
@@ -85,9 +56,9 @@ describe('a program with a function', () => {
   })
 
   it('keeps secrets out of the plain state', () => {
-    expect(stateFile()).toContain('"GREETING":"Hello"')
-    expect(stateFile()).not.toContain(token)
-    expect(stateFile()).not.toContain(installation().secretAccessKey)
+    expect(program.state()).toContain('"GREETING":"Hello"')
+    expect(program.state()).not.toContain(token)
+    expect(program.state()).not.toContain(installation().secretAccessKey)
   })
 
   it('is not changed by another up', async () => {
@@ -98,7 +69,7 @@ describe('a program with a function', () => {
 
 describe('a change', () => {
   it('of the code is shown by a preview, file by file', async () => {
-    const source = join(project, 'greet/index.ts')
+    const source = join(program.project, 'greet/index.ts')
     writeFileSync(source, readFileSync(source, 'utf8').replace('!`', '?`'))
     const diff = await pulumi('preview', '--diff')
     expect(diff).toMatch(/~ codeSha256\s*: "/)
