@@ -5,6 +5,7 @@ import type { NetworkPolicy } from '../../services/contracts/network.ts'
 import { putPolicy } from '../support/network-probe.ts'
 import { startTrafficTarget, type TrafficTarget } from '../support/traffic-target.ts'
 import { installation } from './installation.ts'
+import { ask, networked } from './networked.ts'
 import { askProbe, createMember, probeFrom, type Member } from './reach.ts'
 
 const target = installation()
@@ -78,4 +79,13 @@ describe.each(['egress', 'ingress'] as const)('a limit of bytes per second, %s',
     expect(high / low).toBeLessThan(6)
     expect(none / high).toBeGreaterThan(1.5)
   })
+})
+
+it('a limit of flows per second lets new ones begin again and again, however often they are tried', async () => {
+  const rules: NetworkPolicy['rules'] = [{ action: 'allow', protocol: 'tcp', cidr: outside.address4 }]
+  const name = await networked('trying', { rules, limits: { flowsPerSecond: 2 } })
+  // Each try is a flow of its own. The limit saves up two, and two more come with each second.
+  const [answered] = await ask(name, [{ many: outside.address4, port: 7001, times: 32 }], {}, 250)
+  expect(answered).toBeGreaterThan(5)
+  expect(answered).toBeLessThan(32)
 })
