@@ -27,8 +27,14 @@ export const prepareMachine = async (
   groups: readonly ToolGroup[] = [],
 ): Promise<void> => {
   mkdirSync(cacheDir(), { recursive: true })
-  await withLock(cacheDir(), () => prepare(beside, groups), sayThatItWaits)
+  // Who lacks nothing does not wait for somebody else's builds.
+  if (!(await isPrepared(groups))) return withLock(cacheDir(), () => prepare(beside, groups), sayThatItWaits)
+  installPlugins()
+  await runLanes(beside)
 }
+
+const isPrepared = async (groups: readonly ToolGroup[]): Promise<boolean> =>
+  missingTools(groups).length === 0 && (await missingPackages()).length === 0
 
 const prepare = async (beside: readonly Lane[], groups: readonly ToolGroup[]): Promise<void> => {
   const missing = missingTools(groups)
