@@ -49,7 +49,7 @@ interface PreparedHost {
 export const createFleet = (workshop: Site, digests: BuilderDigests): Installation => {
   const { config, repoRoot } = workshop
   const { hosts, natsPort, certificateDays: days } = config
-  const credentials = new Credentials('credentials', config.sealingGeneration)
+  const credentials = new Credentials('credentials', config)
   const subjects = Object.fromEntries(
     hosts.map((host) => [host.name, { names: certificateNames(host), addresses: [internalAddress(host)] }]),
   )

@@ -32,7 +32,7 @@ export interface Installation {
 export const createInstallation = (site: Site, digests: BuilderDigests): Installation => {
   const { installation, natsPort, nodeMemoryMiB, nodeInstances } = site.config
   const directories = new HostDirectories(site)
-  const credentials = new Credentials('credentials', site.config.sealingGeneration)
+  const credentials = new Credentials('credentials', site.config)
   const runtimes = Object.fromEntries(site.config.runtimes.map((name) => [name, createRuntime(site, name, digests)]))
   const server = new NatsServer(site, credentials, undefined, { dependsOn: directories })
   const nats = natsAccess(credentials, natsPort, [site.exposure], [server])

@@ -2,6 +2,7 @@ import * as pulumi from '@pulumi/pulumi'
 import { natsRoles, type NatsRole } from '../../services/contracts/nats-permissions.ts'
 import type { SealingKeys } from '../../services/chassis/sealing.ts'
 import { publicKeyOf, type SigningKeys, type VerifyingKeys } from '../../services/chassis/signing.ts'
+import type { StackConfig } from '../config.ts'
 
 export type NatsUser = NatsRole
 
@@ -49,12 +50,12 @@ const generationsAround = (generation: number): number[] =>
 const sealingKeys = (
   name: string,
   generation: number,
-  parent: pulumi.Resource,
+  options: pulumi.CustomResourceOptions,
 ): pulumi.Output<Record<SealedKind, SealingKeys>> => {
   const generations = generationsAround(generation)
   const keyOf = (kind: SealedKind, number: number) => `${kind}-${number}`
   const keys = sealedKinds.flatMap((kind) => generations.map((number) => keyOf(kind, number)))
-  const { values } = new RandomSecrets(name, keys, { parent })
+  const { values } = new RandomSecrets(name, keys, options)
   const of = (all: Secrets, kind: SealedKind): SealingKeys =>
     generations.map((number) => ({ id: keyOf(kind, number), key: pick(all, keyOf(kind, number)) }))
   return values.apply((all) => ({ access: of(all, 'access'), environment: of(all, 'environment') }))
@@ -76,8 +77,11 @@ export class Credentials extends pulumi.ComponentResource {
   readonly signing: pulumi.Output<SigningKeys>
   readonly verifying: pulumi.Output<VerifyingKeys>
 
-  /** @param sealingGeneration 1, and one more for each rotation */
-  constructor(name: string, sealingGeneration: number, options: pulumi.ComponentResourceOptions = {}) {
+  constructor(
+    name: string,
+    { sealingGeneration, protectData }: Pick<StackConfig, 'sealingGeneration' | 'protectData'>,
+    options: pulumi.ComponentResourceOptions = {},
+  ) {
     super('forkyard:index:Credentials', name, {}, options)
     const keys = ['accessKeyId', 'secretAccessKey', ...natsRoles.map((user) => `nats-${user}`)]
     const { values } = new RandomSecrets(`${name}-random`, keys, { parent: this })
@@ -95,9 +99,11 @@ export class Credentials extends pulumi.ComponentResource {
       scheduler: value('nats-scheduler'),
       'node-agent': value('nats-node-agent'),
     }
-    this.sealing = sealingKeys(`${name}-sealing`, sealingGeneration, this)
+    // Data is of no use without the keys that it is sealed and signed with.
+    const kept = { parent: this, protect: protectData }
+    this.sealing = sealingKeys(`${name}-sealing`, sealingGeneration, kept)
     const generations = generationsAround(sealingGeneration)
-    const { values: seeds } = new RandomSecrets(`${name}-signing`, generations.map(seedName), { parent: this })
+    const { values: seeds } = new RandomSecrets(`${name}-signing`, generations.map(seedName), kept)
     this.signing = seeds.apply((all) => generations.map((of) => ({ id: seedName(of), seed: pick(all, seedName(of)) })))
     this.verifying = this.signing.apply((keys) => keys.map(({ id, seed }) => ({ id, key: publicKeyOf(seed) })))
     this.registerOutputs({ accessKeyId: this.accessKeyId })

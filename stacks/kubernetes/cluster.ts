@@ -27,7 +27,7 @@ const subjects = ({ natsServers }: KubernetesConfig) => ({
 export const createCluster = (workshop: Site, digests: BuilderDigests, monitored: boolean): Installation => {
   const { config } = workshop
   const { kubernetes: settings, certificateDays: days } = config
-  const credentials = new Credentials('credentials', config.sealingGeneration)
+  const credentials = new Credentials('credentials', config)
   const certificates = new Certificates('certificates', { subjects: subjects(settings), days })
   const place = createPlace(workshop, settings)
   if (settings.networkPolicies) new NetworkPolicies(place, monitored)
