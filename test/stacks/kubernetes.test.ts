@@ -17,6 +17,8 @@ let lab: ClusterStack
 let client: LambdaClient
 
 const echo = 'export const handler = async (event) => ({ got: event.word })'
+const slow =
+  'export const handler = async () => { await new Promise((done) => setTimeout(done, 3_000)); return { slept: true } }'
 const expectAnswer = async (): Promise<void> =>
   expect((await invoke(client, 'echo', { word: 'pod' })).json).toEqual({ got: 'pod' })
 
@@ -147,8 +149,10 @@ describe('one more node', () => {
     expect(kinds(await lab.up())).toEqual(['unchanged'])
   })
 
-  it('takes invocations', async () => {
-    await Promise.all(Array.from({ length: 8 }, () => invoke(client, 'echo', {}, { start: 'restore' })))
+  it('takes invocations: more at a time than one node can', async () => {
+    await createFunction(client, 'slow', slow)
+    const calls = Array.from({ length: 12 }, () => invoke(client, 'slow', {}, { start: 'restore' }))
+    for (const { json } of await Promise.all(calls)) expect(json).toEqual({ slept: true })
     expect((await lab.nodeViews()).filter(({ instances }) => instances.length > 0)).toHaveLength(2)
   })
 })
@@ -184,14 +188,19 @@ describe('the next version', () => {
 })
 
 describe('destroy', () => {
-  it('is refused while data is protected, whoever asks, and takes nothing', async () => {
+  it('takes nothing while data is protected, and with plain Pulumi no data', async () => {
     lab.stack.configure({ protectData: true })
     await lab.up()
     await expect(lab.stack.down()).rejects.toThrow(/protects .*nats.*: nothing is taken away/)
-    await expect(lab.stack.destroyWithEngine()).rejects.toThrow(/protected/)
     await expectAnswer()
+    const nats = await lab.pods('nats')
+    await expect(lab.stack.destroyWithEngine()).rejects.toThrow(/protected/)
+    expect(await lab.pods('gateway')).toEqual([])
+    expect(await lab.pods('nats')).toEqual(nats)
     lab.stack.configure({ protectData: false })
     await lab.up()
+    client = lambdaClient(await lab.connection())
+    await expectAnswer()
   })
 
   it('leaves the cluster and its nodes as they were, but for images that nobody uses', async () => {

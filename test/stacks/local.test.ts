@@ -209,19 +209,22 @@ describe('the next version', () => {
 })
 
 describe('destroy', () => {
-  it('is refused while data is protected, whoever asks, and takes nothing', async () => {
+  it('takes nothing while data is protected, and with plain Pulumi no data', async () => {
     stack.configure({ protectData: true })
     try {
       await stack.up()
       const before = servicePids()
       await expect(stack.down()).rejects.toThrow(/protects .*nats.*: nothing is taken away/)
-      await expect(stack.destroyWithEngine()).rejects.toThrow(/protected/)
       expect(servicePids()).toEqual(before)
-      await expectAnswer()
+      const nats = pidOfNats()
+      await expect(stack.destroyWithEngine()).rejects.toThrow(/protected/)
+      expect(servicePids()).not.toEqual(before)
+      expect(pidOfNats()).toBe(nats)
     } finally {
       stack.configure({ protectData: false })
       await stack.up()
     }
+    await expectAnswer()
   })
 
   it('leaves no process and no file', async () => {

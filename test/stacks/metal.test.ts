@@ -248,9 +248,11 @@ describe('one more host', () => {
     expect(kinds(await stack.up())).toEqual(['unchanged'])
   })
 
-  it('takes invocations', async () => {
-    const calls = Array.from({ length: 8 }, () => invoke(client(), 'echo', { word: 'metal' }, { start: 'restore' }))
-    await Promise.all(calls)
+  it('takes invocations: more at a time than one host can', async () => {
+    const name = uniqueName('slow')
+    await createFunction(client(), name, slow)
+    const calls = Array.from({ length: 12 }, () => invoke(client(), name, { ms: 3_000 }, { start: 'restore' }))
+    for (const { json } of await Promise.all(calls)) expect(json).toEqual({ slept: 3_000 })
     const busy = (await nodesOf(h1, stack)).filter(({ instances }) => instances.length > 0)
     expect(busy).toHaveLength(2)
   })

@@ -39,7 +39,7 @@ const openBackend = async (): Promise<void> => {
   const query = new URLSearchParams({ endpoint, region, s3ForcePathStyle: 'true' })
   env = {
     ...process.env,
-    PULUMI_BACKEND_URL: `s3://${bucket}?${query}`,
+    PULUMI_BACKEND_URL: `s3://${bucket}?${query.toString()}`,
     PULUMI_CONFIG_PASSPHRASE: 'of the pipeline',
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
