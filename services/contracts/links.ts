@@ -4,7 +4,7 @@
  */
 import { Type, type Static } from 'typebox'
 import { InstancePolicy, ReservedConcurrency, runtimeNames } from './function.ts'
-import { StartInstance } from './node.ts'
+import { Cordon, StartInstance } from './node.ts'
 import { Placement, RevisionRef, StartWish, type PlacementRequest } from './placement.ts'
 
 /** Gateway -> scheduler. */
@@ -89,6 +89,8 @@ const Term = Type.Integer({ minimum: 0 })
 export const StartMessage = Type.Tuple([Type.Literal('start'), Call, Term, StartInstance])
 /** Instance and reason. An idle instance ends at once, a busy one after its requests; one that is not there has ended already. */
 export const EndMessage = Type.Tuple([Type.Literal('end'), Call, Term, Type.String(), Type.String()])
+/** Without a cordon: it ends. Under no term: it harms nobody if said by a scheduler that was just replaced, and the node tells all of it. */
+export const CordonMessage = Type.Tuple([Type.Literal('cordon'), Call, Type.Union([Cordon, Type.Null()])])
 
 /** Gateway -> node. Nothing is said on it: it tells whether the node gives signs of life. */
 export const livenessLink = '/v1/liveness-link'

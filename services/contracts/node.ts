@@ -22,6 +22,18 @@ export const StartInstance = Type.Object(
 )
 export type StartInstance = Static<typeof StartInstance>
 
+/** Why a node is given nothing new. */
+export const Cordon = Type.Object(
+  {
+    by: Type.Enum(['operator', 'platform'] as const),
+    reason: Type.String({ maxLength: 500 }),
+    /** Epoch milliseconds. */
+    since: Type.Integer(),
+  },
+  { additionalProperties: false },
+)
+export type Cordon = Static<typeof Cordon>
+
 /** Nodes of a pool are alike to whoever places instances. */
 export const NodePool = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$', default: 'default' })
 
@@ -51,7 +63,10 @@ const instanceChange = {
   idleSince: Type.Optional(Type.Integer()),
   /** In state `idle`: for how long it is worth keeping, in milliseconds since `idleSince`, as the node's cache decides. */
   keepAliveMs: Type.Optional(Type.Integer({ minimum: 0 })),
-  /** With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `start-failed`, `surplus`, ...). */
+  /**
+   * With state `ended`: why (`keep-alive`, `exit`, `timeout`, `out-of-memory`, `surplus`, ...). `start-failed`: the function could not be
+   * initialised; `sandbox-failed`: the node could not start a sandbox for it.
+   */
   reason: Type.Optional(Type.String()),
 }
 
@@ -81,6 +96,8 @@ export const NodeReport = Type.Object(
     url: Type.Optional(Type.String()),
     /** False while draining or unable to start sandboxes (disk full, runsc missing). */
     accepting: Type.Boolean(),
+    /** Kept by the node, so that no scheduler's end undoes it. Schedulers of the version before do not know it, and give such a node nothing. */
+    cordon: Type.Optional(Cordon),
     /** In full reports. */
     capacity: Type.Optional(
       Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),

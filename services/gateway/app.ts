@@ -22,6 +22,7 @@ import { invokeStreamOperations } from './routes/invoke-stream.ts'
 import { logOperations } from './routes/logs.ts'
 import { bindingOperations } from './routes/bindings.ts'
 import { networkPolicyOperations } from './routes/network-policy.ts'
+import { nodeOperations } from './routes/nodes.ts'
 import { openApiOptions } from './routes/openapi.ts'
 import { policyOperations } from './routes/policies.ts'
 import { principalOperations } from './routes/principals.ts'
@@ -86,6 +87,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...invokeOperations(deps),
       ...invokeStreamOperations(deps),
       ...statusOperations(deps),
+      ...nodeOperations(deps),
       ...explainOperations(deps),
       ...networkPolicyOperations(deps),
       ...bindingOperations(deps),

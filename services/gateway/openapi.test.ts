@@ -125,7 +125,7 @@ const ids = [
   'RedriveDeadLetters', 'DownloadCode', 'AddPermission', 'RemovePermission', 'GetCaller', 'ListTenants', 'ListPrincipals',
   'PutPrincipal', 'DeletePrincipal', 'ListAccessKeys', 'CreateAccessKey', 'UpdateAccessKey', 'DeleteAccessKey',
   'PutNetworkPolicy', 'GetNetworkPolicy', 'DeleteNetworkPolicy', 'GetAudit', 'PutBindings', 'GetBindings', 'DeleteBindings',
-  'PutFunctionConcurrency', 'DeleteFunctionConcurrency',
+  'PutFunctionConcurrency', 'DeleteFunctionConcurrency', 'CordonNode', 'DrainNode', 'UncordonNode',
 ] // prettier-ignore
 
 it('every operation is in the document', () => {

@@ -16,6 +16,8 @@ export interface NodeSummary {
   readonly capacity: { readonly memoryMiB: number; readonly instances: number; readonly cpus: number }
 }
 
+export type NodeAction = 'cordon' | 'drain' | 'uncordon'
+
 export interface SchedulerClient {
   /**
    * While no scheduler leads (one died), tells the node that the revision's last request went to; if there is none, or `mayGoDirect` is
@@ -34,6 +36,8 @@ export interface SchedulerClient {
   /** What `place` would decide now. @throws PlatformError what the scheduler answered; UNAVAILABLE. */
   explain(request: PlacementRequest): Promise<Explanation>
   nodes(): Promise<NodeSummary[]>
+  /** The scheduler that leads does so with the node. @throws PlatformError NOT_FOUND; UNAVAILABLE when the scheduler or the node does not answer */
+  tellNode(nodeId: string, action: NodeAction, reason: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -58,18 +62,19 @@ export const createSchedulerClient = (urls: readonly string[], token: string, ca
   const headers = { authorization: `Bearer ${token}`, ...protocolHeaders }
   const json = { ...headers, 'content-type': 'application/json' }
 
-  /** One try with each, and not for long: those that do not lead know the nodes too. */
+  /** One try with each, and not for long: those that do not lead know the nodes too. What only the leader does the others refuse. */
   const ask = async <T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> => {
     let unreachable: unknown
     for (const pool of pools) {
       try {
         const given = body === undefined ? { headers } : { headers: json, body: JSON.stringify(body) }
         const reply = await pool.request({ method, path, ...given, signal: AbortSignal.timeout(2_000) })
+        if (reply.statusCode === 204) return undefined as T
         const value = await reply.body.json()
         if (reply.statusCode === 200) return value as T
         throw PlatformError.fromBody(value)
       } catch (cause) {
-        if (cause instanceof PlatformError) throw cause
+        if (cause instanceof PlatformError && cause.code !== 'NOT_LEADER') throw cause
         unreachable = cause
       }
     }
@@ -104,6 +109,7 @@ export const createSchedulerClient = (urls: readonly string[], token: string, ca
     isThere: async () => links.isThere(),
     explain: (request) => ask('POST', '/v1/explanations', request),
     nodes: async () => (await ask<{ nodes: NodeSummary[] }>('GET', '/v1/nodes')).nodes,
+    tellNode: (nodeId, action, reason) => ask('POST', `/v1/nodes/${encodeURIComponent(nodeId)}/${action}`, { reason }),
     close: async () => {
       links.close()
       await Promise.all(pools.map(async (pool) => pool.destroy()))

@@ -26,6 +26,7 @@ import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
 import { CachePlan } from './node-scheduler/cache/cache-plan.ts'
 import { HabitsFile } from './node-scheduler/cache/habits-file.ts'
 import { CodeImages } from './node-scheduler/code-images.ts'
+import { NodeCordon } from './node-scheduler/node-cordon.ts'
 import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import { Reconciler } from './node-scheduler/reconciler.ts'
 import { Reporter } from './node-scheduler/reporter.ts'
@@ -166,17 +167,19 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const savingHabits = setInterval(() => habits.write(plan.habits.save()), saveHabitsEveryMs)
 
   const fence = new TermFence()
+  const cordon = new NodeCordon(join(stateDir, 'cordon.json'), logger, () => reporter.publishFull())
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
   const { internalToken, schedulerToken, tls } = config
   const tokens = { internalToken, schedulerToken }
-  const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, explainer, notReady, tls })
+  const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, cordon, explainer, notReady, tls })
   const address = await app.listen(config.listen)
-  const reporter = new Reporter({
+  const reporter: Reporter = new Reporter({
     connection: store.connection,
     nodeId,
     fence,
+    cordon: () => cordon.current,
     url: () => address,
     accepting: () => !closing && journal.problem === undefined,
     capacity: { ...capacity, cpus: cpus().length },

@@ -8,6 +8,7 @@ import type { Logger } from '../chassis/log.ts'
 import { instanceLink, livenessLink } from '../contracts/links.ts'
 import type { InvocationTaker } from './node-gateway/node-gateway.ts'
 import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
+import type { NodeCordon } from './node-scheduler/node-cordon.ts'
 import type { TermFence } from './node-scheduler/term-fence.ts'
 import type { ExplainDeps } from './node-scheduler/cache/explain.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
@@ -26,6 +27,7 @@ export interface AppDeps {
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
   readonly fence: TermFence
+  readonly cordon: NodeCordon
   readonly explainer: ExplainDeps
   readonly notReady: () => string | undefined
   readonly tls?: ServiceTls | undefined
@@ -39,6 +41,7 @@ export const buildApp = ({
   gateway,
   scheduler,
   fence,
+  cordon,
   explainer,
   notReady,
   tls,
@@ -48,7 +51,7 @@ export const buildApp = ({
   requireBearer(app, internalToken)
   acceptLinks(
     app,
-    { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence) },
+    { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence, cordon) },
     { path: livenessLink, token: internalToken, open: () => livenessSession },
   )
   registerInvocationRoutes(app, gateway)

@@ -6,7 +6,7 @@ import { acceptLinks } from '../chassis/link/accept.ts'
 import { LinkClient, type LinkClientOptions } from '../chassis/link/client.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { instanceLink, placementLink } from '../contracts/links.ts'
-import type { InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
+import type { Cordon, InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import type { PlacementRequest } from '../contracts/placement.ts'
 import { PlacementLink } from '../gateway/placement-link.ts'
 import { buildApp } from './app.ts'
@@ -14,12 +14,13 @@ import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createNodeClient, type NodeClient } from './node-client.ts'
+import { NodeKeeper } from './node-keeper.ts'
 
 const token = 'a'.repeat(32)
 const authorization = `Bearer ${token}`
 const loopback = { host: '127.0.0.1', port: 0 }
 
-type Command = { start: StartInstance } | { end: string; reason: string }
+type Command = { start: StartInstance } | { end: string; reason: string } | { cordon: Cordon | null }
 
 /** A node that takes commands over a real link and remembers them. */
 interface StubNode {
@@ -41,10 +42,10 @@ const startStub = async (): Promise<StubNode> => {
     path: instanceLink,
     token,
     open: () => ({
-      handle: ([kind, , , first, second]) => {
-        commands.push(
-          kind === 'start' ? { start: first as StartInstance } : { end: String(first), reason: String(second) },
-        )
+      handle: ([kind, , term, first, second]) => {
+        if (kind === 'start') commands.push({ start: first as StartInstance })
+        else if (kind === 'end') commands.push({ end: String(first), reason: String(second) })
+        else commands.push({ cordon: term as Cordon | null })
         for (const wake of waiting.splice(0)) wake()
         const refusal = refusals.shift()
         if (refusal) throw refusal
@@ -120,12 +121,14 @@ const build = async (firstNodeWaitMs: number): Promise<void> => {
   nodes = createNodeClient(token)
   const metrics = createSchedulerMetrics(registry, fleet)
   dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
+  const keeper = new NodeKeeper({ fleet, nodes, metrics, logger, leads: () => true, term: () => 0 })
   app = buildApp({
     logger,
     registry,
     internalToken: token,
     fleet,
     dispatcher,
+    keeper,
     metrics,
     heardOf: () => undefined,
     notReady: () => undefined,
@@ -316,21 +319,42 @@ describe('idle instances', () => {
   })
 })
 
+const tell = (path: string, payload: object = {}) =>
+  app.inject({ method: 'POST', url: path, headers: { authorization }, payload })
+
 describe('nodes', () => {
+  it('are drained: nothing new, and everything there ends', async () => {
+    report([idle('x')])
+    expect((await tell('/v1/nodes/a/drain')).statusCode).toBe(204)
+    expect(await stub.command(1)).toMatchObject({ cordon: { by: 'operator', reason: 'cordoned by hand' } })
+    expect(await stub.command(2)).toEqual({ end: 'x', reason: 'drain' })
+    await tell('/v1/nodes/a/uncordon')
+    expect(await stub.command(3)).toEqual({ cordon: null })
+  })
+
   it('are listed with their instances, and get nothing new while cordoned', async () => {
     report([idle('x')])
-    const cordon = await app.inject({ method: 'POST', url: '/v1/nodes/a/cordon', headers: { authorization } })
-    expect(cordon.statusCode).toBe(204)
+    expect((await tell('/v1/nodes/a/cordon', { reason: 'a new disk' })).statusCode).toBe(204)
+    const told = (await stub.command(1)) as { cordon: Cordon }
+    expect(told.cordon).toMatchObject({ by: 'operator', reason: 'a new disk' })
+    report([idle('x')], told)
     const list = await app.inject({ method: 'GET', url: '/v1/nodes', headers: { authorization } })
     expect(list.json()).toMatchObject({
-      nodes: [{ nodeId: 'a', cordoned: true, usedMemoryMiB: 128, instances: [{ instanceId: 'x', state: 'idle' }] }],
+      nodes: [
+        {
+          nodeId: 'a',
+          cordoned: true,
+          cordon: { reason: 'a new disk' },
+          usedMemoryMiB: 128,
+          instances: [{ instanceId: 'x', state: 'idle' }],
+        },
+      ],
     })
     await expect(ask(asked('i1', { deadlineAt: Date.now() + 500 }))).rejects.toMatchObject({ code: 'NO_CAPACITY' })
   })
 
   it('that nobody knows cannot be cordoned', async () => {
-    const reply = await app.inject({ method: 'POST', url: '/v1/nodes/zzz/cordon', headers: { authorization } })
-    expect(reply.json()).toMatchObject({ code: 'NOT_FOUND' })
+    expect((await tell('/v1/nodes/zzz/cordon')).json()).toMatchObject({ code: 'NOT_FOUND' })
   })
 })
 

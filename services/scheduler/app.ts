@@ -9,6 +9,7 @@ import { placementLink } from '../contracts/links.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
 import type { SchedulerMetrics } from './metrics.ts'
+import type { NodeKeeper } from './node-keeper.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
 import { registerNodeRoutes } from './routes/nodes.ts'
 import { placementSession } from './routes/placement-link.ts'
@@ -19,6 +20,7 @@ export interface AppDeps {
   readonly internalToken: string
   readonly fleet: Fleet
   readonly dispatcher: Dispatcher
+  readonly keeper: NodeKeeper
   readonly metrics: SchedulerMetrics
   /** Somebody told of a term. */
   readonly heardOf: (term: number) => void
@@ -32,6 +34,7 @@ export const buildApp = ({
   internalToken,
   fleet,
   dispatcher,
+  keeper,
   metrics,
   heardOf,
   notReady,
@@ -45,6 +48,6 @@ export const buildApp = ({
     open: () => placementSession(dispatcher, heardOf, metrics.placementSeconds),
   })
   registerExplanationRoutes(app, fleet)
-  registerNodeRoutes(app, fleet)
+  registerNodeRoutes(app, fleet, keeper)
   return app
 }

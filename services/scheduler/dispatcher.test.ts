@@ -61,6 +61,7 @@ beforeEach(() => {
     start: (_url: string, command: StartInstance) =>
       new Promise<void>((resolve) => void unanswered.push({ command, answer: resolve })),
     end: async () => undefined,
+    cordon: async () => undefined,
     forget: () => undefined,
     close: async () => undefined,
   }

@@ -43,7 +43,6 @@ export class Fleet {
   readonly #index = new FleetIndex()
   readonly #leases = new Map<string, Lease>()
   readonly #expiries = new OrderedHeap(byExpiry)
-  readonly #cordoned = new Set<string>()
   #latestTerm = 0
 
   /** Told when a pool has a free slot after a change. */
@@ -107,7 +106,7 @@ export class Fleet {
     }
     if (!node) {
       if (!isFirst(report)) return false
-      node = newNode(report, this.#cordoned.has(report.nodeId))
+      node = newNode(report)
       this.#nodes.set(node.id, node)
       isNew = true
     }
@@ -116,6 +115,7 @@ export class Fleet {
     node.synced = true
     node.url = report.url ?? node.url
     node.accepting = report.accepting
+    node.cordon = report.cordon
     node.capacity = report.capacity ?? node.capacity
     node.nodePool = report.pool ?? node.nodePool
     node.labels = report.labels ?? node.labels
@@ -214,17 +214,6 @@ export class Fleet {
   /** From now on this process lends: whatever is in flight was lent by another, and counts for its function. */
   inherit(): void {
     for (const node of this.#nodes.values()) this.#inheritAll(node)
-  }
-
-  /** A cordoned node keeps what it has and gets nothing new. Known to this process only. */
-  cordon(nodeId: string, cordoned: boolean): boolean {
-    const node = this.#nodes.get(nodeId)
-    if (!node) return false
-    node.cordoned = cordoned
-    this.#index.nodeChanged(node)
-    if (cordoned) this.#cordoned.add(nodeId)
-    else this.#cordoned.delete(nodeId)
-    return true
   }
 
   /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */

@@ -14,6 +14,7 @@ import { Fleet } from './fleet.ts'
 import { leaseMs, Leadership } from './leadership.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createNodeClient } from './node-client.ts'
+import { NodeKeeper } from './node-keeper.ts'
 import { listenToReports } from './report-listener.ts'
 
 const config = readConfig(SchedulerConfig, configPath())
@@ -37,7 +38,15 @@ await runService(logger, async () => {
   const kvm = new Kvm(jetstream(connection))
   const openBucket = () => kvm.create(buckets.schedulers, { history: 1, ttl: leaseMs, replicas })
   const kv = await whenReady(connection, logger, openBucket)
-  const listener = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs })
+  const keeper = new NodeKeeper({
+    fleet,
+    nodes,
+    metrics,
+    logger,
+    leads: () => term() !== undefined,
+    term: () => term() ?? 0,
+  })
+  const listener = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs, keeper })
   const run = randomUUID()
   const leadership: Leadership = new Leadership({
     kv,
@@ -55,7 +64,7 @@ await runService(logger, async () => {
   // Ready without nodes: they come and go, and placements wait for the first. Ready without leading: the next leader waits.
   const notReady = () => (connection.isClosed() ? 'nats' : undefined)
   const heardOf = (latest: number): void => leadership.heardOf(latest)
-  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, metrics, heardOf, notReady, tls })
+  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, keeper, metrics, heardOf, notReady, tls })
   const address = await app.listen(config.listen)
   leadership.start()
   logger.info({ address }, 'listening')

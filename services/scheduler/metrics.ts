@@ -79,6 +79,12 @@ export const createSchedulerMetrics = (registry: Registry, fleet: Fleet, term: (
       help: 'Gaps in the reports of nodes; each asks for a full report',
       registers,
     }),
+    selfCordons: new Counter({
+      name: 'forkyard_scheduler_self_cordons_total',
+      help: 'Nodes that were cordoned because their starts failed; answer no: it was the last one of its pool',
+      labelNames: ['answer'] as const,
+      registers,
+    }),
     lostNodes: new Counter({
       name: 'forkyard_scheduler_lost_nodes_total',
       help: 'Nodes that fell silent',

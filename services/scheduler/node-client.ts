@@ -3,7 +3,7 @@ import { LinkClient } from '../chassis/link/client.ts'
 import type { Message } from '../chassis/link/link.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { instanceLink } from '../contracts/links.ts'
-import type { StartInstance } from '../contracts/node.ts'
+import type { Cordon, StartInstance } from '../contracts/node.ts'
 
 export interface NodeClient {
   /**
@@ -13,6 +13,8 @@ export interface NodeClient {
   start(nodeUrl: string, command: StartInstance, term: number): Promise<void>
   /** An idle instance ends at once, a busy one after its requests; one that is not there has ended already. Same errors. */
   end(nodeUrl: string, instanceId: string, reason: string, term: number): Promise<void>
+  /** Nothing new for the node, or again: it keeps that, and its reports tell. Same errors. */
+  cordon(nodeUrl: string, cordon: Cordon | undefined): Promise<void>
   /** The node is gone. */
   forget(nodeUrl: string): void
   close(): Promise<void>
@@ -55,6 +57,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
   return {
     start: async (nodeUrl, command, term) => call(nodeUrl, 'start', [term, command]),
     end: async (nodeUrl, instanceId, reason, term) => call(nodeUrl, 'end', [term, instanceId, reason]),
+    cordon: async (nodeUrl, cordon) => call(nodeUrl, 'cordon', [cordon ?? null]),
     forget,
     close: async () => {
       for (const nodeUrl of links.keys()) forget(nodeUrl)

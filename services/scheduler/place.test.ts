@@ -157,8 +157,8 @@ describe('place', () => {
   })
 
   it('places nothing on a cordoned node', () => {
-    const fleet = fleetOf(report('a', 1024, [instance('f', 'x')]))
-    fleet.cordon('a', true)
+    const cordon = { by: 'operator', reason: 'a new disk', since: 1 } as const
+    const fleet = fleetOf({ ...report('a', 1024, [instance('f', 'x')]), cordon })
     expect(place(fleet.view, request('f', 'i1'), now).kind).toBe('none')
   })
 

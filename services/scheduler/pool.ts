@@ -3,7 +3,7 @@
  * any instance of the revision pulls from it, so slots are counted over the pool; no lease names an instance.
  */
 import { keepAliveOf, type InstancePolicy } from '../contracts/function.ts'
-import type { NodeLabels, NodeReport } from '../contracts/node.ts'
+import type { Cordon, NodeLabels, NodeReport } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 
 export interface Instance {
@@ -59,7 +59,10 @@ export interface Node {
   /** Everything up to `seq` is known. False: a report was lost, a full one is awaited. */
   synced: boolean
   accepting: boolean
-  cordoned: boolean
+  /** Gets nothing new; it keeps what it has. */
+  cordon: Cordon | undefined
+  /** Its starts fail, and it is not cordoned because no other node of its pool is there to take them. */
+  unfit: string | undefined
   capacity: NonNullable<NodeReport['capacity']>
   /** Of the nodes that are alike; not one of the pools below. */
   nodePool: string
@@ -82,17 +85,26 @@ export const noCache = { heldMiB: 0, pinnedMiB: 0 } as const
 /** A report that may be the first of its node. */
 export type FirstReport = NodeReport & Required<Pick<NodeReport, 'url' | 'capacity'>>
 
-export const newNode = (
-  { nodeId, url, epoch, seq, accepting, capacity, pool, labels, cache }: FirstReport,
-  cordoned: boolean,
-): Node => ({
+export const newNode = ({
+  nodeId,
+  url,
+  epoch,
+  seq,
+  accepting,
+  cordon,
+  capacity,
+  pool,
+  labels,
+  cache,
+}: FirstReport): Node => ({
   id: nodeId,
   url,
   epoch,
   seq,
   synced: true,
   accepting,
-  cordoned,
+  cordon,
+  unfit: undefined,
   capacity,
   nodePool: pool ?? 'default',
   labels: labels ?? {},
@@ -126,7 +138,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
 })
 
 /** Takes placements. */
-export const isOpen = (node: Node): boolean => node.accepting && !node.cordoned
+export const isOpen = (node: Node): boolean => node.accepting && node.cordon === undefined
 
 /** Share of its memory that instances and the cache take. */
 export const load = (node: Node): number => (node.usedMemoryMiB + node.cache.heldMiB) / node.capacity.memoryMiB

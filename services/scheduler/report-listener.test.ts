@@ -58,11 +58,13 @@ beforeEach(() => {
   const nodes = {
     start: async () => undefined,
     end: async () => undefined,
+    cordon: async () => undefined,
     forget: () => undefined,
     close: async () => undefined,
   }
+  const keeper = { heard: () => undefined }
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs: 0 })
-  stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000 }).stop
+  stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000, keeper }).stop
 })
 
 afterEach(() => {

@@ -6,6 +6,7 @@ import { NodeReport } from '../contracts/node.ts'
 import { subjects } from '../contracts/subjects.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
+import type { NodeKeeper } from './node-keeper.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import { createReportFilter } from './report-protocol.ts'
 
@@ -16,6 +17,7 @@ export interface ReportListenerDeps {
   readonly metrics: SchedulerMetrics
   readonly logger: Logger
   readonly nodeTimeoutMs: number
+  readonly keeper: Pick<NodeKeeper, 'heard'>
 }
 
 const tickMs = 100
@@ -33,7 +35,7 @@ export interface ReportListener {
 }
 
 export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
-  const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs } = deps
+  const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs, keeper } = deps
   let connected = true
   let askedAt = -Infinity
   const nodesAsked = new Map<string, number>()
@@ -57,7 +59,9 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
       if (!isUnderstood(message)) return
       const report = parse(message.string())
       if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
-      if (dispatcher.report(report)) return
+      const inOrder = dispatcher.report(report)
+      keeper.heard(report)
+      if (inOrder) return
       metrics.lostReports.inc()
       askNode(report.nodeId)
     },

@@ -62,6 +62,7 @@ beforeEach(() => {
   const nodes = {
     start: async () => undefined,
     end: async () => undefined,
+    cordon: async () => undefined,
     forget: () => undefined,
     close: async () => undefined,
   }

@@ -89,7 +89,7 @@ export const operationTable: ReadonlyMap<string, OperationRow> = new Map<string,
     'UpdateAccessKey',
     'DeleteAccessKey',
   ]),
-  ...rows('forkyard', ['operator'], ['ListTenants']),
+  ...rows('forkyard', ['operator'], ['ListTenants', 'CordonNode', 'DrainNode', 'UncordonNode']),
 ])
 
 /** No operation of the API; `function-url/handle.ts` asks for it. */

@@ -192,6 +192,20 @@ it('the status is what the scheduler says of its nodes, and the latency of answe
   ])
 })
 
+const post = (path: string, body = '{}') => call(`/forkyard/v1/nodes/${path}`, { method: 'POST', body })
+
+it('nodes are cordoned, drained and uncordoned through the scheduler', async () => {
+  expect((await post('n-1/cordon', '{"reason":"a new disk"}')).status).toBe(204)
+  expect((await post('n-1/drain')).status).toBe(204)
+  expect((await post('n-1/uncordon')).status).toBe(204)
+  expect(gateway.toldNodes).toEqual([
+    ['n-1', 'cordon', 'a new disk'],
+    ['n-1', 'drain', 'by hand'],
+    ['n-1', 'uncordon', 'by hand'],
+  ])
+  expect((await post('n-1/cordon', '{"reason":""}')).status).toBe(400)
+})
+
 it('a gateway that drains says so, and serves what still comes', async () => {
   gateway.closing.abort()
   expect(await (await fetch(`${gateway.url}/readyz`)).json()).toEqual({ status: 'not ready', missing: 'draining' })

@@ -55,6 +55,8 @@ export interface TestGateway {
   /** Replies so far that the OpenAPI document does not allow. */
   readonly problems: readonly string[]
   readonly placements: PlacementRequest[]
+  /** Node, action and reason. */
+  readonly toldNodes: readonly string[][]
   /** Invocations that hold no slot any more. */
   readonly over: string[]
   readonly pushed: { event: AsyncEvent; payload: Buffer }[]
@@ -121,6 +123,7 @@ export const startGateway = async ({
   })
   access.start()
   const placements: PlacementRequest[] = []
+  const toldNodes: string[][] = []
   const over: string[] = []
   const pushed: TestGateway['pushed'] = []
   const nodeSummary = {
@@ -147,6 +150,7 @@ export const startGateway = async ({
     isThere: async () => true,
     explain: async () => ({ decision: 'start', nodeId: 'n-1', reason: 'test', held: [] }),
     nodes: async () => [nodeSummary],
+    tellNode: async (nodeId, action, reason) => void toldNodes.push([nodeId, action, reason]),
     close: async () => undefined,
   }
   const zips = new Map<string, Buffer>()
@@ -208,6 +212,7 @@ export const startGateway = async ({
     app,
     problems,
     placements,
+    toldNodes,
     over,
     pushed,
     closing,

@@ -7,6 +7,7 @@ import type { NodeGateway, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import type { CachePlan } from './cache/cache-plan.ts'
 import { reportOf, startTypeOf, type Entry } from './instance-entry.ts'
+import { isNodesFault, SandboxFailed } from './node-fault.ts'
 import type { Revisions } from './revisions.ts'
 import { Sandbox } from '../sandbox/sandbox.ts'
 import { endInstance } from './sandbox-maker.ts'
@@ -200,7 +201,9 @@ export class NodeScheduler {
     try {
       const config = await this.#deps.revisions.config(revision)
       await this.#deps.makeRoom()
-      const running = await this.#deps.starter.start(entry.command, config)
+      const running = await this.#deps.starter.start(entry.command, config).catch((error: unknown) => {
+        throw isNodesFault(error) ? new SandboxFailed(error) : error
+      })
       const madeAt = performance.now()
       entry.running = running
       this.#bySandbox.set(running.sandbox.id, entry)
@@ -218,9 +221,12 @@ export class NodeScheduler {
       this.#deps.logger.warn({ err: error, revision }, 'start failed')
       if (entry.running)
         await this.#endNow(entry, 'start-failed', { reason: 'killed', detail: 'initialisation failed' })
-      else this.#remove(entry, 'start-failed')
+      else this.#remove(entry, error instanceof SandboxFailed ? 'sandbox-failed' : 'start-failed')
+      // No handler ran: another node may do better.
       const known =
-        error instanceof PlatformError ? error : new PlatformError('START_FAILED', 'the sandbox could not be started')
+        error instanceof PlatformError
+          ? error
+          : new PlatformError('NO_CAPACITY', 'the node could not start a sandbox', undefined, { cause: error })
       if (known.code === 'NO_CAPACITY') this.#refused(entry.key, known)
       this.#deps.gateway.failWaiting(revision, known)
     }

@@ -46,6 +46,7 @@ beforeEach(() => {
     fence,
     url: () => 'http://n',
     accepting: () => true,
+    cordon: () => undefined,
     capacity: { memoryMiB: 1024, instances: 8, cpus: 2 },
     pool: 'spare',
     labels: { zone: 'north' },

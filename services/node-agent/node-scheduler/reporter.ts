@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { headers, type NatsConnection, type Subscription } from '@nats-io/transport-node'
-import type { InstanceChange, InstanceReport, NodeLabels, NodeReport } from '../../contracts/node.ts'
+import type { Cordon, InstanceChange, InstanceReport, NodeLabels, NodeReport } from '../../contracts/node.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
 import type { TermFence } from './term-fence.ts'
@@ -17,6 +17,7 @@ export interface ReporterDeps {
   /** Known only once the agent listens. */
   readonly url: () => string
   readonly accepting: () => boolean
+  readonly cordon: () => Cordon | undefined
   readonly capacity: NonNullable<NodeReport['capacity']>
   readonly pool: string
   readonly labels: NodeLabels
@@ -127,6 +128,7 @@ export class Reporter {
     clearTimeout(this.#later)
     this.#soon = this.#later = undefined
     const { connection, nodeId, fence, accepting, cache } = this.#deps
+    const cordon = this.#deps.cordon()
     if (connection.isClosed()) return
     const report: NodeReport = {
       nodeId,
@@ -134,6 +136,7 @@ export class Reporter {
       seq: this.#seq++,
       term: fence.latest,
       accepting: accepting(),
+      ...(cordon ? { cordon } : {}),
       cache: cache(),
       ...what,
       endedInvocations: this.#ended,

@@ -20,7 +20,7 @@ const node = {
 
 /** What a scheduler says, and nobody hangs up. */
 const saying = (fence: Pick<TermFence, 'check'>) => {
-  const session = instanceSession(node, fence)
+  const session = instanceSession(node, fence, { set: (cordon) => void done.push(`cordon ${cordon?.reason}`) })
   return (...message: unknown[]): void => void session.handle(message, () => false)
 }
 
@@ -36,6 +36,14 @@ describe('commands of schedulers', () => {
     expect(() => say('end', 3, 4, 'x', 'keep-alive')).toThrow('another scheduler leads')
     say('end', 4, 5, 'x', 'keep-alive')
     expect(done).toEqual(['start x', 'end x'])
+  })
+
+  it('cordon the node and end that under no term, for operators', () => {
+    const say = saying(new TermFence())
+    say('start', 1, 5, command)
+    say('cordon', 2, { by: 'operator', reason: 'a new disk', since: 1 })
+    say('cordon', 3, null)
+    expect(done).toEqual(['start x', 'cordon a new disk', 'cordon undefined'])
   })
 
   it('of a replaced scheduler would be carried out without the fence', () => {

@@ -1,9 +1,9 @@
 /** Hop in from operators: what the scheduler believes, and which nodes get nothing new. */
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
-import { PlatformError } from '../../contracts/errors.ts'
-import { InstanceReport, NodeLabels, NodePool } from '../../contracts/node.ts'
+import { Cordon, InstanceReport, NodeLabels, NodePool } from '../../contracts/node.ts'
 import type { Fleet } from '../fleet.ts'
+import type { NodeKeeper } from '../node-keeper.ts'
 import type { Node } from '../pool.ts'
 
 export const NodeView = Type.Object({
@@ -11,6 +11,9 @@ export const NodeView = Type.Object({
   url: Type.String(),
   accepting: Type.Boolean(),
   cordoned: Type.Boolean(),
+  cordon: Type.Optional(Cordon),
+  /** Why it would be cordoned, were it not the last node of its pool that takes starts. */
+  unfit: Type.Optional(Type.String()),
   capacity: Type.Object({ memoryMiB: Type.Integer(), instances: Type.Integer(), cpus: Type.Integer() }),
   pool: NodePool,
   labels: NodeLabels,
@@ -25,31 +28,36 @@ export const NodeView = Type.Object({
 export type NodeView = Static<typeof NodeView>
 
 const Params = Type.Object({ nodeId: Type.String() })
+const Reason = Type.Object(
+  { reason: Type.String({ maxLength: 500, default: 'cordoned by hand' }) },
+  { additionalProperties: false },
+)
 
-export const registerNodeRoutes = (app: FastifyInstance, fleet: Fleet): void => {
+type NodeRequest = { Params: Static<typeof Params>; Body: Static<typeof Reason> }
+
+export const registerNodeRoutes = (app: FastifyInstance, fleet: Fleet, keeper: NodeKeeper): void => {
   app.get('/v1/nodes', { schema: { response: { 200: Type.Object({ nodes: Type.Array(NodeView) }) } } }, async () => ({
     nodes: [...fleet.nodes()].map(view),
   }))
-  for (const [action, cordoned] of [
-    ['cordon', true],
-    ['uncordon', false],
-  ] as const)
-    app.post<{ Params: Static<typeof Params> }>(
-      `/v1/nodes/:nodeId/${action}`,
-      { schema: { params: Params } },
-      async (request, reply) => {
-        const { nodeId } = request.params
-        if (!fleet.cordon(nodeId, cordoned)) throw new PlatformError('NOT_FOUND', `no node ${nodeId} reports`)
-        return reply.code(204).send()
-      },
-    )
+  const route = (action: string, carryOut: (nodeId: string, reason: string) => Promise<void>): void => {
+    const schema = { params: Params, body: Reason }
+    app.post<NodeRequest>(`/v1/nodes/:nodeId/${action}`, { schema }, async ({ params, body }, reply) => {
+      await carryOut(params.nodeId, body.reason)
+      return reply.code(204).send()
+    })
+  }
+  route('cordon', (nodeId, reason) => keeper.cordon(nodeId, 'operator', reason))
+  route('drain', (nodeId, reason) => keeper.drain(nodeId, reason))
+  route('uncordon', (nodeId) => keeper.uncordon(nodeId))
 }
 
 const view = (node: Node): NodeView => ({
   nodeId: node.id,
   url: node.url,
   accepting: node.accepting,
-  cordoned: node.cordoned,
+  cordoned: node.cordon !== undefined,
+  ...(node.cordon ? { cordon: node.cordon } : {}),
+  ...(node.unfit === undefined ? {} : { unfit: node.unfit }),
   capacity: node.capacity,
   pool: node.nodePool,
   labels: node.labels,

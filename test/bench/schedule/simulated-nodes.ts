@@ -48,6 +48,7 @@ export class SimulatedNode {
       fence: this.fence,
       url: () => url,
       accepting: () => true,
+      cordon: () => undefined,
       capacity,
       pool: 'default',
       labels: {},
@@ -146,7 +147,7 @@ export const startFleet = async (
     open: ({ socket }) => {
       const node = byAddress.get(socket.localAddress ?? '')
       if (!node) throw new Error(`no node at ${socket.localAddress}`)
-      return instanceSession(node, node.fence)
+      return instanceSession(node, node.fence, { set: () => undefined })
     },
   })
   await app.listen({ host: '0.0.0.0', port: 0 })
