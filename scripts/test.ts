@@ -16,6 +16,7 @@ import { repoRoot } from './setup/paths.ts'
 import { prepareMachine } from './setup/prepare.ts'
 import { missingTools } from './setup/tools.ts'
 import { CommandError, run } from './setup/run.ts'
+import { removeAbandonedFleets } from '../test/e2e/faults/fleet-place.ts'
 import { removeAbandonedLabs } from '../test/stacks/lab/abandoned.ts'
 import { addTotals, readTotals, summaryLine, type Totals } from './test-report.ts'
 
@@ -82,7 +83,13 @@ const checks: Step[] = [
 ]
 
 /** What even a killed run must not leave. */
-const sweep: Step = { title: 'Leftovers of runs that were killed', run: (report) => removeAbandonedStacks(report) }
+const sweep: Step = {
+  title: 'Leftovers of runs that were killed',
+  run: async (report) => {
+    await removeAbandonedFleets()
+    await removeAbandonedStacks(report)
+  },
+}
 
 const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => removeAbandonedLabs() }
 

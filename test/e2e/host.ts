@@ -34,7 +34,9 @@ export const configOf = <S extends NodeService>(target: Premises, service: S): C
 /** A request to a service's own port, with the token of the installation. */
 export const serviceRequest = (target: Premises, service: NodeService, path: string): Promise<Response> => {
   const { listen, internalToken } = configOf(target, service)
-  return fetch(`http://127.0.0.1:${listen.port}${path}`, { headers: { authorization: `Bearer ${internalToken}` } })
+  return fetch(`http://${listen.host}:${listen.port}${path}`, {
+    headers: { authorization: `Bearer ${internalToken}` },
+  })
 }
 
 export const isReady = async (target: Premises, service: NodeService): Promise<boolean> =>

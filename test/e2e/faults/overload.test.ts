@@ -1,0 +1,137 @@
+/**
+ * What three nodes can do, half of it, and three times as much. The peak is what the nodes have places for, not what this machine has CPU for:
+ * the function holds its instance and does nothing.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { percentile } from '../../bench/statistics.ts'
+import { createSignedClient } from '../../bench/signed-invocation.ts'
+import { createFunction, lambdaClient, uniqueName } from '../../support/lambda.ts'
+import { installation } from '../installation.ts'
+import { connectionOf, createFleet, leaderOf, nodesOf, residentMiB, type Fleet } from './fleet.ts'
+import { askOnce, count, echo, startLoad, type Load, type Outcome } from './load.ts'
+import { askNode, type Direct } from './past-the-gateway.ts'
+
+const target = installation()
+const capacity = { memoryMiB: 512, instances: 4 }
+const places = 3 * capacity.instances
+/** Long against what a hop costs here, so that places are what there is too little of. */
+const holdMs = 500
+/** Answers a second that the places are good for. */
+const most = places / (holdMs / 1000)
+const name = uniqueName('overload')
+
+let fleet: Fleet
+/** Answers a second that callers got who waited for each of them, with every place taken. */
+let peak: number
+const loads: Load[] = []
+
+const connections = () => fleet.gateways.map((gateway) => connectionOf(target, gateway))
+const load = (perSecond: number): Load => {
+  const started = startLoad(connections(), name, perSecond, { holdMs })
+  loads.push(started)
+  return started
+}
+
+/** As many callers as there are places, each with its next request when it has the answer to its last. */
+const measurePeak = async (ms: number): Promise<number> => {
+  const [first] = connections()
+  if (!first) throw new Error('no gateway')
+  const client = createSignedClient(first, places)
+  const until = performance.now() + ms
+  let answered = 0
+  const caller = async (): Promise<void> => {
+    while (performance.now() < until) {
+      if ((await askOnce(client, name, { holdMs })).what === 'ok') answered++
+      else await delay(20)
+    }
+  }
+  await Promise.all(Array.from({ length: places }, caller))
+  await client.close()
+  return answered / (ms / 1000)
+}
+
+beforeAll(async () => {
+  fleet = await createFleet(target, capacity)
+  const [first] = connections()
+  if (!first) throw new Error('no gateway')
+  const keep = { Tags: { 'forkyard:keep-alive-ms': '600000' } }
+  await createFunction(lambdaClient(first), name, echo, { MemorySize: 128, Timeout: 60, ...keep })
+  await vi.waitFor(
+    async () => {
+      await measurePeak(2_000)
+      expect((await nodesOf(fleet)).flatMap(({ instances }) => instances)).toHaveLength(places)
+    },
+    { timeout: 60_000 },
+  )
+  peak = await measurePeak(8_000)
+})
+
+afterAll(async () => {
+  await Promise.all(loads.map((each) => each.stop()))
+  await fleet?.remove()
+})
+
+const since = (outcomes: readonly Outcome[], from: number): Outcome[] => outcomes.filter(({ at }) => at >= from)
+const times = (outcomes: readonly { readonly tookMs: number }[], share: number): number =>
+  percentile(
+    outcomes.map(({ tookMs }) => tookMs),
+    share,
+  )
+
+describe('at half of the peak', () => {
+  it('nothing is refused, and the platform adds little to a call of the node itself', async () => {
+    const running = load(peak / 2)
+    await delay(2_000)
+    const direct: Direct[] = []
+    for (let n = 0; n < 60; n++) direct.push(await askNode(fleet.nodes.n1, name, { n, holdMs }))
+    const outcomes = await running.stop()
+    const added = [0.5, 0.99].map((share) => Math.round((times(outcomes, share) - times(direct, share)) * 10) / 10)
+    console.log('half of the peak', { peak, added, ...count(outcomes) })
+    expect(count(outcomes)).toEqual({ ok: outcomes.length })
+    // 5 ms at the 99th percentile, on a machine that does other things too.
+    expect(added[0]).toBeLessThan(50)
+  })
+})
+
+describe('at three times the peak', () => {
+  it('nearly as much is answered as at the peak, the rest refused at once with the time to wait, and soon all is as before', async () => {
+    const [leader] = await leaderOf(fleet)
+    const members = [...fleet.gateways, leader, ...Object.values(fleet.nodes)]
+    const held = () => members.map(residentMiB)
+    const running = load(most * 3)
+    await delay(4_000)
+    const from = performance.now()
+    const before = held()
+    await delay(8_000)
+    const until = performance.now()
+    const after = held()
+    const all = (await running.stop()).filter(({ at, tookMs }) => at + tookMs >= from && at + tookMs < until)
+    const answered = all.filter(({ what }) => what === 'ok')
+    const refused = all.filter(({ what }) => what !== 'ok')
+    const goodput = answered.length / ((until - from) / 1000)
+    console.log('three times the peak', {
+      peak,
+      goodput,
+      refusedP99: times(refused, 0.99),
+      before,
+      after,
+      ...count(all),
+    })
+
+    expect(goodput).toBeGreaterThan(0.9 * peak)
+    expect(refused.length).toBeGreaterThan(answered.length)
+    expect(refused.filter(({ status }) => status !== 429 && status !== 503)).toEqual([])
+    expect(refused.filter(({ retryAfter }) => retryAfter === undefined)).toEqual([])
+    // 100 ms, on a machine that does other things too.
+    expect(times(refused, 0.5)).toBeLessThan(500)
+    for (const [at, mib] of after.entries()) expect(mib).toBeLessThan((before[at] ?? 0) * 1.3 + 64)
+
+    const calm = load(peak / 2)
+    const calmFrom = performance.now()
+    await delay(14_000)
+    const late = since(await calm.stop(), calmFrom + 10_000)
+    expect(late.length).toBeGreaterThan(peak)
+    expect(count(late)).toEqual({ ok: late.length })
+  })
+})
