@@ -220,20 +220,25 @@ static void run_child(napi_env env, void *data) {
   while (waitpid(pid, &run->status, 0) < 0 && errno == EINTR) continue;
 }
 
+void host_call_settle(napi_env env, napi_deferred deferred, napi_value value, const char *failed, int error) {
+  if (!failed) {
+    napi_resolve_deferred(env, deferred, value);
+    return;
+  }
+  char message[256];
+  snprintf(message, sizeof message, "%s: %s", failed, strerror(error));
+  napi_value text, problem;
+  napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text);
+  napi_create_error(env, NULL, text, &problem);
+  napi_reject_deferred(env, deferred, problem);
+}
+
 static void ran(napi_env env, napi_status status, void *data) {
   struct run *run = data;
   napi_value value;
-  if (status == napi_ok && !run->error) {
-    napi_create_int32(env, run->status, &value);
-    napi_resolve_deferred(env, run->deferred, value);
-  } else {
-    char message[256];
-    snprintf(message, sizeof message, "%s: %s", run->step ? run->step : "run", strerror(run->error));
-    napi_value text;
-    napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text);
-    napi_create_error(env, NULL, text, &value);
-    napi_reject_deferred(env, run->deferred, value);
-  }
+  napi_create_int32(env, run->status, &value);
+  const char *failed = status == napi_ok && !run->error ? NULL : run->step ? run->step : "run";
+  host_call_settle(env, run->deferred, value, failed, run->error);
   napi_delete_async_work(env, run->work);
   free_run(run);
 }

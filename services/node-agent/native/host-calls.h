@@ -7,6 +7,9 @@
 /* Throws what errno says, with the call's name; returns NULL for the caller to return. */
 napi_value host_call_failed(napi_env env, const char *call);
 
+/* Resolves with the value, or rejects with what `failed` and its errno. */
+void host_call_settle(napi_env env, napi_deferred deferred, napi_value value, const char *failed, int error);
+
 /* load-filter.c */
 napi_value load_filter(napi_env env, napi_callback_info info);
 

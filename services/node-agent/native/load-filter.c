@@ -63,17 +63,9 @@ static void load(napi_env env, void *data) {
 static void loaded(napi_env env, napi_status status, void *data) {
   struct loading *loading = data;
   napi_value value;
-  if (status == napi_ok && !loading->error) {
-    napi_get_undefined(env, &value);
-    napi_resolve_deferred(env, loading->deferred, value);
-  } else {
-    char message[256];
-    snprintf(message, sizeof message, "%s: %s", loading->step ? loading->step : "loadFilter", strerror(loading->error));
-    napi_value text;
-    napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text);
-    napi_create_error(env, NULL, text, &value);
-    napi_reject_deferred(env, loading->deferred, value);
-  }
+  napi_get_undefined(env, &value);
+  const char *failed = status == napi_ok && !loading->error ? NULL : loading->step ? loading->step : "loadFilter";
+  host_call_settle(env, loading->deferred, value, failed, loading->error);
   napi_delete_async_work(env, loading->work);
   free(loading);
 }
