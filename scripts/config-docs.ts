@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TSchema } from 'typebox'
+import { ResourcePool } from '../services/contracts/resource-pool.ts'
 import { StackConfig } from '../stacks/config.ts'
 import { HostConfig } from '../stacks/host-config.ts'
 import { KubernetesConfig } from '../stacks/kubernetes/config.ts'
@@ -53,6 +54,12 @@ ${table(StackConfig.properties, 'forkyard:')}
 Items of \`forkyard:hosts\`.
 
 ${table(HostConfig.properties, '')}
+
+## A pool of nodes
+
+Items of \`forkyard:pools\`, in the order in which a function is assigned: to the first one that is for it. How they work: [decisions/0053](decisions/0053-resource-pools.md).
+
+${table(ResourcePool.properties, '')}
 
 ## A cluster
 

@@ -8,8 +8,10 @@ import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { cacheModes } from '../services/node-agent/node-scheduler/cache/input.ts'
 import { runtimeNames } from '../services/contracts/function.ts'
+import { ResourcePool } from '../services/contracts/resource-pool.ts'
 import { describeProblem } from './config-problem.ts'
 import { fleetProblems, HostConfig, hostProblems, internalAddress } from './host-config.ts'
+import { poolProblems, unknownPools } from './pool-problems.ts'
 import { clusterUrl, KubernetesConfig, kubernetesProblems } from './kubernetes/config.ts'
 
 const port = (value: number, description: string) =>
@@ -124,6 +126,11 @@ export const StackConfig = Type.Object(
       }),
     ),
     nodeInstances: Type.Integer({ minimum: 1, default: 256, description: 'Instances at the same time' }),
+    pools: Type.Array(ResourcePool, {
+      default: [],
+      description:
+        'Pools of nodes: which functions each is for, shares, limits, reserved capacity (JSON array; services/contracts/resource-pool.ts has the keys of one)',
+    }),
     startParallelism: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Starts at the same time' }),
     cache: Type.Enum(cacheModes, {
       default: 'adaptive',
@@ -228,6 +235,7 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
   for (const [key, schema] of Object.entries<TSchema>(StackConfig.properties)) {
     if (value[key] === undefined && Type.IsOptional(schema)) continue
     if (key === 'hosts' && Array.isArray(value[key])) problems.push(...hostProblems(`${namespace}${key}`, value[key]))
+    else if (key === 'pools') problems.push(...poolProblems(`${namespace}${key}`, value[key]))
     else if (key === 'kubernetes') {
       if (value['target'] === 'kubernetes') problems.push(...kubernetesProblems(`${namespace}${key}`, value[key]))
     } else if (!Value.Check(schema, value[key]))
@@ -297,8 +305,9 @@ const reachableHost = ({ target, listenHost, hosts }: Readonly<Record<string, un
 /** Pure: an IPv6 address in a URL stands in brackets. */
 export const urlHost = (address: string): string => (address.includes(':') ? `[${address}]` : address)
 
-const targetProblems = ({ target, hosts }: StackConfig): string[] => {
-  if (target === 'metal') return fleetProblems(`${namespace}hosts`, hosts)
+const targetProblems = ({ target, hosts, pools }: StackConfig): string[] => {
+  const key = `${namespace}hosts`
+  if (target === 'metal') return [...fleetProblems(key, hosts), ...unknownPools(key, hosts, pools)]
   return hosts.length === 0 ? [] : [`${namespace}hosts: is for ${namespace}target metal alone; the target is ${target}`]
 }
 

@@ -99,7 +99,11 @@ describe('a fleet', () => {
   it('tells the agent of a host its pool and labels, where it has some', async () => {
     const b = { ...host('b', 2, 'node'), pool: 'gpu', labels: { zone: 'north' } }
     const c = host('c', 3, 'node')
-    const seen = await runFleet([host('a', 1, 'gateway', 'scheduler', 'nats'), b, c])
+    const pools = [{ name: 'gpu', onlyChosen: true }]
+    const raw = { 'forkyard:pools': JSON.stringify(pools) }
+    const seen = await runFleet([host('a', 1, 'gateway', 'scheduler', 'nats'), b, c], raw)
+    for (const service of ['gateway', 'scheduler'])
+      expect(JSON.parse(specOf(seen, `a-${service}-process`).files[0]?.content ?? '')).toMatchObject({ pools })
     expect(agentConfig(seen, 'b-node-agent-process')).toMatchObject({ pool: 'gpu', labels: { zone: 'north' } })
     expect(agentConfig(seen, 'c-node-agent-process')).not.toHaveProperty('pool')
   })

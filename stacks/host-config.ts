@@ -1,6 +1,7 @@
 /** One machine of the target `metal`, as `forkyard:hosts` lists it, and what must hold among all of them. */
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
+import { poolPattern } from '../services/contracts/function.ts'
 import { NodeLabels } from '../services/contracts/node.ts'
 import { objectProblems } from './config-problem.ts'
 
@@ -45,8 +46,9 @@ export const HostConfig = Type.Object(
     }),
     pool: Type.Optional(
       Type.String({
-        pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$',
-        description: 'Of its node: nodes of a pool are alike to the scheduler. Default default',
+        pattern: poolPattern,
+        description:
+          'Of its node, one of forkyard:pools: which functions run on it. Nodes of a pool are alike to the scheduler. Default default',
       }),
     ),
     labels: Type.Optional({

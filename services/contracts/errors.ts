@@ -25,6 +25,12 @@ export const errorTable = {
   BAD_SIGNATURE: { status: 403, retryable: false, fault: 'caller', awsType: 'InvalidSignatureException' },
   FORBIDDEN: { status: 403, retryable: false, fault: 'caller', awsType: 'AccessDeniedException' },
   NOT_FOUND: { status: 404, retryable: false, fault: 'caller', awsType: 'ResourceNotFoundException' },
+  NO_PROVISIONED_CONCURRENCY: {
+    status: 404,
+    retryable: false,
+    fault: 'caller',
+    awsType: 'ProvisionedConcurrencyConfigNotFoundException',
+  },
   UNKNOWN_OPERATION: { status: 404, retryable: false, fault: 'caller', awsType: 'UnknownOperationException' },
   ALREADY_EXISTS: { status: 409, retryable: false, fault: 'caller', awsType: 'ResourceConflictException' },
   REVISION_MISMATCH: { status: 412, retryable: false, fault: 'caller', awsType: 'PreconditionFailedException' },

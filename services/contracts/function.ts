@@ -13,11 +13,14 @@ export type RuntimeName = (typeof runtimeNames)[number]
 
 export const latest = '$LATEST'
 
+/** Names of pools of nodes. */
+export const poolPattern = '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$'
+
 export const cachePolicies = ['adaptive', 'strict-cold'] as const
 
 /**
  * How instances of a function are used, and what may be held for it. Set through tags: `forkyard:concurrency`, `forkyard:reuse`,
- * `forkyard:keep-alive-ms`, `forkyard:cache`, `forkyard:fork`.
+ * `forkyard:keep-alive-ms`, `forkyard:cache`, `forkyard:fork`, `forkyard:pool`.
  */
 export const InstancePolicy = Type.Object(
   {
@@ -31,6 +34,8 @@ export const InstancePolicy = Type.Object(
     cache: Type.Optional(Type.Enum(cachePolicies)),
     /** Instances may be forks, which share the sandbox of their seed. Absent: as the node is configured. */
     fork: Type.Optional(Type.Boolean()),
+    /** Nodes that instances run on, by the name of their pool. Absent: the pool that the installation's rules say. */
+    pool: Type.Optional(Type.String({ pattern: poolPattern })),
   },
   { additionalProperties: false },
 )
@@ -123,6 +128,18 @@ export type EventInvokeRecord = Static<typeof EventInvokeRecord>
 
 export const ReservedConcurrency = Type.Integer({ minimum: 0 })
 
+/** Provisioned concurrency of one qualifier. */
+export const ProvisionedRecord = Type.Object(
+  {
+    /** Invocations at the same time. */
+    concurrency: Type.Integer({ minimum: 1 }),
+    /** ISO 8601. */
+    lastModified: Type.String(),
+  },
+  { additionalProperties: false },
+)
+export type ProvisionedRecord = Static<typeof ProvisionedRecord>
+
 export const FunctionRecord = Type.Object(
   {
     tenant: Type.String(),
@@ -144,8 +161,13 @@ export const FunctionRecord = Type.Object(
     eventInvokeConfigs: Type.Optional(Type.Record(Type.String(), EventInvokeRecord)),
     /** By qualifier (`$LATEST` stands for the function without one): who else may call. */
     policies: Type.Optional(Type.Record(Type.String(), ResourcePolicy)),
-    /** Invocations of all versions together that may run at the same time; 0: none. Absent: as many as the nodes have room for. */
+    /**
+     * Invocations of all versions together that may run at the same time, and for which capacity is kept; 0: none. Absent: as many as the
+     * nodes have room for.
+     */
     reservedConcurrency: Type.Optional(ReservedConcurrency),
+    /** By qualifier (version or alias): instances that are kept initialised. */
+    provisioned: Type.Optional(Type.Record(Type.String(), ProvisionedRecord)),
     /** In the store alone: by the installation's own key (`chassis/signing.ts`). */
     signature: Type.Optional(Type.String()),
   },

@@ -1,7 +1,7 @@
 /** What the scheduler and the gateway say to a node agent, and what the agent reports. */
 import { Type, type Static } from 'typebox'
 import { RevisionRef, startTypes, StartWish } from './placement.ts'
-import { cachePolicies, InstancePolicy, runtimeNames } from './function.ts'
+import { cachePolicies, InstancePolicy, poolPattern, runtimeNames } from './function.ts'
 
 /**
  * Scheduler -> node, over a link (`links.ts`). Answered as soon as the start is queued; its end is in the reports.
@@ -17,6 +17,8 @@ export const StartInstance = Type.Object(
     startWish: StartWish,
     /** A forced start: the instance is for this invocation first, and this invocation is for no other instance. */
     forInvocation: Type.Optional(Type.String()),
+    /** Wanted without a request: it starts however long it waits for its turn. */
+    provisioned: Type.Optional(Type.Literal(true)),
   },
   { additionalProperties: false },
 )
@@ -35,7 +37,7 @@ export const Cordon = Type.Object(
 export type Cordon = Static<typeof Cordon>
 
 /** Nodes of a pool are alike to whoever places instances. */
-export const NodePool = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$', default: 'default' })
+export const NodePool = Type.String({ pattern: poolPattern, default: 'default' })
 
 /** What else operators say of a node: zone, hardware, ... */
 export const NodeLabels = Type.Record(

@@ -84,6 +84,20 @@ export const Explanation = Type.Object(
     /** Absent with `none`. */
     nodeId: Type.Optional(Type.String()),
     reason: Type.String(),
+    /** Of nodes, in which the function runs; absent where it may run in none. */
+    pool: Type.Optional(Type.String()),
+    /** Nodes of the pool that a start looks at first, in the order in which they come. */
+    candidates: Type.Array(
+      Type.Object({
+        nodeId: Type.String(),
+        /** Share of its memory that is free and not kept for others, in percent; 0 where something speaks against the node. */
+        score: Type.Integer(),
+        freeMiB: Type.Integer(),
+        /** Instances of the revision; among nodes that are about as loaded the fewest decide. */
+        instances: Type.Integer(),
+        against: Type.Array(Type.String()),
+      }),
+    ),
     /** Nodes with instances of the revision. */
     held: Type.Array(
       Type.Object({

@@ -39,6 +39,8 @@ export const withAlias = (
   }
   requireVersion(record, alias.functionVersion, region)
   checkWeights(record, alias, region)
+  if (alias.functionVersion === latest && Object.hasOwn(record.provisioned ?? {}, name))
+    throw invalid('Provisioned Concurrency Configs cannot be applied to unpublished function versions.')
   return { ...record, aliases: { ...record.aliases, [name]: alias } }
 }
 
@@ -49,7 +51,15 @@ export const withoutAlias = (record: FunctionRecord, name: string): FunctionReco
   const { [name]: _url, ...urls } = record.urls
   const { [name]: _config, ...eventInvokeConfigs } = record.eventInvokeConfigs ?? {}
   const { [name]: _policy, ...policies } = record.policies ?? {}
-  return { ...record, aliases, urls, eventInvokeConfigs, policies }
+  return { ...withoutProvisioned(record, name), aliases, urls, eventInvokeConfigs, policies }
+}
+
+/** Nothing is provisioned for the qualifier any more. */
+export const withoutProvisioned = (record: FunctionRecord, qualifier: string): FunctionRecord => {
+  const { provisioned, ...rest } = record
+  if (!provisioned || !Object.hasOwn(provisioned, qualifier)) return record
+  const { [qualifier]: _gone, ...left } = provisioned
+  return Object.keys(left).length > 0 ? { ...rest, provisioned: left } : rest
 }
 
 const requireVersion = (record: FunctionRecord, version: string, region: string): void => {

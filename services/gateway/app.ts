@@ -26,6 +26,7 @@ import { nodeOperations } from './routes/nodes.ts'
 import { openApiOptions } from './routes/openapi.ts'
 import { policyOperations } from './routes/policies.ts'
 import { principalOperations } from './routes/principals.ts'
+import { provisionedOperations } from './routes/provisioned-concurrency.ts'
 import { registerOperations, useSchemas } from './routes/operation.ts'
 import { statusOperations } from './routes/status.ts'
 import { tagOperations } from './routes/tags.ts'
@@ -80,6 +81,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...urlConfigOperations(deps),
       ...eventInvokeOperations(deps),
       ...concurrencyOperations(deps),
+      ...provisionedOperations(deps),
       ...tagOperations(deps),
       ...accountOperations(deps),
       ...policyOperations(deps),

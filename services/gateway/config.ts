@@ -2,6 +2,7 @@ import { Type, type Static } from 'typebox'
 import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
 import { SealingKeys } from '../chassis/sealing.ts'
+import { ResourcePool } from '../contracts/resource-pool.ts'
 import { SigningKeys } from '../chassis/signing.ts'
 
 /** An access key and the tenant that it acts for. */
@@ -94,6 +95,8 @@ export const GatewayConfig = Type.Object(
     asyncWorkers: Type.Integer({ minimum: 0, default: 16 }),
     /** Wait before the second attempt of a failed event, in milliseconds; twice that before the third. Default 60000, as AWS. */
     asyncRetryBaseMs: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** Rules of the pools of nodes, as schedulers have them. */
+    pools: Type.Array(ResourcePool, { default: [] }),
     limits: GatewayLimits,
     logLevel: Type.String({ default: 'info' }),
   },

@@ -1,6 +1,7 @@
 /** A function with everything of it, or one of its versions. */
 import { PlatformError } from '../contracts/errors.ts'
 import { functionArn } from '../contracts/function.ts'
+import { withoutProvisioned } from './alias-record.ts'
 import type { GatewayDeps } from './deps.ts'
 import { isVersionNumber } from './function-name.ts'
 import type { Target } from './lookup.ts'
@@ -43,7 +44,7 @@ export const deleteFunctionOrVersion = async (
     const { [qualifier]: _gone, ...eventInvokeConfigs } = record.eventInvokeConfigs ?? {}
     const { [qualifier]: _policy, ...policies } = record.policies ?? {}
     const versions = record.versions.filter((each) => each !== number)
-    return { ...record, versions, eventInvokeConfigs, policies }
+    return { ...withoutProvisioned(record, qualifier), versions, eventInvokeConfigs, policies }
   })
   await registry.dropVersion(tenant, name, number)
 }

@@ -98,6 +98,7 @@ await runService(
         logger.warn({ nodeUrl }, 'a node gives no signs of life: what it had is answered with an error')
       },
     })
+    scheduler.follow(registry)
     const tickets = createTickets(config.signing)
     const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs, tickets })
     const functionBindings = followBindings({ kv: store.network, connection, logger, sealer: environmentSealer })

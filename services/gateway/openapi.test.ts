@@ -125,7 +125,9 @@ const ids = [
   'RedriveDeadLetters', 'DownloadCode', 'AddPermission', 'RemovePermission', 'GetCaller', 'ListTenants', 'ListPrincipals',
   'PutPrincipal', 'DeletePrincipal', 'ListAccessKeys', 'CreateAccessKey', 'UpdateAccessKey', 'DeleteAccessKey',
   'PutNetworkPolicy', 'GetNetworkPolicy', 'DeleteNetworkPolicy', 'GetAudit', 'PutBindings', 'GetBindings', 'DeleteBindings',
-  'PutFunctionConcurrency', 'DeleteFunctionConcurrency', 'CordonNode', 'DrainNode', 'UncordonNode',
+  'CordonNode', 'DrainNode', 'UncordonNode',
+  'PutFunctionConcurrency', 'DeleteFunctionConcurrency', 'PutProvisionedConcurrencyConfig', 'GetProvisionedConcurrencyConfig',
+  'DeleteProvisionedConcurrencyConfig',
 ] // prettier-ignore
 
 it('every operation is in the document', () => {

@@ -1,6 +1,7 @@
 /** The gateway's link to a scheduler: each revision is told once, each placement after that is a few numbers and an id. */
 import { Compile } from 'typebox/compile'
 import { LinkClient } from '../chassis/link/client.ts'
+import { maxClaims, type FunctionClaim } from '../contracts/claims.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { maxOver, maxRevisions, Placed, PlacedLate, placementLink, type RevisionNeeds } from '../contracts/links.ts'
 import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
@@ -21,8 +22,11 @@ export class PlacementLink {
   #next = 0
   #over: string[] = []
 
-  /** @param ca see `clientTls` */
-  constructor(url: string, token: string, ca?: string) {
+  /**
+   * @param ca see `clientTls`
+   * @param claims what is claimed, told first on each connection; nothing while it is not known
+   */
+  constructor(url: string, token: string, ca?: string, claims?: () => readonly FunctionClaim[] | undefined) {
     const common = { url, token, ca, path: placementLink, service: 'scheduler', connectMs } as const
     this.#client = new LinkClient({
       ...common,
@@ -31,6 +35,7 @@ export class PlacementLink {
         this.#keys = []
         this.#next = 0
         this.#client.tell('waits', [])
+        this.tellAllClaims(claims?.())
       },
     })
   }
@@ -65,6 +70,17 @@ export class PlacementLink {
   /** A scheduler that was replaced learns of it. */
   tellTerm(term: number): void {
     this.#client.tell('term', [term])
+  }
+
+  tellClaims(claims: readonly FunctionClaim[]): void {
+    for (let at = 0; at < claims.length; at += maxClaims)
+      this.#client.tell('claims', [claims.slice(at, at + maxClaims)])
+  }
+
+  tellAllClaims(claims: readonly FunctionClaim[] | undefined): void {
+    if (!claims) return
+    this.tellClaims(claims)
+    this.#client.tell('claimed', [])
   }
 
   /** The next connection may be to another one, where several are behind one address. */

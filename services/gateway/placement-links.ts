@@ -1,4 +1,5 @@
 /** The gateway's links to all schedulers. One of them leads; which one is found out by asking. */
+import type { FunctionClaim } from '../contracts/claims.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { Placement, PlacementRequest } from '../contracts/placement.ts'
 import { PlacementLink } from './placement-link.ts'
@@ -14,9 +15,21 @@ export class PlacementLinks {
   #leaderless = false
   #finding = false
 
+  #claims: () => readonly FunctionClaim[] | undefined = () => undefined
+
   /** @param ca see `clientTls` */
   constructor(urls: readonly string[], token: string, ca?: string) {
-    this.#links = urls.map((url) => new PlacementLink(url, token, ca))
+    this.#links = urls.map((url) => new PlacementLink(url, token, ca, () => this.#claims()))
+  }
+
+  /** All schedulers are told from now on, whoever leads: the next leader has to know. */
+  claim(all: () => readonly FunctionClaim[] | undefined): void {
+    this.#claims = all
+    for (const link of this.#links) link.tellAllClaims(all())
+  }
+
+  claimChanged(claim: FunctionClaim): void {
+    for (const link of this.#links) link.tellClaims([claim])
   }
 
   /**

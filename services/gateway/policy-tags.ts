@@ -1,7 +1,7 @@
 /** How instances of a function are used, what is held for it, and which of its variables are secrets, is set through tags. */
 import { Value } from 'typebox/value'
 import { PlatformError } from '../contracts/errors.ts'
-import { cachePolicies, InstancePolicy } from '../contracts/function.ts'
+import { cachePolicies, InstancePolicy, poolPattern } from '../contracts/function.ts'
 
 export const policyTagNames = {
   concurrency: 'forkyard:concurrency',
@@ -9,6 +9,7 @@ export const policyTagNames = {
   keepAliveMs: 'forkyard:keep-alive-ms',
   cache: 'forkyard:cache',
   fork: 'forkyard:fork',
+  pool: 'forkyard:pool',
 } as const
 
 /** @throws PlatformError INVALID_REQUEST naming the tag and what it may be. */
@@ -20,12 +21,16 @@ export const policyFromTags = (tags: Readonly<Record<string, string>>): Instance
   const cache = tags[policyTagNames.cache]
   if (cache !== undefined && !cachePolicies.some((name) => name === cache))
     throw invalidTag(policyTagNames.cache, cache, cachePolicies.join(' or '))
+  const pool = tags[policyTagNames.pool]
+  if (pool !== undefined && !new RegExp(poolPattern).test(pool))
+    throw invalidTag(policyTagNames.pool, pool, 'the name of a pool of nodes')
   return Value.Parse(InstancePolicy, {
     concurrency: concurrency ?? 1,
     reuse: reuse ?? true,
     ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
     ...(cache === undefined ? {} : { cache }),
     ...(fork === undefined ? {} : { fork }),
+    ...(pool === undefined ? {} : { pool }),
   })
 }
 

@@ -22,6 +22,8 @@ interface Entry {
   readonly old?: boolean
 }
 
+export type RegistryChange = 'synced' | { readonly tenant: string; readonly name: string }
+
 const recordSchema = Compile(FunctionRecord)
 const versionSchema = Compile(VersionConfig)
 const casAttempts = 20
@@ -63,17 +65,23 @@ export class Registry {
   readonly #deps: RegistryDeps
   readonly #bucket: WatchedBucket<Entry>
   readonly #urls = new Map<string, string>()
+  /** Told of each change of a function or of one of its versions, and once when memory is complete. */
+  onChange: (change: RegistryChange) => void = () => undefined
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps
     this.#bucket = new WatchedBucket(deps, {
       name: 'registry',
       read: (entry) => readEntry(entry, deps),
-      synced: () =>
-        void this.#sealAnew().catch((err: unknown) => deps.logger.error({ err }, 'registry: entries stay as they are')),
+      synced: () => {
+        this.onChange('synced')
+        void this.#sealAnew().catch((err: unknown) => deps.logger.error({ err }, 'registry: entries stay as they are'))
+      },
       changed: (key, before, after) => {
         for (const { urlId } of Object.values(before?.record?.urls ?? {})) this.#urls.delete(urlId)
         for (const { urlId } of Object.values(after?.record?.urls ?? {})) this.#urls.set(urlId, key)
+        const of = after?.record ?? after?.version ?? before?.record ?? before?.version
+        if (of) this.onChange({ tenant: of.tenant, name: of.name })
       },
     })
   }
@@ -110,6 +118,11 @@ export class Registry {
 
   version(tenant: string, name: string, version: number): VersionConfig | undefined {
     return this.#bucket.get(versionKey(tenant, name, version))?.version
+  }
+
+  /** Of all tenants. */
+  *all(): Iterable<FunctionRecord> {
+    for (const { record } of this.#bucket.values()) if (record) yield record
   }
 
   /** Ascending by name. */

@@ -2,11 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
+import type { ProvisionedState } from '../contracts/claims.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { protocolHeaders } from '../contracts/protocol.ts'
-import type { Explanation, Placement, PlacementRequest } from '../contracts/placement.ts'
+import type { Explanation, Placement, PlacementRequest, RevisionRef } from '../contracts/placement.ts'
+import { followClaims, type ClaimSource } from './claims.ts'
 import { NoLeader, PlacementLinks } from './placement-links.ts'
 import { RecentPlaces } from './recent-places.ts'
+import type { Registry } from './registry.ts'
 
 /** A node as the scheduler sees it; passed on to operators with whatever else the scheduler tells of it. */
 export interface NodeSummary {
@@ -38,6 +41,10 @@ export interface SchedulerClient {
   nodes(): Promise<NodeSummary[]>
   /** The scheduler that leads does so with the node. @throws PlatformError NOT_FOUND; UNAVAILABLE when the scheduler or the node does not answer */
   tellNode(nodeId: string, action: NodeAction, reason: string): Promise<void>
+  /** How far each provisioned revision is, in their order. @throws PlatformError UNAVAILABLE while nobody leads */
+  provisioned(revisions: readonly RevisionRef[]): Promise<ProvisionedState[]>
+  /** Tells all schedulers what is claimed: on each connection, and when it changes. */
+  follow(registry: Registry): void
   close(): Promise<void>
 }
 
@@ -108,6 +115,15 @@ export const createSchedulerClient = (urls: readonly string[], token: string, ca
     over: (invocationId) => links.over(invocationId),
     isThere: async () => links.isThere(),
     explain: (request) => ask('POST', '/v1/explanations', request),
+    provisioned: async (revisions) =>
+      revisions.length === 0 ? [] : ask<ProvisionedState[]>('POST', '/v1/provisioned', revisions),
+    follow: (registry) => {
+      const source: ClaimSource = followClaims(registry, {
+        changed: (claim) => links.claimChanged(claim),
+        complete: () => links.claim(() => source.all()),
+      })
+      links.claim(() => source.all())
+    },
     nodes: async () => (await ask<{ nodes: NodeSummary[] }>('GET', '/v1/nodes')).nodes,
     tellNode: (nodeId, action, reason) => ask('POST', `/v1/nodes/${encodeURIComponent(nodeId)}/${action}`, { reason }),
     close: async () => {

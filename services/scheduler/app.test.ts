@@ -10,6 +10,7 @@ import type { Cordon, InstanceReport, NodeReport, StartInstance } from '../contr
 import type { PlacementRequest } from '../contracts/placement.ts'
 import { PlacementLink } from '../gateway/placement-link.ts'
 import { buildApp } from './app.ts'
+import { ClaimBook } from './claim-book.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { createSchedulerMetrics } from './metrics.ts'
@@ -129,6 +130,7 @@ const build = async (firstNodeWaitMs: number): Promise<void> => {
     fleet,
     dispatcher,
     keeper,
+    claims: new ClaimBook((claim) => fleet.claim(claim)),
     metrics,
     heardOf: () => undefined,
     notReady: () => undefined,

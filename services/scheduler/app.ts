@@ -6,6 +6,7 @@ import { acceptLinks } from '../chassis/link/accept.ts'
 import { serverTls, type ServiceTls } from '../chassis/internal-tls.ts'
 import type { Logger } from '../chassis/log.ts'
 import { placementLink } from '../contracts/links.ts'
+import type { ClaimBook } from './claim-book.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Fleet } from './fleet.ts'
 import type { SchedulerMetrics } from './metrics.ts'
@@ -13,6 +14,7 @@ import type { NodeKeeper } from './node-keeper.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
 import { registerNodeRoutes } from './routes/nodes.ts'
 import { placementSession } from './routes/placement-link.ts'
+import { registerProvisionedRoutes } from './routes/provisioned.ts'
 
 export interface AppDeps {
   readonly logger: Logger
@@ -21,6 +23,7 @@ export interface AppDeps {
   readonly fleet: Fleet
   readonly dispatcher: Dispatcher
   readonly keeper: NodeKeeper
+  readonly claims: ClaimBook
   readonly metrics: SchedulerMetrics
   /** Somebody told of a term. */
   readonly heardOf: (term: number) => void
@@ -35,6 +38,7 @@ export const buildApp = ({
   fleet,
   dispatcher,
   keeper,
+  claims,
   metrics,
   heardOf,
   notReady,
@@ -45,9 +49,10 @@ export const buildApp = ({
   acceptLinks(app, {
     path: placementLink,
     token: internalToken,
-    open: () => placementSession(dispatcher, heardOf, metrics.placementSeconds),
+    open: () => placementSession(dispatcher, heardOf, metrics.placementSeconds, claims),
   })
   registerExplanationRoutes(app, fleet)
   registerNodeRoutes(app, fleet, keeper)
+  registerProvisionedRoutes(app, dispatcher)
   return app
 }

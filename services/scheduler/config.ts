@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
+import { ResourcePool } from '../contracts/resource-pool.ts'
 
 export const SchedulerConfig = Type.Object(
   {
@@ -16,6 +17,8 @@ export const SchedulerConfig = Type.Object(
     nats: NatsConfig,
     /** A node that has not reported for so long gets no placements. */
     nodeTimeoutMs: Type.Integer({ minimum: 1000, default: 5_000 }),
+    /** Rules of the pools of nodes. None: all functions run in `default`, or in the pool that they chose. */
+    pools: Type.Array(ResourcePool, { default: [] }),
     logLevel: Type.String({ default: 'info' }),
   },
   { additionalProperties: false },

@@ -1,9 +1,10 @@
 /** Carries decisions out: takes the lease, books the start, tells the node. The answer never waits for a node. */
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../chassis/log.ts'
+import type { ProvisionedState } from '../contracts/claims.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import type { NodeReport, StartInstance } from '../contracts/node.ts'
-import type { Placement, PlacementRequest } from '../contracts/placement.ts'
+import type { Placement, PlacementRequest, RevisionRef } from '../contracts/placement.ts'
 import type { Fleet } from './fleet.ts'
 import { instancesToEnd, outdated } from './lifecycle.ts'
 import type { SchedulerMetrics } from './metrics.ts'
@@ -11,6 +12,8 @@ import type { NodeClient } from './node-client.ts'
 import { NodeCommands } from './node-commands.ts'
 import { place, throttle, type Decision } from './place.ts'
 import type { Node, Pool } from './pool.ts'
+import { Provisioner } from './provisioner.ts'
+import { poolFor } from '../contracts/pool-assignment.ts'
 import { WaitingPlacements, type WaitingLimits, type WaitingPlacement } from './waiting.ts'
 
 export interface DispatcherDeps {
@@ -22,6 +25,8 @@ export interface DispatcherDeps {
   readonly waiting?: WaitingLimits
   /** Of this scheduler while it leads; absent: it always does. */
   readonly term?: () => number | undefined
+  /** What is claimed for functions is known: idle instances that nobody claims may end. Absent: it is. */
+  readonly claimsKnown?: () => boolean
   readonly now?: () => number
 }
 
@@ -31,6 +36,8 @@ const defaultLimits: WaitingLimits = { all: 10_000, perFunction: 2_000 }
  * after a pause of this process come faster than starts do.
  */
 const maxStarts = 256
+/** For room that is to become free for a request, or that it leaves to others. */
+const roomWaitMs = 10_000
 /** An instance that is over while an invocation may need it is looked at again after so long. */
 const lookAgainMs = 100
 
@@ -41,7 +48,10 @@ export class Dispatcher {
   readonly #waiting: WaitingPlacements
   /** Pools that got a free slot since those who wait were last served. */
   readonly #freed = new Set<Pool>()
+  readonly #provisioner: Provisioner
   #serving = false
+  /** Nothing has ended since all who wait for room found none. */
+  #full = false
   #lastTerm = 0
 
   constructor(deps: DispatcherDeps) {
@@ -52,8 +62,12 @@ export class Dispatcher {
     // What was decided while it led is told under the term of then; nodes refuse it if that is over.
     const term = (): number => this.#term ?? this.#lastTerm
     this.#commands = new NodeCommands({ ...deps, now: this.#now, term, answered })
+    this.#provisioner = new Provisioner(deps.fleet, this.#commands)
     deps.fleet.onFree = (pool) => {
       if (this.#waiting.size > 0) this.#freed.add(pool)
+    }
+    deps.fleet.onRoom = () => {
+      this.#full = false
     }
   }
 
@@ -95,12 +109,42 @@ export class Dispatcher {
     const { fleet, firstNodeWaitMs } = this.#deps
     if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
     fleet.release(request.invocationId)
-    if (!fleet.hasOpenNode()) {
+    if (!this.#hasOpenNode(request)) {
       const throttled = throttle(fleet.view, request)
       if (throttled) throw this.#refusal(throttled, request)
-      return this.#waiting.add(request, Math.min(request.deadlineAt, now + firstNodeWaitMs), gone)
+      const tooLate = { code: 'NO_CAPACITY', message: 'no node took placements in time' } as const
+      return this.#waiting.add(request, Math.min(request.deadlineAt, now + firstNodeWaitMs), gone, { tooLate })
     }
-    return this.#tryToPlace(request, this.#mayStart) ?? this.#waiting.add(request, request.deadlineAt, gone)
+    const placed = this.#tryToPlace(request, this.#mayStart)
+    if (placed === undefined) return this.#waiting.add(request, request.deadlineAt, gone)
+    if (!('kind' in placed)) return placed
+    const tooLate = { code: 'NO_CAPACITY', message: `no capacity in time: ${placed.reason}` } as const
+    const begin = this.#beginToWait(placed, request)
+    return this.#waiting.add(request, Math.min(request.deadlineAt, now + roomWaitMs), gone, { tooLate, begin })
+  }
+
+  /** How far the instances of a provisioned revision are. */
+  provisioned(revision: RevisionRef): ProvisionedState {
+    return this.#provisioner.state(revision)
+  }
+
+  #beginToWait({ inPool, right }: Wait, request: PlacementRequest): (() => () => void) | undefined {
+    if (right === undefined) return undefined
+    return () => {
+      const over = this.#deps.fleet.waitForRoom(inPool, request, right)
+      return () => {
+        // Who left the room to it may have it now.
+        this.#full = false
+        over()
+      }
+    }
+  }
+
+  /** Of the pool that the request is for. */
+  #hasOpenNode(request: PlacementRequest): boolean {
+    const { fleet } = this.#deps
+    const pool = poolFor(fleet.view.rules, request)
+    return pool === undefined || fleet.hasOpenNode(pool)
   }
 
   /** Takes a report in. @returns false when a full one is needed. */
@@ -128,9 +172,13 @@ export class Dispatcher {
       nodes.forget(url)
       logger.warn({ nodeId }, 'the node fell silent: its instances and leases are gone')
     }
+    this.#full = false
     this.#waiting.expire(this.#now(), fleet.hasOpenNode())
+    if (this.#term !== undefined)
+      for (const instance of fleet.keepReserved(this.#now())) void this.#commands.end(instance, 'reclaim')
     this.#serve()
     this.#endIdle()
+    if (this.#term !== undefined) this.#provisioner.tick(this.#now())
   }
 
   close(): void {
@@ -143,10 +191,11 @@ export class Dispatcher {
   }
 
   /** @returns nothing when it would take a start, and may not. @throws PlatformError NO_CAPACITY, TOO_MANY_REQUESTS */
-  #tryToPlace(request: PlacementRequest, mayStart: boolean): Placement | undefined {
+  #tryToPlace(request: PlacementRequest, mayStart: boolean): Placement | Wait | undefined {
     const { fleet, metrics } = this.#deps
     const decision = place(fleet.view, request, this.#now())
     if (decision.kind === 'start' && !mayStart) return undefined
+    if (decision.kind === 'wait') return decision
     if (decision.kind === 'none' || decision.kind === 'throttled') throw this.#refusal(decision, request)
     metrics.placements.inc({ decision: decision.kind })
     if (decision.kind === 'start') this.#start(decision, request)
@@ -154,14 +203,13 @@ export class Dispatcher {
     return answer(request, decision.kind === 'start' ? decision.node : decision.pool.node, decision)
   }
 
-  #refusal({ kind, reason }: Refused, { memoryMiB, reservedConcurrency }: PlacementRequest): PlatformError {
+  #refusal(refused: Refused, { memoryMiB, reservedConcurrency }: PlacementRequest): PlatformError {
+    const { kind, reason } = refused
     this.#deps.metrics.placements.inc({ decision: kind })
-    return kind === 'none'
-      ? new PlatformError('NO_CAPACITY', `no capacity: ${reason}`, { memoryMiB })
-      : new PlatformError('TOO_MANY_REQUESTS', `Rate exceeded: ${reason}`, {
-          limit: 'reservedConcurrency',
-          reservedConcurrency,
-        })
+    if (kind === 'none') return new PlatformError('NO_CAPACITY', `no capacity: ${reason}`, { memoryMiB })
+    const { limit } = refused
+    const details = limit === 'reservedConcurrency' ? { limit, reservedConcurrency } : { limit }
+    return new PlatformError('TOO_MANY_REQUESTS', `Rate exceeded: ${reason}`, details)
   }
 
   #start({ node, end }: Extract<Decision, { kind: 'start' }>, request: PlacementRequest): void {
@@ -193,9 +241,12 @@ export class Dispatcher {
           if (!this.#answer(item, false)) break
       this.#freed.clear()
       if (!this.#deps.fleet.hasOpenNode()) return
-      while (this.#mayStart) {
+      // Each tenant once: what one waits for may be there for another.
+      for (let missed = 0; this.#mayStart && !this.#full;) {
         const item = this.#waiting.next()
-        if (!item || !this.#answer(item, true)) return
+        if (!item) return
+        if (this.#answer(item, true)) missed = 0
+        else if (++missed >= this.#waiting.tenants) this.#full = true
       }
     } finally {
       this.#serving = false
@@ -205,8 +256,13 @@ export class Dispatcher {
   /** @returns false when it waits on */
   #answer(item: WaitingPlacement, mayStart: boolean): boolean {
     try {
+      if (!this.#hasOpenNode(item.request)) return false
       const placement = this.#tryToPlace(item.request, mayStart)
       if (!placement) return false
+      if ('kind' in placement) {
+        item.over ??= this.#beginToWait(placement, item.request)?.()
+        return false
+      }
       this.#waiting.remove(item)
       item.resolve(placement)
     } catch (error) {
@@ -217,10 +273,10 @@ export class Dispatcher {
   }
 
   #endIdle(): void {
-    if (this.#term === undefined) return
-    const { fleet } = this.#deps
+    const { fleet, claimsKnown } = this.#deps
+    if (this.#term === undefined || claimsKnown?.() === false) return
     for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs))
-      for (const { instance, reason } of instancesToEnd(pool, this.#now())) {
+      for (const { instance, reason } of instancesToEnd(pool, this.#now(), fleet.unprovisioned(pool.revision))) {
         fleet.drop(instance)
         void this.#commands.end(instance, reason)
       }
@@ -228,9 +284,10 @@ export class Dispatcher {
 }
 
 type Refused = Extract<Decision, { kind: 'none' | 'throttled' }>
+type Wait = Extract<Decision, { kind: 'wait' }>
 
 const answer = (
   { invocationId }: PlacementRequest,
   node: Node,
-  { kind, reason }: Exclude<Decision, Refused>,
+  { kind, reason }: Exclude<Decision, Refused | Wait>,
 ): Placement => ({ invocationId, nodeId: node.id, nodeUrl: node.url, decision: kind, reason })

@@ -70,6 +70,8 @@ describe('explain', () => {
     expect(explain(fleetWith([]).view, { ...request, memoryMiB: 4096 }, now)).toEqual({
       decision: 'none',
       reason: expect.stringContaining('4096 MiB'),
+      pool: 'default',
+      candidates: [{ nodeId: 'n', score: 0, freeMiB: 1024, instances: 0, against: ['less than 4096 MiB are free'] }],
       held: [],
     })
   })

@@ -4,14 +4,39 @@
  */
 import type { RevisionRef } from '../contracts/placement.ts'
 import { revisionKey } from '../contracts/placement.ts'
+import type { ResourcePool } from '../contracts/resource-pool.ts'
 import { OrderedHeap } from './ordered-heap.ts'
-import { byIdleTime, compareIds, freeIdleSlots, freeMiB, freeSlots, isOpen, load } from './pool.ts'
+import type { FleetView } from './place.ts'
+import {
+  byIdleTime,
+  compareIds,
+  freeIdleSlots,
+  freeMiB,
+  freePlaces,
+  freeSlots,
+  functionKey,
+  isOpen,
+  load,
+} from './pool.ts'
 import type { Instance, Node, Pool } from './pool.ts'
+import { Provisioned } from './provisioned.ts'
+import { Contention } from './resource-pools/contention.ts'
+import { Reservations } from './resource-pools/reservations.ts'
+import { Usage } from './resource-pools/usage.ts'
 
 interface RevisionPools {
   readonly byNode: Map<string, Pool>
   readonly idle: OrderedHeap<Pool>
   readonly free: OrderedHeap<Pool>
+}
+
+/** Nodes of one pool, and what is idle on them. */
+interface NodesOfPool {
+  open: number
+  /** Open nodes with a place for one more instance. */
+  readonly byLoad: OrderedHeap<Node>
+  readonly byFreeMemory: OrderedHeap<Node>
+  readonly idle: OrderedHeap<Instance>
 }
 
 const byRecentUse = (a: Pool, b: Pool): number => b.lastIdleSince - a.lastIdleSince || compareIds(a.node.id, b.node.id)
@@ -22,25 +47,40 @@ const byCheck = (a: Pool, b: Pool): number =>
   a.checkAt - b.checkAt || compareIds(a.key, b.key) || compareIds(a.node.id, b.node.id)
 
 const versionKey = ({ tenant, name, version }: RevisionRef): string => `${tenant}/${name}/${version}`
-const functionKey = ({ tenant, name }: RevisionRef): string => `${tenant}/${name}`
 
-export class FleetIndex {
+export class FleetIndex implements FleetView {
+  readonly rules: readonly ResourcePool[]
+  readonly usage: Usage
+  readonly reservations: Reservations
+  readonly contention: Contention
+  readonly provisioned = new Provisioned()
   readonly #revisions = new Map<string, RevisionPools>()
   /** Function and version -> keys of its revisions that have pools. */
   readonly #siblings = new Map<string, Set<string>>()
   /** Function -> its invocations that hold a slot, over all versions and nodes. */
   readonly #lent = new Map<string, number>()
   readonly #open = new Set<Node>()
-  /** Open nodes with a place for one more instance. */
-  readonly #byLoad = new OrderedHeap(byLoad)
-  readonly #byFreeMemory = new OrderedHeap(byFreeMemory)
-  readonly #idleInstances = new OrderedHeap(byIdleTime)
+  readonly #nodePools = new Map<string, NodesOfPool>()
   readonly #checks = new OrderedHeap(byCheck)
 
   onFree: (pool: Pool) => void = () => undefined
+  /** Something ended, or may be ended for something else. */
+  onRoom: () => void = () => undefined
 
-  hasOpenNode(): boolean {
-    return this.#open.size > 0
+  constructor(rules: readonly ResourcePool[]) {
+    this.rules = rules
+    this.usage = new Usage(rules)
+    this.reservations = new Reservations(this.usage, (node) => this.roomChanged(node))
+    this.contention = new Contention(this.usage, this.reservations)
+  }
+
+  get openNodes(): number {
+    return this.#open.size
+  }
+
+  /** @param pool of nodes; absent: in any */
+  hasOpenNode(pool?: string): boolean {
+    return pool === undefined ? this.#open.size > 0 : (this.#nodePools.get(pool)?.open ?? 0) > 0
   }
 
   poolsOf(revision: RevisionRef): Iterable<Pool> {
@@ -63,6 +103,18 @@ export class FleetIndex {
     return this.#lent.get(functionKey(revision)) ?? 0
   }
 
+  lentOfRevision(revision: RevisionRef): number {
+    let lent = 0
+    for (const { leases, inherited } of this.poolsOf(revision)) lent += leases.size + inherited
+    return lent
+  }
+
+  instancesOf(revision: RevisionRef): number {
+    let instances = 0
+    for (const pool of this.poolsOf(revision)) instances += pool.instances.size
+    return instances
+  }
+
   /** More, or fewer, invocations hold slots of the pool. */
   lentChanged({ revision }: Pool, by: number): void {
     const key = functionKey(revision)
@@ -79,16 +131,16 @@ export class FleetIndex {
     return this.#revisions.get(revisionKey(revision))?.free.inOrder() ?? []
   }
 
-  nodesByLoad(): Iterable<Node> {
-    return this.#byLoad.inOrder()
+  nodesByLoad(pool: string): Iterable<Node> {
+    return this.#nodePools.get(pool)?.byLoad.inOrder() ?? []
   }
 
-  nodesByFreeMemory(): Iterable<Node> {
-    return this.#byFreeMemory.inOrder()
+  nodesByFreeMemory(pool: string): Iterable<Node> {
+    return this.#nodePools.get(pool)?.byFreeMemory.inOrder() ?? []
   }
 
-  idleInstances(): Iterable<Instance> {
-    return this.#idleInstances.inOrder()
+  idleInstances(pool: string): Iterable<Instance> {
+    return this.#nodePools.get(pool)?.idle.inOrder() ?? []
   }
 
   /** A pool in which some idle instance may be over by now; each once until `poolChanged`. */
@@ -107,23 +159,51 @@ export class FleetIndex {
   nodeChanged(node: Node): void {
     const open = isOpen(node)
     if (open !== this.#open.has(node)) {
-      if (open) this.#open.add(node)
-      else this.#open.delete(node)
+      this.#setOpen(node, open)
       for (const pool of node.pools.values()) this.slotsChanged(pool)
     }
-    if (open && node.instances.size < node.capacity.instances) {
-      this.#byLoad.put(node)
-      this.#byFreeMemory.put(node)
+    this.usage.nodeChanged(node)
+    this.roomChanged(node)
+    this.reservations.nodeChanged(node)
+  }
+
+  /** Only what is free on the node. */
+  roomChanged(node: Node): void {
+    const { byLoad, byFreeMemory } = this.#nodePool(node.nodePool)
+    if (this.#open.has(node) && freePlaces(node) > 0) {
+      byLoad.put(node)
+      byFreeMemory.put(node)
     } else {
-      this.#byLoad.delete(node)
-      this.#byFreeMemory.delete(node)
+      byLoad.delete(node)
+      byFreeMemory.delete(node)
     }
   }
 
   nodeRemoved(node: Node): void {
-    this.#open.delete(node)
-    this.#byLoad.delete(node)
-    this.#byFreeMemory.delete(node)
+    if (this.#open.has(node)) this.#setOpen(node, false)
+    this.roomChanged(node)
+    this.usage.nodeRemoved(node)
+    this.reservations.nodeRemoved(node)
+  }
+
+  #setOpen(node: Node, open: boolean): void {
+    if (open) this.#open.add(node)
+    else this.#open.delete(node)
+    this.#nodePool(node.nodePool).open += open ? 1 : -1
+    if (open) this.onRoom()
+  }
+
+  #nodePool(name: string): NodesOfPool {
+    const known = this.#nodePools.get(name)
+    if (known) return known
+    const fresh = {
+      open: 0,
+      byLoad: new OrderedHeap(byLoad),
+      byFreeMemory: new OrderedHeap(byFreeMemory),
+      idle: new OrderedHeap(byIdleTime),
+    }
+    this.#nodePools.set(name, fresh)
+    return fresh
   }
 
   poolAdded(pool: Pool): void {
@@ -174,12 +254,26 @@ export class FleetIndex {
     if (keys?.size === 0) this.#siblings.delete(name)
   }
 
+  instanceAdded(instance: Instance): void {
+    this.usage.added(instance)
+    this.instanceChanged(instance)
+    this.nodeChanged(instance.pool.node)
+    this.reservations.instanceAdded(instance)
+  }
+
   instanceChanged(instance: Instance): void {
-    if (instance.state === 'idle') this.#idleInstances.put(instance)
-    else this.#idleInstances.delete(instance)
+    const { idle } = this.#nodePool(instance.pool.node.nodePool)
+    if (instance.state === 'idle') {
+      idle.put(instance)
+      this.onRoom()
+    } else idle.delete(instance)
   }
 
   instanceRemoved(instance: Instance): void {
-    this.#idleInstances.delete(instance)
+    this.#nodePool(instance.pool.node.nodePool).idle.delete(instance)
+    this.usage.removed(instance)
+    this.nodeChanged(instance.pool.node)
+    this.reservations.instanceRemoved(instance)
+    this.onRoom()
   }
 }

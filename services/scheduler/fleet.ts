@@ -2,8 +2,11 @@
  * Soft state: what nodes reported, plus what this process booked and lent since. Nothing here outlives the process; full reports
  * rebuild it within a second. Every method takes the time, so that tests own the clock.
  */
+import type { FunctionClaim } from '../contracts/claims.ts'
 import type { InstanceChange, InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
+import type { ResourcePool } from '../contracts/resource-pool.ts'
+import { roomFor } from './find-node.ts'
 import { FleetIndex } from './fleet-index.ts'
 import { OrderedHeap } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
@@ -18,6 +21,9 @@ import {
   type Node,
   type Pool,
 } from './pool.ts'
+import { instancesFor } from './provisioned.ts'
+import { poolFor } from '../contracts/pool-assignment.ts'
+import type { Right } from './resource-pools/contention.ts'
 
 interface Lease {
   readonly invocationId: string
@@ -31,6 +37,8 @@ const leaseSlackMs = 2_000
 const confirmWithinMs = 1_000
 /** How often the leases of a node are compared with what it reports. */
 const leasesCheckMs = 1_000
+/** Reservations for which room is looked for at a time. */
+const mostReservationsAtOnce = 16
 /** Time in which a lent request surely reached the node. */
 const deliveredWithinMs = 2_000
 
@@ -40,14 +48,27 @@ const byExpiry = (a: Lease, b: Lease): number => a.expiresAt - b.expiresAt || co
 
 export class Fleet {
   readonly #nodes = new Map<string, Node>()
-  readonly #index = new FleetIndex()
+  readonly #index: FleetIndex
   readonly #leases = new Map<string, Lease>()
   readonly #expiries = new OrderedHeap(byExpiry)
   #latestTerm = 0
 
+  /** @param rules of the pools of nodes; none: all functions run in `default`, or in the pool that they chose */
+  constructor(rules: readonly ResourcePool[] = []) {
+    this.#index = new FleetIndex(rules)
+    for (const { name: pool, reserved = {} } of rules)
+      for (const [tenant, { instances: places, memoryMiB }] of Object.entries(reserved))
+        this.#index.reservations.reserve({ pool, tenant, places, memoryMiB })
+  }
+
   /** Told when a pool has a free slot after a change. */
   set onFree(tell: (pool: Pool) => void) {
     this.#index.onFree = tell
+  }
+
+  /** Told when something ended, or may be ended for something else. */
+  set onRoom(tell: () => void) {
+    this.#index.onRoom = tell
   }
 
   /** What placement decides from. */
@@ -76,8 +97,54 @@ export class Fleet {
     return this.#leases.size
   }
 
-  hasOpenNode(): boolean {
-    return this.#index.hasOpenNode()
+  get openNodes(): number {
+    return this.#index.openNodes
+  }
+
+  /** @param pool of nodes; absent: in any */
+  hasOpenNode(pool?: string): boolean {
+    return this.#index.hasOpenNode(pool)
+  }
+
+  /** Where others wait for what the request is to leave them, or it for them. @returns what ends the waiting */
+  waitForRoom(pool: string, request: PlacementRequest, right: Right): () => void {
+    return this.#index.contention.wait(pool, request, right)
+  }
+
+  /** Instances of the revision that are not provisioned. */
+  unprovisioned(revision: RevisionRef): number {
+    const wanted = this.#index.provisioned.wantedOf(revision)
+    return wanted === 0 ? Infinity : this.#index.instancesOf(revision) - wanted
+  }
+
+  /** What is claimed for a function from now on. */
+  claim(claim: FunctionClaim): void {
+    const { needs, reservedConcurrency = 0, provisioned } = claim
+    const { tenant, name } = needs.revision
+    const pool = poolFor(this.#index.rules, needs)
+    this.#index.provisioned.set(needs.revision, provisioned)
+    this.#index.reservations.free(tenant, name)
+    if (pool === undefined) return
+    const places = instancesFor(reservedConcurrency, needs.policy.concurrency)
+    this.#index.reservations.reserve({ pool, tenant, name, places, memoryMiB: needs.memoryMiB })
+  }
+
+  /**
+   * Keeps room for what is reserved and was not found so far. To be called several times a second.
+   *
+   * @returns idle instances that are dropped for that, and are to be told to end
+   */
+  keepReserved(now: number): Instance[] {
+    const ended: Instance[] = []
+    for (const reservation of this.#index.reservations.wanted(mostReservationsAtOnce))
+      for (let more = true; more;) {
+        const room = roomFor(this.#index, reservation, now)
+        if (!room) break
+        for (const instance of room.end) this.drop(instance)
+        ended.push(...room.end)
+        more = this.#index.reservations.keep(reservation, room.node)
+      }
+    return ended
   }
 
   /** Each pool in which some idle instance may be over; told again at its next end, or after `again` ms when nothing was dropped. */
@@ -93,8 +160,8 @@ export class Fleet {
     this.#latestTerm = Math.max(this.#latestTerm, report.term ?? 0)
     let node = this.#nodes.get(report.nodeId)
     let isNew = false
-    if (node && node.epoch !== report.epoch) {
-      // Another run of the agent: what the last one had died with it.
+    if (node && (node.epoch !== report.epoch || (report.pool ?? node.nodePool) !== node.nodePool)) {
+      // Another run of the agent: what the last one had died with it. What moves to another pool begins anew there as well.
       this.removeNode(node.id)
       node = undefined
     }
@@ -117,7 +184,6 @@ export class Fleet {
     node.accepting = report.accepting
     node.cordon = report.cordon
     node.capacity = report.capacity ?? node.capacity
-    node.nodePool = report.pool ?? node.nodePool
     node.labels = report.labels ?? node.labels
     node.cache = report.cache ?? noCache
     this.#index.nodeChanged(node)
@@ -182,7 +248,6 @@ export class Fleet {
     pool.node.instances.delete(instance.id)
     pool.node.usedMemoryMiB -= instance.memoryMiB
     this.#index.instanceRemoved(instance)
-    this.#index.nodeChanged(pool.node)
     this.#settle(pool)
     this.#dropIfEmpty(pool)
   }
@@ -261,8 +326,7 @@ export class Fleet {
     pool.instances.set(id, instance)
     pool.node.instances.set(id, instance)
     pool.node.usedMemoryMiB += memoryMiB
-    this.#index.instanceChanged(instance)
-    this.#index.nodeChanged(pool.node)
+    this.#index.instanceAdded(instance)
     return instance
   }
 

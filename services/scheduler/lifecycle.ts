@@ -6,12 +6,19 @@ export interface End {
   readonly reason: 'keep-alive' | 'single-use' | 'old-revision'
 }
 
-/** @param now epoch milliseconds */
-export const instancesToEnd = (pool: Pool, now: number): End[] =>
-  spareInstances(pool).flatMap((instance): End[] => {
-    if (!instance.policy.reuse) return [{ instance, reason: 'single-use' }]
-    return endsAt(instance) <= now ? [{ instance, reason: 'keep-alive' }] : []
-  })
+/**
+ * @param now epoch milliseconds
+ * @param most so many may end by their keep-alive; the others are provisioned
+ */
+export const instancesToEnd = (pool: Pool, now: number, most = Infinity): End[] => {
+  const spare = spareInstances(pool)
+  const used = spare.filter(({ policy }) => !policy.reuse)
+  const over = spare.filter((instance) => instance.policy.reuse && endsAt(instance) <= now)
+  return [
+    ...used.map((instance) => ({ instance, reason: 'single-use' as const })),
+    ...over.slice(0, Math.max(0, most)).map((instance) => ({ instance, reason: 'keep-alive' as const })),
+  ]
+}
 
 /** A newer revision of the same function and version starts: what the older ones keep idle serves nobody. */
 export const outdated = (older: Iterable<Pool>): End[] =>

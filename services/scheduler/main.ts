@@ -9,6 +9,7 @@ import { runService } from '../chassis/process.ts'
 import { buckets } from '../contracts/subjects.ts'
 import { buildApp } from './app.ts'
 import { SchedulerConfig } from './config.ts'
+import { ClaimBook } from './claim-book.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { leaseMs, Leadership } from './leadership.ts'
@@ -22,17 +23,23 @@ const logger = createLogger('scheduler', config.logLevel)
 
 /** How long a placement waits, at most, while no node is known or none accepts work: after a restart of either side. */
 const firstNodeWaitMs = 5_000
+/** So long nothing idle ends for want of a gateway that tells what is claimed. */
+const claimsWaitMs = 10_000
 /** A placement waits no longer than that for a node. */
 const drainMs = 10_000
 
 await runService(logger, async () => {
-  const { internalToken, nodeToken, nodeTimeoutMs, tls } = config
+  const { internalToken, nodeToken, nodeTimeoutMs, tls, pools } = config
   const registry = createMetrics()
-  const fleet = new Fleet()
+  const fleet = new Fleet(pools)
+  const claims = new ClaimBook((claim) => fleet.claim(claim))
+  let leadsSince = performance.now()
+  const claimsKnown = () => claims.isComplete || performance.now() - leadsSince > claimsWaitMs
   const term = (): number | undefined => leadership.term
   const metrics = createSchedulerMetrics(registry, fleet, term)
   const nodes = createNodeClient(nodeToken, tls?.ca)
-  const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs, term })
+  const deps = { fleet, nodes, metrics, logger, firstNodeWaitMs, term, claimsKnown }
+  const dispatcher = new Dispatcher(deps)
   const connection = await connectNats(config.nats, 'scheduler')
   const { replicas } = config.nats
   const kvm = new Kvm(jetstream(connection))
@@ -56,6 +63,7 @@ await runService(logger, async () => {
     connected: listener.connected,
     latestTerm: () => fleet.latestTerm,
     onGain: (gained) => {
+      leadsSince = performance.now()
       fleet.inherit()
       listener.askAll(gained)
     },
@@ -64,7 +72,19 @@ await runService(logger, async () => {
   // Ready without nodes: they come and go, and placements wait for the first. Ready without leading: the next leader waits.
   const notReady = () => (connection.isClosed() ? 'nats' : undefined)
   const heardOf = (latest: number): void => leadership.heardOf(latest)
-  const app = buildApp({ logger, registry, internalToken, fleet, dispatcher, keeper, metrics, heardOf, notReady, tls })
+  const app = buildApp({
+    logger,
+    registry,
+    internalToken,
+    fleet,
+    dispatcher,
+    keeper,
+    claims,
+    metrics,
+    heardOf,
+    notReady,
+    tls,
+  })
   const address = await app.listen(config.listen)
   leadership.start()
   logger.info({ address }, 'listening')

@@ -54,7 +54,7 @@ const fleetOf = (...reports: NodeReport[]): Fleet => {
 let bookings = 0
 /** Takes the decision's effects in, as the dispatcher does. */
 const commit = (fleet: Fleet, asked: PlacementRequest, decision: Decision): void => {
-  if (decision.kind === 'none' || decision.kind === 'throttled') return
+  if (decision.kind === 'none' || decision.kind === 'throttled' || decision.kind === 'wait') return
   if (decision.kind !== 'start') return fleet.lend(decision.pool, asked, now)
   for (const ending of decision.end) fleet.drop(ending)
   fleet.lend(fleet.book(decision.node, { ...asked, instanceId: `booked-${bookings++}` }), asked, now)

@@ -1,34 +1,42 @@
 /** Where an invocation runs: a pure decision over what is known of the fleet. The same fleet and request give the same answer. */
 import type { PlacementRequest } from '../contracts/placement.ts'
-import {
-  freeIdleSlots,
-  freeMiB,
-  freeSlots,
-  isOpen,
-  load,
-  spokenFor,
-  type Instance,
-  type Node,
-  type Pool,
-} from './pool.ts'
+import type { ResourcePool } from '../contracts/resource-pool.ts'
+import { fits, freest, leastLoaded, makeRoom, makeRoomUnder, type Room } from './find-node.ts'
+import { freeIdleSlots, freeSlots, type Instance, type Node, type Pool } from './pool.ts'
+import type { ProvisionedView } from './provisioned.ts'
+import { poolFor, whyNoPool } from '../contracts/pool-assignment.ts'
+import type { ContentionView, Right } from './resource-pools/contention.ts'
+import { excesses, type Excess } from './resource-pools/limits.ts'
+import type { ReservationsView } from './resource-pools/reservations.ts'
+import type { UsageView } from './resource-pools/usage.ts'
 
 /** What placement reads. Everything is in order, and read only as far as the decision needs. */
 export interface FleetView {
+  readonly rules: readonly ResourcePool[]
+  readonly usage: UsageView
+  readonly reservations: ReservationsView
+  readonly provisioned: ProvisionedView
+  readonly contention: ContentionView
   poolsOf(revision: PlacementRequest['revision']): Iterable<Pool>
   poolOn(revision: PlacementRequest['revision'], nodeId: string): Pool | undefined
-  hasOpenNode(): boolean
+  /** @param pool of nodes; absent: in any */
+  hasOpenNode(pool?: string): boolean
   /** Invocations of the function, whatever the version, that hold a slot. In constant time. */
   lentOf(revision: PlacementRequest['revision']): number
+  /** Those of the revision alone. */
+  lentOfRevision(revision: PlacementRequest['revision']): number
+  /** Of the revision, on all nodes. */
+  instancesOf(revision: PlacementRequest['revision']): number
   /** Those of open nodes with a free idle slot, the most recently used first; ties by node. */
   idlePools(revision: PlacementRequest['revision']): Iterable<Pool>
   /** Those of open nodes with a free slot, most slots first; ties by node. */
   freePools(revision: PlacementRequest['revision']): Iterable<Pool>
-  /** Open nodes with a place for an instance, the least loaded first; ties by id. */
-  nodesByLoad(): Iterable<Node>
+  /** Open nodes of a pool of nodes with a place for an instance, the least loaded first; ties by id. */
+  nodesByLoad(pool: string): Iterable<Node>
   /** The same nodes, most free memory first; ties by id. */
-  nodesByFreeMemory(): Iterable<Node>
-  /** Of all nodes, longest idle first; ties by id. */
-  idleInstances(): Iterable<Instance>
+  nodesByFreeMemory(pool: string): Iterable<Node>
+  /** Of all nodes of the pool, longest idle first; ties by id. */
+  idleInstances(pool: string): Iterable<Instance>
 }
 
 export type Decision =
@@ -40,141 +48,116 @@ export type Decision =
       readonly end: readonly Instance[]
       readonly reason: string
     }
+  /** There will be room, and it is the request's, or it is to leave room to others. */
+  | { readonly kind: 'wait'; readonly inPool: string; readonly right?: Right; readonly reason: string }
   | { readonly kind: 'none'; readonly reason: string }
-  /** As many as are reserved for the function hold slots already. */
-  | { readonly kind: 'throttled'; readonly reason: string }
+  /** A limit is reached that somebody set. */
+  | { readonly kind: 'throttled'; readonly limit: 'reservedConcurrency' | Excess['limit']; readonly reason: string }
 
-/** Nodes that are looked at for a start, in each order: a bound on the work, far above what is needed while there is room. */
-const mostNodes = 64
-/** Nodes among which a start looks for the one with the fewest instances of its revision. */
-const mostCandidates = 8
-/** As loaded as the least loaded one: within this share of the memory. */
-const sameLoad = 0.05
-/** Idle instances that are looked at for room. */
-const mostIdle = 4096
+type Throttled = Extract<Decision, { kind: 'throttled' }>
 
 export const place = (fleet: FleetView, request: PlacementRequest, now: number): Decision => {
   const { startWish, revision } = request
   const throttled = throttle(fleet, request)
   if (throttled) return throttled
-  if (startWish !== 'auto') return start(fleet, request, now, `start type ${startWish} was asked for`)
+  const inPool = poolFor(fleet.rules, request)
+  if (inPool === undefined) return { kind: 'none', reason: whyNoPool(fleet.rules, request) }
+  const others = fleet.contention.yieldsTo(inPool, request)
+  if (others !== undefined && !hasProvisioned(fleet, request))
+    return { kind: 'wait', inPool, reason: `what becomes free is left to ${others}` }
+  if (startWish !== 'auto') return start(fleet, inPool, request, now, `start type ${startWish} was asked for`)
   // Most recently used first: the others grow old and end.
-  const idle = lendable(fleet.idlePools(revision), request)
+  const idle = lendable(fleet.idlePools(revision), inPool, request)
   if (idle) return { kind: 'idle', pool: idle, reason: `${freeIdleSlots(idle)} idle slots on ${idle.node.id}` }
-  const shared = lendable(fleet.freePools(revision), request)
+  const shared = lendable(fleet.freePools(revision), inPool, request)
   if (shared) {
     const reason = `${freeSlots(shared)} free slots of starting or busy instances on ${shared.node.id}`
     return { kind: 'shared', pool: shared, reason }
   }
-  return start(fleet, request, now, 'every slot is taken')
+  return start(fleet, inPool, request, now, 'every slot is taken')
 }
 
 /** Before anything else: also what waits for a node, or for its turn, has no place under a limit that is reached. */
 export const throttle = (
-  fleet: Pick<FleetView, 'lentOf'>,
-  { revision, reservedConcurrency: reserved }: PlacementRequest,
-): { readonly kind: 'throttled'; readonly reason: string } | undefined => {
+  fleet: Pick<FleetView, 'lentOf' | 'lentOfRevision' | 'provisioned'>,
+  request: PlacementRequest,
+): Throttled | undefined => {
+  const { revision, reservedConcurrency: reserved } = request
   if (reserved === undefined) return undefined
   const lent = fleet.lentOf(revision)
-  if (lent < reserved) return undefined
-  return { kind: 'throttled', reason: `${lent} invocations of the function run, ${reserved} are reserved` }
+  const others = hasProvisioned(fleet, request) ? 0 : unusedProvisioned(fleet, revision)
+  if (lent + others < reserved) return undefined
+  const kept = others > 0 ? `, ${others} are provisioned for other versions` : ''
+  const reason = `${lent} invocations of the function run${kept}, ${reserved} are reserved`
+  return { kind: 'throttled', limit: 'reservedConcurrency', reason }
 }
 
-const lendable = (pools: Iterable<Pool>, { excludeNodes }: PlacementRequest): Pool | undefined => {
-  for (const pool of pools) if (!excludeNodes.includes(pool.node.id)) return pool
+/** An instance that is kept for the revision has no other invocation. */
+const hasProvisioned = (
+  fleet: Pick<FleetView, 'lentOfRevision' | 'provisioned'>,
+  { revision }: PlacementRequest,
+): boolean => {
+  const concurrency = fleet.provisioned.concurrencyOf(revision)
+  return concurrency > 0 && fleet.lentOfRevision(revision) < concurrency
+}
+
+/** Of what is reserved for the function, the part that its provisioned versions do not use just now, and nobody else may. */
+const unusedProvisioned = (
+  fleet: Pick<FleetView, 'lentOfRevision' | 'provisioned'>,
+  revision: PlacementRequest['revision'],
+): number =>
+  fleet.provisioned
+    .ofFunction(revision)
+    .reduce((sum, { needs, concurrency }) => sum + Math.max(0, concurrency - fleet.lentOfRevision(needs.revision)), 0)
+
+/** None on nodes that the function may not run on any more. */
+const lendable = (pools: Iterable<Pool>, inPool: string, { excludeNodes }: PlacementRequest): Pool | undefined => {
+  for (const pool of pools) if (pool.node.nodePool === inPool && !excludeNodes.includes(pool.node.id)) return pool
   return undefined
 }
 
-const start = (fleet: FleetView, request: PlacementRequest, now: number, why: string): Decision => {
-  if (!fleet.hasOpenNode()) return { kind: 'none', reason: 'no node accepts starts' }
-  const { memoryMiB } = request
-  const node = leastLoaded(fleet, request, now) ?? freest(fleet, request, now)
+/** @param inPool of nodes */
+export const start = (
+  fleet: FleetView,
+  inPool: string,
+  request: PlacementRequest,
+  now: number,
+  why: string,
+): Decision => {
+  if (!fleet.hasOpenNode(inPool)) return { kind: 'none', reason: `no node of the pool ${inPool} accepts starts` }
+  const { memoryMiB, revision, excludeNodes } = request
+  const rule = fleet.rules.find(({ name }) => name === inPool)
+  const over = excesses(rule, fleet.usage, revision, memoryMiB)
+  const own = over.length > 0 ? makeRoomUnder(fleet, inPool, request, over) : []
+  if (!own) return { kind: 'throttled', limit: over[0]?.limit ?? 'tenantLimit', reason: over[0]?.reason ?? '' }
+  const kept = fleet.reservations.keptNode(inPool, revision, memoryMiB, excludeNodes)
+  if (kept) return { kind: 'start', node: kept, end: own, reason: `${why}; a place is reserved on ${kept.id}` }
+  const node = leastLoaded(fleet, inPool, request, now) ?? freest(fleet, inPool, request, now)
   if (node) {
     const reason = `${why}; ${node.id} is among the least loaded nodes with ${memoryMiB} MiB free`
-    return { kind: 'start', node, end: [], reason }
+    return { kind: 'start', node, end: own, reason }
   }
-  const reclaim = makeRoom(fleet, request, now)
-  if (!reclaim) return { kind: 'none', reason: `no node has ${memoryMiB} MiB and a place for an instance` }
-  const reason = `${why}; ${reclaim.end.length} idle instances of ${reclaim.node.id} end to make room`
-  return { kind: 'start', ...reclaim, reason }
-}
-
-/** 0: nothing speaks against the node. Whatever does is better than no node at all. */
-const objections = (node: Node, { excludeNodes, memoryMiB }: PlacementRequest, now: number): number =>
-  (excludeNodes.includes(node.id) ? 4 : 0) +
-  (node.suspectUntil > now ? 2 : 0) +
-  (node.usedMemoryMiB + node.cache.heldMiB + memoryMiB > node.capacity.memoryMiB ? 1 : 0)
-
-/** The first of those with the fewest objections. */
-const leastObjectionable = (nodes: Iterable<Node>, request: PlacementRequest, now: number): Node | undefined => {
-  let found: Node | undefined
-  let fewest = Infinity
-  let looked = 0
-  for (const node of nodes) {
-    if (freeMiB(node) >= request.memoryMiB) {
-      const against = objections(node, request, now)
-      if (against < fewest) [found, fewest] = [node, against]
-      if (fewest === 0) return found
-    }
-    if (++looked >= mostNodes) break
+  const reclaim = own.length > 0 ? roomOf(own, memoryMiB) : makeRoom(fleet, inPool, request, now)
+  if (reclaim) {
+    const reason = `${why}; ${reclaim.end.length} idle instances of ${reclaim.node.id} end to make room`
+    return { kind: 'start', ...reclaim, reason }
   }
-  return found
+  const none = `no node of the pool ${inPool} has ${memoryMiB} MiB and a place for an instance`
+  const right = fleet.contention.rightTo(inPool, request)
+  if (right === undefined) return { kind: 'none', reason: none }
+  const has = right === 'reserved' ? 'capacity is reserved for it' : 'its tenant has less than its share, another more'
+  return { kind: 'wait', inPool, right, reason: `${none}; ${has}` }
 }
 
-/** Among the least loaded with room, the one with the fewest instances of the revision: a function is spread, and not at the others' cost. */
-const leastLoaded = (fleet: FleetView, request: PlacementRequest, now: number): Node | undefined => {
-  let found: Node | undefined
-  let fewest = Infinity
-  let candidates = 0
-  let looked = 0
-  let limit = Infinity
-  for (const node of fleet.nodesByLoad()) {
-    if (load(node) > limit || candidates === mostCandidates || looked++ === mostNodes) break
-    if (freeMiB(node) < request.memoryMiB || objections(node, request, now) > 0) continue
-    if (candidates++ === 0) limit = load(node) + sameLoad
-    const instances = fleet.poolOn(request.revision, node.id)?.instances.size ?? 0
-    if (instances < fewest) [found, fewest] = [node, instances]
-    if (fewest === 0) break
-  }
-  return found ?? leastObjectionable(fleet.nodesByLoad(), request, now)
-}
-
-/** When nodes are of different sizes, the least loaded may all be too small. */
-const freest = (fleet: FleetView, request: PlacementRequest, now: number): Node | undefined =>
-  leastObjectionable(fleet.nodesByFreeMemory(), request, now)
-
-interface Room {
-  readonly node: Node
-  readonly end: readonly Instance[]
-}
-
-/**
- * The idle instances that were not used for the longest end, on the node where that makes room first. None that an invocation is on the
- * way to.
- */
-const makeRoom = (fleet: FleetView, request: PlacementRequest, now: number): Room | undefined => {
-  const ends = new Map<Node, Instance[]>()
-  const spare = new Map<Pool, number>()
-  let found: Room | undefined
-  let looked = 0
-  for (const instance of fleet.idleInstances()) {
-    if (looked++ === mostIdle) break
-    const { pool, policy } = instance
-    const { node } = pool
-    if (!isOpen(node) || found?.node === node) continue
-    const left = (spare.get(pool) ?? pool.slots - spokenFor(pool)) - policy.concurrency
-    spare.set(pool, left)
-    if (left < 0) continue
-    const end = [...(ends.get(node) ?? []), instance]
-    ends.set(node, end)
-    if (!fits(node, request.memoryMiB, end)) continue
-    found ??= { node, end }
-    if (objections(node, request, now) < 2) return { node, end }
-  }
-  return found
-}
-
-const fits = (node: Node, memoryMiB: number, ending: readonly Instance[]): boolean => {
-  const released = ending.reduce((sum, instance) => sum + instance.memoryMiB, 0)
-  return freeMiB(node) + released >= memoryMiB && node.instances.size - ending.length < node.capacity.instances
+/** A node where what ends anyway makes the room. */
+const roomOf = (end: readonly Instance[], memoryMiB: number): Room | undefined => {
+  const nodes = [...new Set(end.map(({ pool }) => pool.node))]
+  const node = nodes.find((each) =>
+    fits(
+      each,
+      memoryMiB,
+      end.filter(({ pool }) => pool.node === each),
+    ),
+  )
+  return node && { node, end }
 }

@@ -65,7 +65,7 @@ export interface Node {
   unfit: string | undefined
   capacity: NonNullable<NodeReport['capacity']>
   /** Of the nodes that are alike; not one of the pools below. */
-  nodePool: string
+  readonly nodePool: string
   labels: NodeLabels
   /** Milliseconds of the caller's clock. */
   lastSeen: number
@@ -76,6 +76,8 @@ export interface Node {
   usedMemoryMiB: number
   /** Held by the node's cache, beside the instances: given back when a start needs it, except for what is pinned. */
   cache: NonNullable<NodeReport['cache']>
+  /** Of this process's own booking: room for whoever reserved it (`resource-pools/reservations.ts`). */
+  readonly kept: { places: number; memoryMiB: number }
   readonly instances: Map<string, Instance>
   readonly pools: Map<string, Pool>
 }
@@ -113,6 +115,7 @@ export const newNode = ({
   suspectUntil: 0,
   usedMemoryMiB: 0,
   cache: cache ?? noCache,
+  kept: { places: 0, memoryMiB: 0 },
   instances: new Map(),
   pools: new Map(),
 })
@@ -143,8 +146,14 @@ export const isOpen = (node: Node): boolean => node.accepting && node.cordon ===
 /** Share of its memory that instances and the cache take. */
 export const load = (node: Node): number => (node.usedMemoryMiB + node.cache.heldMiB) / node.capacity.memoryMiB
 
-/** Memory for new instances, once the cache has given back what it can. */
-export const freeMiB = (node: Node): number => node.capacity.memoryMiB - node.usedMemoryMiB - node.cache.pinnedMiB
+/** Memory for new instances, once the cache has given back what it can, and without what is kept for whoever reserved it. */
+export const freeMiB = (node: Node): number =>
+  node.capacity.memoryMiB - node.usedMemoryMiB - node.cache.pinnedMiB - node.kept.memoryMiB
+
+/** Instances that may be started, besides those for which places are kept. */
+export const freePlaces = (node: Node): number => node.capacity.instances - node.instances.size - node.kept.places
+
+export const functionKey = ({ tenant, name }: Pick<RevisionRef, 'tenant' | 'name'>): string => `${tenant}/${name}`
 
 /** Slots promised to someone: leases of this process and whatever else is in flight. */
 export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign

@@ -16,6 +16,22 @@ export interface WaitingPlacement {
   readonly gone: () => boolean
   readonly resolve: (placement: Placement) => void
   readonly reject: (error: PlatformError) => void
+  /** What it is refused with when it has waited for too long; absent: the deadline, or that there is no node. */
+  tooLate: TooLate | undefined
+  /** Called when it waits no longer. */
+  over: (() => void) | undefined
+}
+
+export interface TooLate {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** Beyond a slot or a turn. */
+export interface WaitingFor {
+  readonly tooLate: TooLate
+  /** Called when it waits. @returns what is called when it does no longer */
+  readonly begin?: (() => () => void) | undefined
 }
 
 export interface WaitingLimits {
@@ -43,8 +59,13 @@ export class WaitingPlacements {
     return this.#byTime.size
   }
 
+  /** Tenants for which something waits. */
+  get tenants(): number {
+    return this.#tenants.size
+  }
+
   /** @throws PlatformError TOO_MANY_REQUESTS naming the limit that is reached; what it rejects with: see `fail` and `expire` */
-  add(request: PlacementRequest, giveUpAt: number, gone: () => boolean): Promise<Placement> {
+  add(request: PlacementRequest, giveUpAt: number, gone: () => boolean, more?: WaitingFor): Promise<Placement> {
     const { tenant } = request.revision
     const key = revisionKey(request.revision)
     const revisions = this.#tenants.get(tenant) ?? new Map<string, Queue>()
@@ -56,7 +77,8 @@ export class WaitingPlacements {
       throw new PlatformError('TOO_MANY_REQUESTS', `too many placements wait: ${limit}`, { limit })
     }
     const { promise, resolve, reject } = Promise.withResolvers<Placement>()
-    const item: WaitingPlacement = { request, key, giveUpAt, gone, resolve, reject }
+    const { tooLate, begin } = more ?? {}
+    const item: WaitingPlacement = { request, key, giveUpAt, gone, resolve, reject, tooLate, over: begin?.() }
     queue.add(item)
     this.#tenants.set(tenant, revisions.set(key, queue))
     this.#byTime.put(item)
@@ -94,6 +116,7 @@ export class WaitingPlacements {
     const queue = revisions?.get(item.key)
     if (!queue?.delete(item)) return
     this.#byTime.delete(item)
+    item.over?.()
     if (queue.size === 0) revisions?.delete(item.key)
     if (revisions?.size === 0) this.#tenants.delete(tenant)
   }
@@ -101,7 +124,8 @@ export class WaitingPlacements {
   /** @param hasNode whether some node takes placements: what they waited for then was a slot. */
   expire(now: number, hasNode: boolean): void {
     for (let item = this.#byTime.first(); item && item.giveUpAt <= now; item = this.#byTime.first())
-      if (hasNode) this.#fail(item, 'DEADLINE_EXCEEDED', 'no slot was free in time')
+      if (item.tooLate) this.#fail(item, item.tooLate.code, item.tooLate.message)
+      else if (hasNode) this.#fail(item, 'DEADLINE_EXCEEDED', 'no slot was free in time')
       else this.#fail(item, 'NO_CAPACITY', 'no node took placements in time')
   }
 

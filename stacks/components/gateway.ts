@@ -82,6 +82,7 @@ export const gatewayConfig = (
       signing: known.signing,
       adoptUnsigned: site.config.adoptUnsigned,
       stagingDir: stagingDir(site),
+      pools: site.config.pools,
       logLevel,
     }))
 }

@@ -42,5 +42,6 @@ export const schedulerConfig = (
       ...(tls ? { tls } : {}),
       nats: natsConfig,
       nodeTimeoutMs: 5_000,
+      pools: site.config.pools,
       logLevel: site.config.logLevel,
     }))

@@ -19,12 +19,13 @@ const Reply = Type.Object({
   nodes: Type.Array(NodeExplanation),
 })
 
-const describePolicy = ({ concurrency, reuse, keepAliveMs, cache, fork }: InstancePolicy): string =>
+const describePolicy = ({ concurrency, reuse, keepAliveMs, cache, fork, pool }: InstancePolicy): string =>
   [
     `${concurrency} at a time`,
     !reuse ? 'not reused' : keepAliveMs === undefined ? 'kept as the node decides' : `kept ${keepAliveMs} ms`,
     ...(cache === 'strict-cold' ? [cache] : []),
     ...(fork === undefined ? [] : [fork ? 'may be forked' : 'never forked']),
+    ...(pool === undefined ? [] : [`in pool ${pool}`]),
   ].join(', ')
 
 const levelNames: Readonly<Record<NodeExplanation['levels'][number]['level'], string>> = {
@@ -46,6 +47,16 @@ const describeNode = ({ nodeId, mode, heldMiB, budgetMiB, next, levels }: NodeEx
   return `${head}\n${table(['LEVEL', 'HELD', 'WANTED', 'WHY'], rows)}`
 }
 
+/** Nodes on which it would start, were nothing there to be lent. */
+const describeCandidates = ({ candidates }: Explanation): string[][] =>
+  candidates.map(({ nodeId, score, freeMiB, instances, against }) => [
+    nodeId,
+    String(score),
+    `${freeMiB} MiB`,
+    String(instances),
+    against.join('; '),
+  ])
+
 export const addExplain = (program: Command): void => {
   program
     .command('explain')
@@ -65,6 +76,9 @@ export const addExplain = (program: Command): void => {
       print(`${functionName}  version ${version}, ${memoryMiB} MiB, ${describePolicy(policy)}`)
       print(`next     ${next.decision}${next.nodeId ? ` on ${next.nodeId}` : ''}: ${next.reason}`)
       if (startType !== undefined) print(`start    ${startType}: ${startReason}`)
+      if (next.pool !== undefined) print(`pool     ${next.pool}`)
+      if (next.candidates.length > 0)
+        print(table(['NODE', 'SCORE', 'FREE', 'INSTANCES', 'AGAINST'], describeCandidates(next)))
       const rows = next.held.flatMap(({ nodeId, instances }) =>
         instances.map(({ instanceId, state, inFlight, endsInMs }) => [
           nodeId,

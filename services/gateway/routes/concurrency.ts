@@ -1,7 +1,8 @@
-/** Reserved concurrency: how many invocations of a function, over all its versions, may run at the same time. */
+/** Reserved concurrency: how many invocations of a function, over all its versions, may run at the same time, and always can. */
 import { Type } from 'typebox'
+import { PlatformError } from '../../contracts/errors.ts'
 import { ReservedConcurrency } from '../../contracts/function.ts'
-import { accountConcurrency, requireUnreserved } from '../account-concurrency.ts'
+import { accountConcurrency, provisionedOf, requireUnreserved } from '../account-concurrency.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { concurrencyView } from '../function-view.ts'
 import { findRecord, unqualified } from '../lookup.ts'
@@ -12,6 +13,16 @@ import { Concurrency, Named } from './views.ts'
 const Body = Type.Object({ ReservedConcurrentExecutions: ReservedConcurrency })
 const members = new Set(Object.keys(Body.properties))
 const url = '/2017-10-31/functions/:FunctionName/concurrency'
+
+/** @throws PlatformError INVALID_REQUEST */
+const requireRoomFor = (provisioned: number, reserved: number): void => {
+  if (provisioned <= reserved) return
+  throw new PlatformError(
+    'INVALID_REQUEST',
+    `ReservedConcurrentExecutions ${reserved} should not be lower than function's total provisioned concurrency [${provisioned}].`,
+    { least: provisioned },
+  )
+}
 
 export const concurrencyOperations = (deps: GatewayDeps): AnyOperation[] => {
   const { registry } = deps
@@ -31,9 +42,13 @@ export const concurrencyOperations = (deps: GatewayDeps): AnyOperation[] => {
         const { tenant, name } = target
         const { ReservedConcurrentExecutions: wanted } = body
         refuseUnsupported(body, members, name)
-        const { reservedConcurrency: before = 0 } = await findRecord(registry, target)
-        requireUnreserved(await accountConcurrency(deps, tenant), before, wanted)
-        const record = await registry.update(tenant, name, (found) => ({ ...found, reservedConcurrency: wanted }))
+        const before = await findRecord(registry, target)
+        const taken = before.reservedConcurrency ?? provisionedOf(before)
+        requireUnreserved(await accountConcurrency(deps, tenant), taken, wanted)
+        const record = await registry.update(tenant, name, (found) => {
+          requireRoomFor(provisionedOf(found), wanted)
+          return { ...found, reservedConcurrency: wanted }
+        })
         return concurrencyView(record)
       },
     }),

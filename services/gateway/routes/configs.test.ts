@@ -15,7 +15,7 @@ import {
   ListFunctionUrlConfigsCommand,
   ListTagsCommand,
   PutFunctionEventInvokeConfigCommand,
-  PutProvisionedConcurrencyConfigCommand,
+  PutFunctionRecursionConfigCommand,
   TagResourceCommand,
   UntagResourceCommand,
   UpdateFunctionEventInvokeConfigCommand,
@@ -159,11 +159,7 @@ describe('what clients ask on each refresh', () => {
   })
 
   it('of operations that are not here is said to be unknown', async () => {
-    const put = new PutProvisionedConcurrencyConfigCommand({
-      FunctionName,
-      Qualifier: '1',
-      ProvisionedConcurrentExecutions: 1,
-    })
+    const put = new PutFunctionRecursionConfigCommand({ FunctionName, RecursiveLoop: 'Terminate' })
     await expect(client.send(put)).rejects.toMatchObject(refusal('UnknownOperationException', 404))
   })
 })

@@ -13,6 +13,7 @@ import { settingMembers, settingsFrom } from '../settings.ts'
 import { refuseUnsupported } from '../unsupported-members.ts'
 import { versionOf, withVersion } from '../publish.ts'
 import { codeLocation } from './code-download.ts'
+import { requirePool } from '../pools.ts'
 import { operation, type AnyOperation } from './operation.ts'
 import { checkTags, Tags } from './tags.ts'
 import { FunctionAndCode, FunctionConfiguration, listOf, Named, Qualified } from './views.ts'
@@ -55,7 +56,8 @@ export const functionOperations = (deps: GatewayDeps): AnyOperation[] => {
         const zip = await request.bytesOf?.(body.Code.ZipFile ?? '')
         if (!zip || zip.length === 0) throw new PlatformError('INVALID_REQUEST', 'Code.ZipFile is required')
         // Wrong policy tags are found here, before the work.
-        newRecord(tenant, name, 1, settings, { codeSha256: '', codeSize: 0, zipDigest: '', imageDigest: '' }, tags)
+        const noCode = { codeSha256: '', codeSize: 0, zipDigest: '', imageDigest: '' }
+        requirePool(config.pools, newRecord(tenant, name, 1, settings, noCode, tags))
         const code = await takeCode(deps, { zip, runtime: settings.runtime, handler: settings.handler, dryRun: false })
         const record = newRecord(tenant, name, await registry.firstVersion(tenant, name), settings, code, tags)
         if (!body.Publish) {

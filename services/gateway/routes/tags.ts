@@ -4,6 +4,7 @@ import { PlatformError } from '../../contracts/errors.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { withTags } from '../function-record.ts'
 import { findRecord, targetOf, type Target } from '../lookup.ts'
+import { requirePool } from '../pools.ts'
 import { operation, type AnyOperation } from './operation.ts'
 import { Variables } from './views.ts'
 
@@ -26,7 +27,7 @@ export const checkTags = (tags: Readonly<Record<string, string>>): void => {
 }
 
 export const tagOperations = (deps: GatewayDeps): AnyOperation[] => {
-  const { registry } = deps
+  const { registry, config } = deps
   const resource = (tenant: string, arn: string): Target => {
     if (!arn.startsWith('arn:')) throw new PlatformError('INVALID_REQUEST', `'${arn.slice(0, 256)}' is no function ARN`)
     const target = targetOf(deps, tenant, arn)
@@ -61,7 +62,9 @@ export const tagOperations = (deps: GatewayDeps): AnyOperation[] => {
       handle: async ({ caller, params, body }) => {
         const { tenant, name } = resource(caller.tenant, params.Resource)
         checkTags(body.Tags)
-        await registry.update(tenant, name, (record) => withTags(record, { ...record.tags, ...body.Tags }))
+        await registry.update(tenant, name, (record) =>
+          requirePool(config.pools, withTags(record, { ...record.tags, ...body.Tags })),
+        )
       },
     }),
     operation({
@@ -77,7 +80,10 @@ export const tagOperations = (deps: GatewayDeps): AnyOperation[] => {
         const { tenant, name } = resource(caller.tenant, params.Resource)
         const gone = new Set(query.tagKeys)
         await registry.update(tenant, name, (record) =>
-          withTags(record, Object.fromEntries(Object.entries(record.tags).filter(([key]) => !gone.has(key)))),
+          requirePool(
+            config.pools,
+            withTags(record, Object.fromEntries(Object.entries(record.tags).filter(([key]) => !gone.has(key)))),
+          ),
         )
       },
     }),

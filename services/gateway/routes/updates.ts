@@ -7,6 +7,7 @@ import type { GatewayDeps } from '../deps.ts'
 import { guardRevision, stamp } from '../function-record.ts'
 import { configurationView } from '../function-view.ts'
 import { findRecord, unqualified } from '../lookup.ts'
+import { requirePool } from '../pools.ts'
 import { changeAndPublish } from '../publish.ts'
 import { settingMembers, settingsFrom } from '../settings.ts'
 import { refuseUnsupported } from '../unsupported-members.ts'
@@ -81,7 +82,8 @@ export const updateOperations = (deps: GatewayDeps): AnyOperation[] => {
           guardRevision(record.latest.revisionId, body.RevisionId ?? undefined)
           const settings = settingsFrom(body, record.latest, limits.environmentBytes)
           const environment = { ...settings.environment }
-          return { ...record, latest: stamp({ ...record.latest, ...settings, environment }) }
+          const latest = stamp({ ...record.latest, ...settings, environment })
+          return requirePool(config.pools, { ...record, latest })
         })
         return configurationView(region, latest)
       },

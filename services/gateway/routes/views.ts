@@ -35,6 +35,17 @@ export const FunctionConfiguration = Type.Object({
 
 export const Concurrency = Type.Object({ ReservedConcurrentExecutions: Type.Integer() })
 
+const ProvisionedConcurrencyState = {
+  RequestedProvisionedConcurrentExecutions: Type.Integer(),
+  AvailableProvisionedConcurrentExecutions: Type.Integer(),
+  AllocatedProvisionedConcurrentExecutions: Type.Integer(),
+  Status: Type.Enum(['IN_PROGRESS', 'READY', 'FAILED']),
+  StatusReason: optional(text),
+  LastModified: text,
+}
+export const ProvisionedConcurrency = Type.Object(ProvisionedConcurrencyState)
+export const ProvisionedConcurrencyOf = Type.Object({ FunctionArn: text, ...ProvisionedConcurrencyState })
+
 export const FunctionAndCode = Type.Object({
   Configuration: FunctionConfiguration,
   Code: Type.Object({ RepositoryType: text, Location: text }),

@@ -190,6 +190,7 @@ export class NodeScheduler {
   #isSurplus(entry: Entry): boolean {
     return (
       entry.command.startWish === 'auto' &&
+      entry.command.provisioned !== true &&
       performance.now() - entry.commandedAt > surplusAfterMs &&
       this.#deps.gateway.waiting(entry.command.revision) === 0
     )

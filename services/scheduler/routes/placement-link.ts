@@ -2,6 +2,7 @@
 import { Compile } from 'typebox/compile'
 import type { Session } from '../../chassis/link/accept.ts'
 import type { Message } from '../../chassis/link/link.ts'
+import { ClaimedMessage, ClaimsMessage } from '../../contracts/claims.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import {
   OverMessage,
@@ -13,6 +14,7 @@ import {
   type RevisionNeeds,
 } from '../../contracts/links.ts'
 import type { Placement } from '../../contracts/placement.ts'
+import type { ClaimBook } from '../claim-book.ts'
 import type { Dispatcher } from '../dispatcher.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 
@@ -22,6 +24,8 @@ const schemas = {
   over: Compile(OverMessage),
   term: Compile(TermMessage),
   waits: Compile(WaitsMessage),
+  claims: Compile(ClaimsMessage),
+  claimed: Compile(ClaimedMessage),
 }
 
 const placed = ({ nodeId, nodeUrl, decision, reason }: Placement, term: number): Message => [
@@ -38,7 +42,9 @@ export const placementSession = (
   dispatcher: Pick<Dispatcher, 'place' | 'over' | 'requireLead'>,
   heardOf: (term: number) => void,
   seconds: Pick<SchedulerMetrics['placementSeconds'], 'observe'>,
+  claims: ClaimBook,
 ): Session => {
+  const teller = {}
   const revisions = new Map<number, RevisionNeeds>()
   let tellsWaits = false
   const timed = (from: number, placement: Placement): Message => {
@@ -61,9 +67,12 @@ export const placementSession = (
       if (schemas.over.Check(message)) dispatcher.over(message[2])
       else if (schemas.term.Check(message)) heardOf(message[2])
       else if (schemas.waits.Check(message)) tellsWaits = true
+      else if (schemas.claims.Check(message)) for (const claim of message[2]) claims.tell(teller, claim)
+      else if (schemas.claimed.Check(message)) claims.toldAll()
       else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
       else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
       return nothing
     },
+    close: () => claims.gone(teller),
   }
 }

@@ -12,6 +12,7 @@ import { acceptLinks } from '../../../services/chassis/link/accept.ts'
 import { createLogger } from '../../../services/chassis/log.ts'
 import { placementLink } from '../../../services/contracts/links.ts'
 import { Placement, PlacementRequest } from '../../../services/contracts/placement.ts'
+import { ClaimBook } from '../../../services/scheduler/claim-book.ts'
 import { placementSession } from '../../../services/scheduler/routes/placement-link.ts'
 import type { ServerSettings } from './settings.ts'
 
@@ -44,10 +45,12 @@ http1.post<{ Body: PlacementRequest; Reply: Placement }>(
   { schema: { body: PlacementRequest, response: { 200: Placement } } },
   async (request) => answer(request.body),
 )
+const claims = new ClaimBook(nothing)
 acceptLinks(http1, {
   path: placementLink,
   token,
-  open: () => placementSession({ place: answer, over: nothing, requireLead: () => 1 }, nothing, { observe: nothing }),
+  open: () =>
+    placementSession({ place: answer, over: nothing, requireLead: () => 1 }, nothing, { observe: nothing }, claims),
 })
 const http1Url = await http1.listen(loopback)
 

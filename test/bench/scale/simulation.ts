@@ -125,7 +125,7 @@ export class Simulation implements World {
     this.tally.arrived()
     const request = this.#requestFor(app, id)
     const decision = place(this.#fleet.view, request, this.now)
-    if (decision.kind === 'none' || decision.kind === 'throttled') return this.tally.refused(app)
+    if (decision.kind !== 'start' && !('pool' in decision)) return this.tally.refused(app)
     keeper.arrived?.(app)
     const node = this.#nodeOf(decision.kind === 'start' ? decision.node.id : decision.pool.node.id)
     if (decision.kind !== 'start') this.#fleet.lend(decision.pool, request, this.now)

@@ -98,6 +98,7 @@ export const startSchedulerProcesses = async (profileDir?: string): Promise<Sche
       nodeToken: internalToken,
       nats: { servers: [natsUrl], ...natsLogin, replicas: 1 },
       nodeTimeoutMs: 5_000,
+      pools: [],
       logLevel: 'error',
     }
     const file = join(processes.dir, 'scheduler.json')
