@@ -14,7 +14,7 @@ beforeEach(() => {
   ids = 0
 })
 
-const limits = { tenant: { instances: 6, memoryMiB: 1024 }, function: { instances: 4 } } as const
+const limits = { tenant: { instances: 3, memoryMiB: 640 }, function: { instances: 2 } } as const
 const rules: ResourcePool[] = [
   { name: 'own', tenants: ['a'], onlyChosen: true },
   {

@@ -118,10 +118,19 @@ describe('reserved capacity', () => {
     const own = { name: 'own', reservedConcurrency: 2, policy: { keepAliveMs: 0 } }
     const once = yard.ask(own)
     yard.over(once)
-    yard.tick()
+    // At once: no time passes in which another could have it.
     expect(yard.instancesOf('t', 'own')).toBe(0)
     expect(yard.ask({ name: 'x' }).error).toEqual(refusedWith('NO_CAPACITY'))
     expect([yard.ask(own).placement, yard.ask(own).placement]).not.toContain(undefined)
+  })
+
+  it('is not lost with an idle instance, which ends for nobody else', () => {
+    const yard = new Yard({ a: { memoryMiB: 256 } })
+    yard.claim({ name: 'own', reservedConcurrency: 1 })
+    yard.over(yard.ask({ name: 'own', reservedConcurrency: 1 }))
+    expect(yard.ask({ name: 'x' }).placement).toBeDefined()
+    expect(yard.ask({ name: 'y' }).error).toEqual(refusedWith('NO_CAPACITY'))
+    expect([yard.ended, yard.instancesOf('t', 'own')]).toEqual([[], 1])
   })
 
   it('is freed when it is taken back', () => {
