@@ -257,8 +257,10 @@ export class FleetIndex implements FleetView {
   instanceAdded(instance: Instance): void {
     this.usage.added(instance)
     this.instanceChanged(instance)
-    this.nodeChanged(instance.pool.node)
+    this.roomChanged(instance.pool.node)
+    // It takes a place that was kept for it; before the node looks as if it had less than is kept.
     this.reservations.instanceAdded(instance)
+    this.nodeChanged(instance.pool.node)
   }
 
   instanceChanged(instance: Instance): void {
