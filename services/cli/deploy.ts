@@ -120,12 +120,20 @@ export const differs = (wanted: Wanted, before: FunctionConfiguration): boolean 
 const sorted = (variables: Record<string, string>): string =>
   JSON.stringify(Object.entries(variables).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 
-export const policyTags = ({ concurrency, reuse, keepAliveMs, cache, fork }: Omit<ProjectFile, 'include'>): Tags => ({
+export const policyTags = ({
+  concurrency,
+  reuse,
+  keepAliveMs,
+  cache,
+  fork,
+  pool,
+}: Omit<ProjectFile, 'include'>): Tags => ({
   ...(concurrency === undefined ? {} : { 'forkyard:concurrency': String(concurrency) }),
   ...(reuse === undefined ? {} : { 'forkyard:reuse': String(reuse) }),
   ...(keepAliveMs === undefined ? {} : { 'forkyard:keep-alive-ms': String(keepAliveMs) }),
   ...(cache === undefined ? {} : { 'forkyard:cache': cache }),
   ...(fork === undefined ? {} : { 'forkyard:fork': String(fork) }),
+  ...(pool === undefined ? {} : { 'forkyard:pool': pool }),
 })
 
 const setUrl = async (

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { Bindings } from '../contracts/bindings.ts'
-import { cachePolicies, runtimeNames } from '../contracts/function.ts'
+import { cachePolicies, poolPattern, runtimeNames } from '../contracts/function.ts'
 import { NetworkPolicy } from '../contracts/network.ts'
 import { CliError } from './cli-error.ts'
 
@@ -33,6 +33,8 @@ export const ProjectFile = Type.Object(
     cache: Type.Optional(Type.Enum(cachePolicies)),
     /** Its instances may be forks, which share a sandbox. */
     fork: Type.Optional(Type.Boolean()),
+    /** Nodes that it runs on, by the name of their pool. */
+    pool: Type.Optional(Type.String({ pattern: poolPattern })),
     /** What it may reach over the network, and what may reach it. `null`: no network. Absent: as it is. */
     network: Type.Optional(Type.Union([NetworkPolicy, Type.Null()])),
     /** What it uses by name. `${NAME}` in a value is a variable of whoever deploys. `null`: nothing. Absent: as it is. */

@@ -17,7 +17,7 @@ import type { CheckFailure, Checked } from './resource-kind.ts'
 
 const { name, handler, runtime, memory, timeout, include, ...project } = ProjectFile.properties
 const namePattern = (name as { pattern?: string }).pattern
-const { concurrency, reuse, keepAliveMs, cache, fork } = project
+const { concurrency, reuse, keepAliveMs, cache, fork, pool } = project
 
 /** The URN of the resource that manages a function, or its SHA-256: whose an interrupted creation was. */
 export const ownerTag = 'forkyard:pulumi-urn'
@@ -44,6 +44,7 @@ export const FunctionInputs = Type.Object({
   keepAliveMs,
   cache,
   fork,
+  pool,
   /** What it may reach, and what may reach it. Absent: no network but for its bindings. */
   network: Type.Optional(NetworkPolicy),
   /** What it uses by name. */
@@ -71,6 +72,7 @@ export interface CompleteInputs {
   readonly keepAliveMs?: number
   readonly cache?: 'adaptive' | 'strict-cold'
   readonly fork?: boolean
+  readonly pool?: string
   readonly network?: NetworkPolicy
   readonly bindings?: Bindings
 }

@@ -67,6 +67,8 @@ export interface FunctionArgs {
   readonly cache?: pulumi.Input<'adaptive' | 'strict-cold'>
   /** Instances may be forks, which share a sandbox. */
   readonly fork?: pulumi.Input<boolean>
+  /** Nodes that it runs on, by the name of their pool. */
+  readonly pool?: pulumi.Input<string>
   /** What it may reach over the network, and what may reach it (`docs/network.md`). Default: nothing but its bindings. */
   readonly network?: Inputs<NetworkPolicy>
   /**

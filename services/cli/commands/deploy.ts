@@ -24,6 +24,7 @@ interface Flags {
   keepAlive?: number
   cache?: string
   fork?: boolean
+  pool?: string
   json?: boolean
 }
 
@@ -45,6 +46,7 @@ export const addDeploy = (program: Command): void => {
     .option('--keep-alive <duration>', 'how long an idle instance lives, as 500ms, 30s, 5m', parseDuration)
     .addOption(new Option('--cache <mode>', 'what may be held for requests to come').choices(cachePolicies))
     .option('--fork', 'instances may be forks, which share a sandbox')
+    .option('--pool <name>', 'pool of the nodes that it runs on')
     .option('--json', 'print the outcome as JSON')
     .action(async (directory: string, flags: Flags) => {
       const from = performance.now()
