@@ -32,6 +32,8 @@ export interface AssignmentInput {
   readonly checkpoint?: 'version'
   /** The invocation that this instance was forced for: its first one. */
   readonly forInvocation?: string | undefined
+  /** It was started without an invocation, to be there for those to come. */
+  readonly provisioned?: boolean | undefined
   /** Waterfall of the start so far; offsets from the moment the node began it. */
   readonly phases: readonly Phase[]
   /** `performance.now()` at which the node began the start. */

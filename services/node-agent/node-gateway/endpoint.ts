@@ -8,7 +8,7 @@ import type { VersionConfig } from '../../contracts/function.ts'
 import type { Assignment } from '../../contracts/runtime-api.ts'
 import type { AssignmentInput, InstanceEndpoint, SandboxExit, WaitingRequest } from '../instance.ts'
 import type { InstanceLog } from '../logs/instance-log.ts'
-import { initialisationType, instanceEnvironment } from './environment.ts'
+import { initialisationType, instanceEnvironment, provisionedType } from './environment.ts'
 import { ended, type FunctionFailure } from './function-errors.ts'
 import { Initialisation } from './initialisation.ts'
 import type { InvocationRequest } from './invocation.ts'
@@ -138,7 +138,7 @@ export class Endpoint implements InstanceEndpoint {
       environment: {
         ...this.#deps.environment?.(input.config),
         ...instanceEnvironment(input.config, this.instanceId, this.#deps.region),
-        ...(input.checkpoint === 'version' ? initialisationType : {}),
+        ...(input.checkpoint === 'version' ? initialisationType : input.provisioned ? provisionedType : {}),
       },
       handler: input.config.handler,
       concurrency: this.concurrency,

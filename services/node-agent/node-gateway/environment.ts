@@ -26,3 +26,6 @@ export const instanceEnvironment = (
 
 /** Lambda's word for instances that start from a snapshot; the same in the process that is saved and in its clones. */
 export const initialisationType = { AWS_LAMBDA_INITIALIZATION_TYPE: 'snap-start' }
+
+/** Of an instance that was provisioned, and initialised by itself. */
+export const provisionedType = { AWS_LAMBDA_INITIALIZATION_TYPE: 'provisioned-concurrency' }

@@ -106,13 +106,15 @@ export class RunningInvocations {
   begin(waiting: Waiting, input: AssignmentInput): Running {
     const { events, journal, metrics } = this.#deps
     const { request } = waiting
-    const usage = this.#usageOf(request, input)
+    // One that was provisioned has no invocation that waited for its start, unless that came before its end.
+    const first = this.#first && !(input.provisioned && waiting.arrivedAt >= this.#initialisation.readyAt)
+    const usage = this.#usageOf(request, input, first)
     journal.begin(usage)
     const running: Running = {
       waiting,
       pulledAt: performance.now(),
       usage,
-      start: this.#first ? input : undefined,
+      start: first ? input : undefined,
       answered: false,
       opened: false,
       done: false,
@@ -160,7 +162,7 @@ export class RunningInvocations {
     this.#ended()
   }
 
-  #usageOf({ invocationId, attempt, revision }: InvocationRequest, input: AssignmentInput): UsageStart {
+  #usageOf({ invocationId, attempt, revision }: InvocationRequest, input: AssignmentInput, first: boolean): UsageStart {
     const { tenant, name, version } = revision
     return {
       invocationId,
@@ -170,7 +172,7 @@ export class RunningInvocations {
       version,
       nodeId: this.#deps.nodeId,
       instanceId: this.#instanceId,
-      startType: this.#first ? input.startType : 'warm',
+      startType: first ? input.startType : 'warm',
       memoryMiB: input.config.memoryMiB,
       startedAt: Date.now(),
     }

@@ -37,6 +37,7 @@ export interface Start {
   readonly runtime: RuntimeFiles
   readonly config: VersionConfig
   readonly forInvocation: string | undefined
+  readonly provisioned?: boolean | undefined
 }
 
 /** Of a seed, whose channel is there before its sandbox. */
@@ -141,12 +142,12 @@ export const bareCheckpoint = (runtime: RuntimeFiles): SandboxCheckpoint => ({
 })
 
 export const assignmentOf = (
-  { watch, config, forInvocation }: Start,
+  { watch, config, forInvocation, provisioned }: Start,
   startType: StartType,
   peakMemoryMiB: () => number,
 ): AssignmentInput => {
   const { phases, startedAt } = watch
-  return { config, startType, forInvocation, phases, startedAt, peakMemoryMiB }
+  return { config, startType, forInvocation, provisioned, phases, startedAt, peakMemoryMiB }
 }
 
 /** What could not be finished is not left half done. */

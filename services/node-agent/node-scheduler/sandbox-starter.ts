@@ -58,7 +58,7 @@ export interface Started extends RunningInstance {
   readonly way: StartWay
 }
 
-export type StartCommand = Pick<StartInstance, 'startWish' | 'forInvocation'>
+export type StartCommand = Pick<StartInstance, 'startWish' | 'forInvocation' | 'provisioned'>
 
 export class SandboxStarter {
   readonly #deps: StarterDeps
@@ -135,10 +135,10 @@ export class SandboxStarter {
     }
   }
 
-  async #start({ startWish: wish, forInvocation }: StartCommand, config: VersionConfig): Promise<Started> {
+  async #start({ startWish: wish, forInvocation, provisioned }: StartCommand, config: VersionConfig): Promise<Started> {
     const watch = new Stopwatch()
     const runtime = await this.#maker.runtime(config.runtime)
-    const start: Start = { watch, runtime, config, forInvocation }
+    const start: Start = { watch, runtime, config, forInvocation, provisioned }
     this.seeds.replacedBy(config)
     if (wish === 'auto') this.#deps.plan.habits.uses(config)
     const facts = this.facts(wish, config)
