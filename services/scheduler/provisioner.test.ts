@@ -147,22 +147,22 @@ describe('provisioned versions', () => {
   })
 })
 
-describe('claims', () => {
-  const claim = (name: string, reservedConcurrency: number) => {
-    const {
-      revision: { tenant },
-      ...needs
-    } = needsOf({ name })
-    return { needs: { ...needs, revision: { tenant, name } }, reservedConcurrency, provisioned: [] }
+const claim = (name: string, reservedConcurrency: number) => {
+  const {
+    revision: { tenant },
+    ...needs
+  } = needsOf({ name })
+  return { needs: { ...needs, revision: { tenant, name } }, reservedConcurrency, provisioned: [] }
+}
+const book = () => {
+  const told: [string, number | undefined][] = []
+  return {
+    told,
+    book: new ClaimBook(({ needs, reservedConcurrency }) => told.push([needs.revision.name, reservedConcurrency])),
   }
-  const book = () => {
-    const told: [string, number | undefined][] = []
-    return {
-      told,
-      book: new ClaimBook(({ needs, reservedConcurrency }) => told.push([needs.revision.name, reservedConcurrency])),
-    }
-  }
+}
 
+describe('claims', () => {
   it('that are told again, by whomever, change nothing', () => {
     const { told, book: claims } = book()
     for (const gateway of [{}, {}]) claims.tell(gateway, claim('f', 1))

@@ -65,6 +65,9 @@ const publishNext = async () => {
 }
 const none = refusal('ProvisionedConcurrencyConfigNotFoundException', 404)
 
+const unreserved = async () =>
+  (await client.send(new GetAccountSettingsCommand({}))).AccountLimit?.UnreservedConcurrentExecutions
+
 describe('provisioned concurrency', () => {
   it('is set for a version, seen on its way until it is there, listed and removed', async () => {
     await create({ Publish: true })
@@ -116,8 +119,6 @@ describe('provisioned concurrency', () => {
 
   it('is part of what is reserved for the function, and of the account where nothing is', async () => {
     await create({ Publish: true })
-    const unreserved = async () =>
-      (await client.send(new GetAccountSettingsCommand({}))).AccountLimit?.UnreservedConcurrentExecutions
     await put('1', 5)
     expect(await unreserved()).toBe(251)
     await expect(put('1', 157)).rejects.toMatchObject(invalid('below its minimum value of [100]'))
@@ -133,16 +134,16 @@ describe('provisioned concurrency', () => {
   })
 })
 
-describe('what schedulers are told', () => {
-  const follow = () => {
-    const told: FunctionClaim[] = []
-    const { registry } = gateway.deps
-    const source = followClaims(registry, { changed: (claim) => told.push(claim), complete: () => undefined })
-    return { told, source }
-  }
-  const versions = ({ provisioned }: FunctionClaim) =>
-    provisioned.map(({ needs, concurrency }) => [needs.revision.version, concurrency])
+const follow = () => {
+  const told: FunctionClaim[] = []
+  const { registry } = gateway.deps
+  const source = followClaims(registry, { changed: (claim) => told.push(claim), complete: () => undefined })
+  return { told, source }
+}
+const versions = ({ provisioned }: FunctionClaim) =>
+  provisioned.map(({ needs, concurrency }) => [needs.revision.version, concurrency])
 
+describe('what schedulers are told', () => {
   it('is nothing of a function that claims nothing, and all of what another does', async () => {
     const { told, source } = follow()
     await create({ Publish: true, MemorySize: 256 })
@@ -192,10 +193,9 @@ describe('what schedulers are told', () => {
   })
 })
 
-describe('the pool of a function', () => {
-  const tag = (pool: string) =>
-    client.send(new TagResourceCommand({ Resource: arn(), Tags: { 'forkyard:pool': pool } }))
+const tag = (pool: string) => client.send(new TagResourceCommand({ Resource: arn(), Tags: { 'forkyard:pool': pool } }))
 
+describe('the pool of a function', () => {
   it('is one that is there and is for it', async () => {
     const { pools } = gateway.deps.config
     pools.push({ name: 'gpu', minMemoryMiB: 512 }, { name: 'acme', tenants: ['acme'] })

@@ -135,25 +135,26 @@ it('nodes, reservations and limits hold, tenants stay among themselves, and ever
   )
 })
 
-it('the same history has the same outcome, in whatever order the nodes joined', async () => {
-  const run = async (steps: readonly Step[], order: readonly string[]) => {
-    ids = 0
-    const history = new History(order)
-    for (const each of steps) {
-      history.take(each)
-      await history.yard.turn()
-    }
-    const answers = history.outcomes.map(({ placement, error }) => [
-      placement?.decision,
-      placement?.nodeId,
-      placement?.reason,
-      error?.message,
-    ])
-    const kept = [...history.yard.fleet.nodes()].map(({ id, kept: { places } }) => [id, places] as const)
-    history.yard.dispatcher.close()
+const run = async (steps: readonly Step[], order: readonly string[]) => {
+  ids = 0
+  const history = new History(order)
+  for (const each of steps) {
+    history.take(each)
     await history.yard.turn()
-    return { answers, kept: Object.fromEntries(kept) }
   }
+  const answers = history.outcomes.map(({ placement, error }) => [
+    placement?.decision,
+    placement?.nodeId,
+    placement?.reason,
+    error?.message,
+  ])
+  const kept = [...history.yard.fleet.nodes()].map(({ id, kept: { places } }) => [id, places] as const)
+  history.yard.dispatcher.close()
+  await history.yard.turn()
+  return { answers, kept: Object.fromEntries(kept) }
+}
+
+it('the same history has the same outcome, in whatever order the nodes joined', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const order = Object.keys(nodes)
