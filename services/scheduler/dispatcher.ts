@@ -131,7 +131,7 @@ export class Dispatcher {
   #beginToWait({ inPool, right }: Wait, request: PlacementRequest): (() => () => void) | undefined {
     if (right === undefined) return undefined
     return () => {
-      const over = this.#deps.fleet.waitForRoom(inPool, request, right)
+      const over = this.#deps.fleet.waitForRoom(inPool, request, right, this.#now())
       return () => {
         // Who left the room to it may have it now.
         this.#full = false

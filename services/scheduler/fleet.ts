@@ -107,8 +107,8 @@ export class Fleet {
   }
 
   /** Where others wait for what the request is to leave them, or it for them. @returns what ends the waiting */
-  waitForRoom(pool: string, request: PlacementRequest, right: Right): () => void {
-    return this.#index.contention.wait(pool, request, right)
+  waitForRoom(pool: string, request: PlacementRequest, right: Right, now: number): () => void {
+    return this.#index.contention.wait(pool, request, right, now)
   }
 
   /** Instances of the revision that are not provisioned. */

@@ -62,7 +62,7 @@ export const place = (fleet: FleetView, request: PlacementRequest, now: number):
   if (throttled) return throttled
   const inPool = poolFor(fleet.rules, request)
   if (inPool === undefined) return { kind: 'none', reason: whyNoPool(fleet.rules, request) }
-  const others = fleet.contention.yieldsTo(inPool, request)
+  const others = fleet.contention.yieldsTo(inPool, request, now)
   if (others !== undefined && !hasProvisioned(fleet, request))
     return { kind: 'wait', inPool, reason: `what becomes free is left to ${others}` }
   if (startWish !== 'auto') return start(fleet, inPool, request, now, `start type ${startWish} was asked for`)

@@ -10,10 +10,18 @@ import type { UsageView, Wish } from './usage.ts'
 /** `reserved`: there are places that are the function's or the tenant's. `share`: the tenant has less than its share, and another more. */
 export type Right = 'reserved' | 'share'
 
+/**
+ * Everybody may have no more than their share, and yet no node room in one piece. A tenant that has nothing, and has waited for so long, is left room
+ * by all others.
+ */
+const allYieldAfterMs = 2_000
+
 interface Waiter {
   readonly revision: Pick<RevisionRef, 'tenant' | 'name'>
   readonly memoryMiB: number
   readonly right: Right
+  /** Epoch milliseconds. */
+  readonly since: number
   count: number
 }
 
@@ -26,7 +34,7 @@ export interface ContentionView {
   /** Why such a request waits for room, where there is none now, instead of being refused. */
   rightTo(pool: string, asked: Asked): Right | undefined
   /** Somebody waits whom the request must leave what is free. @returns who */
-  yieldsTo(pool: string, asked: Asked): string | undefined
+  yieldsTo(pool: string, asked: Asked, now: number): string | undefined
 }
 
 export class Contention implements ContentionView {
@@ -45,25 +53,31 @@ export class Contention implements ContentionView {
     if (this.#reservations.hasRight(pool, revision)) return 'reserved'
     const wish = wishOf(revision.tenant, memoryMiB)
     const wanting = this.#wanting(pool).add(revision.tenant)
-    const mayWait = this.#usage.isBelowShare(pool, wish, wanting) && this.#usage.somebodyHasToLeave(pool, wish, wanting)
+    const mayWait =
+      this.#usage.isBelowShare(pool, wish, wanting) &&
+      (this.#usage.hasNothing(pool, wish.tenant)
+        ? this.#usage.othersHaveSomething(pool, wish.tenant)
+        : this.#usage.somebodyHasToLeave(pool, wish, wanting))
     return mayWait ? 'share' : undefined
   }
 
-  yieldsTo(pool: string, { revision, reservedConcurrency }: Asked): string | undefined {
+  yieldsTo(pool: string, { revision, reservedConcurrency }: Asked, now: number): string | undefined {
     const waiters = this.#pools.get(pool)
     // What runs within a reservation is nobody else's.
     if (!waiters || reservedConcurrency !== undefined) return undefined
     const { tenant } = revision
     const wanting = this.#wanting(pool)
-    for (const { revision: theirs, memoryMiB, right } of waiters.values()) {
+    for (const { revision: theirs, memoryMiB, right, since } of waiters.values()) {
       if (right === 'reserved') {
         if (functionKey(theirs) !== functionKey(revision) && this.#reservations.hasRight(pool, theirs))
           return `${theirs.name} of tenant ${theirs.tenant}, for which capacity is reserved`
       } else {
+        if (theirs.tenant === tenant) continue
         const wish = wishOf(theirs.tenant, memoryMiB)
         const leaves =
           this.#usage.hasToLeave(pool, tenant, wish, wanting) && this.#usage.isBelowShare(pool, wish, wanting)
-        if (leaves) return `tenant ${theirs.tenant}, which has less than its share of the pool`
+        if (leaves || (now - since > allYieldAfterMs && this.#usage.hasNothing(pool, theirs.tenant)))
+          return `tenant ${theirs.tenant}, which has less than its share of the pool`
       }
     }
     return undefined
@@ -75,11 +89,11 @@ export class Contention implements ContentionView {
   }
 
   /** @returns what ends the waiting */
-  wait(pool: string, { revision, memoryMiB }: Asked, right: Right): () => void {
+  wait(pool: string, { revision, memoryMiB }: Asked, right: Right, now: number): () => void {
     const waiters = this.#pools.get(pool) ?? new Map<string, Waiter>()
     this.#pools.set(pool, waiters)
     const key = `${right}/${functionKey(revision)}/${memoryMiB}`
-    const waiter = waiters.get(key) ?? { revision, memoryMiB, right, count: 0 }
+    const waiter = waiters.get(key) ?? { revision, memoryMiB, right, since: now, count: 0 }
     waiters.set(key, waiter)
     waiter.count++
     return () => {

@@ -239,6 +239,17 @@ describe('shares', () => {
     expect(busy[0]?.placement?.decision).toMatch(/idle|shared/)
   })
 
+  it('leave room in one piece to a tenant that has nothing, even where each has its share', async () => {
+    const yard = new Yard({ a: { memoryMiB: 512 }, b: { memoryMiB: 512 } })
+    const busy = ['x', 'y', 'x', 'y'].map((tenant) => yard.ask({ tenant }))
+    const waits = yard.ask({ tenant: 'late', memoryMiB: 512 })
+    // 256 MiB are free on each node, and nobody has more than a quarter.
+    expect(waits).toMatchObject({ placement: undefined, error: undefined })
+    for (let round = 0; round < 8; round++) for (const at of busy.keys()) again(yard, busy, at)
+    await yard.turn()
+    expect(waits.placement).toBeDefined()
+  })
+
   it('starve no tenant, however many fill the pool and ask again at once', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -253,7 +264,8 @@ describe('shares', () => {
           const busy = Array.from({ length: 12 }, (_, n) => yard.ask({ tenant: `t${n % weights.length}` }))
           const late = yard.ask({ tenant: 'late', memoryMiB })
           // Each of those that run ends some time, in whatever order.
-          for (const at of [...order, ...busy.keys()]) again(yard, busy, at % busy.length)
+          for (let round = 0; round < 4; round++)
+            for (const at of [...order, ...busy.keys()]) again(yard, busy, at % busy.length)
           await yard.turn()
           expect(late.error).toBeUndefined()
           expect(late.placement).toBeDefined()

@@ -30,6 +30,8 @@ export interface UsageView {
   /** Of all versions. In constant time. */
   ofFunction(pool: string, revision: Pick<RevisionRef, 'tenant' | 'name'>): Amount
   ofTenant(pool: string, tenant: string): Amount
+  hasNothing(pool: string, tenant: string): boolean
+  othersHaveSomething(pool: string, tenant: string): boolean
   /** With what it wants. A tenant that has nothing yet always is: its first instance may be larger than its share. */
   isBelowShare(pool: string, wish: Wish, wanting: Wanting): boolean
   /** The tenant has more than its share of what is left when the other has its own. */
@@ -71,6 +73,15 @@ export class Usage implements UsageView {
 
   ofTenant(pool: string, tenant: string): Amount {
     return this.#pools.get(pool)?.tenants.get(tenant) ?? nothing
+  }
+
+  hasNothing(pool: string, tenant: string): boolean {
+    return this.#pools.get(pool)?.tenants.has(tenant) !== true
+  }
+
+  othersHaveSomething(pool: string, tenant: string): boolean {
+    const tenants = this.#pools.get(pool)?.tenants
+    return tenants !== undefined && tenants.size > (tenants.has(tenant) ? 1 : 0)
   }
 
   capacityOf(pool: string): Amount {
