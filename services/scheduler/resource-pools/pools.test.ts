@@ -189,7 +189,7 @@ const crowd = (yard: Yard, asked: Asked, count: number): Outcome[] =>
 /** One of those that run ends, and its caller asks again at once, before its node has reported. */
 const again = (yard: Yard, outcomes: Outcome[], at: number): void => {
   const outcome = outcomes[at]
-  if (!outcome?.placement) return
+  if (!outcome?.placement) return yard.tick()
   yard.dispatcher.over([outcome.id])
   outcomes[at] = yard.ask(outcome.asked)
   yard.settle()
