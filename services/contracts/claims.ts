@@ -52,7 +52,7 @@ export const ClaimsMessage = Type.Tuple([
   Call,
   Type.Array(FunctionClaim, { maxItems: maxClaims }),
 ])
-/** One way: all claims that this gateway knows were told. What is left of gateways that are gone is void. */
+/** All claims that this gateway knows were told. What is left of gateways that are gone is void. As a call it is refused with NOT_LEADER by who does not lead. */
 export const ClaimedMessage = Type.Tuple([Type.Literal('claimed'), Call])
 
 /** `POST /v1/provisioned` to a scheduler, with revisions: how far each is. */

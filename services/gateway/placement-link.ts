@@ -83,6 +83,16 @@ export class PlacementLink {
     this.#client.tell('claimed', [])
   }
 
+  /** After all claims were told on this connection. @returns nothing where the scheduler cannot be asked */
+  async leads(): Promise<boolean | undefined> {
+    try {
+      await this.#client.call('claimed', [], { timeoutMs: connectMs })
+      return true
+    } catch (error) {
+      return error instanceof PlatformError && error.code === 'NOT_LEADER' ? false : undefined
+    }
+  }
+
   /** The next connection may be to another one, where several are behind one address. */
   leave(): void {
     this.#client.reset()

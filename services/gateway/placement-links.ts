@@ -80,7 +80,16 @@ export class PlacementLinks {
   }
 
   async isThere(): Promise<boolean> {
-    return (await Promise.all(this.#links.map(async (link) => link.isThere()))).includes(true)
+    const there = (await Promise.all(this.#links.map(async (link) => link.isThere()))).includes(true)
+    if (there && this.#claims()) void this.#findLeader()
+    return there
+  }
+
+  /** Also while nobody calls: who leads has to know what is claimed, and behind one address there may be several. */
+  async #findLeader(): Promise<void> {
+    const links = await Promise.all(this.#links.map(async (link) => [link, await link.leads()] as const))
+    if (links.some(([, leads]) => leads === true)) return
+    for (const [link, leads] of links) if (leads === false) link.leave()
   }
 
   close(): void {

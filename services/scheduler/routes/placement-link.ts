@@ -68,8 +68,10 @@ export const placementSession = (
       else if (schemas.term.Check(message)) heardOf(message[2])
       else if (schemas.waits.Check(message)) tellsWaits = true
       else if (schemas.claims.Check(message)) for (const claim of message[2]) claims.tell(teller, claim)
-      else if (schemas.claimed.Check(message)) claims.toldAll()
-      else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
+      else if (schemas.claimed.Check(message)) {
+        claims.toldAll()
+        if (message[1] > 0) dispatcher.requireLead()
+      } else if (schemas.revision.Check(message)) revisions.set(message[2], message[3])
       else throw new PlatformError('INVALID_REQUEST', `the message ${String(message[0])} does not fit its schema`)
       return nothing
     },
