@@ -63,6 +63,7 @@ export class Yard {
         this.started.push(command)
       },
       end: async (_url: string, instanceId: string) => void this.ended.push(instanceId),
+      cordon: async () => undefined,
       forget: () => undefined,
       close: async () => undefined,
     }
