@@ -16,7 +16,7 @@ const env = { PATH: process.env['PATH'], HOME: dir, FORKYARD_STATE_DIR: installa
 const forkyard = (...args: string[]) => run(join(repoRoot, 'scripts', 'forkyard'), args, { env, timeout: 60_000 })
 
 describe('forkyard', () => {
-  const functions = readdirSync(join(repoRoot, 'examples')).filter((name) => name !== 'pulumi-program')
+  const functions = readdirSync(join(repoRoot, 'examples')).filter((name) => !name.startsWith('pulumi-'))
   it.each(functions)('deploys examples/%s', async (example) => {
     const { stdout } = await forkyard('deploy', join(repoRoot, 'examples', example))
     expect(stdout).toMatch(/^arn:aws:lambda:[a-z0-9-]+:\d+:function:/)

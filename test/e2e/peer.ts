@@ -15,8 +15,8 @@ export interface Peer {
 
 export const createPeer = async (client: LambdaClient): Promise<Peer> => {
   const name = uniqueName('peer')
-  // One instance for all: the next request may overtake the news that the one before has ended.
-  const Tags = { 'forkyard:concurrency': '8' }
+  // One instance for all: the next request may overtake the news that the one before has ended, and nobody asks between two pieces of work.
+  const Tags = { 'forkyard:concurrency': '8', 'forkyard:keep-alive-ms': '600000' }
   await createFunction(client, name, source, { MemorySize: 128, Timeout: 30, Tags })
   await invoke(client, name, { n: -1 })
   let asked = 1

@@ -70,6 +70,8 @@ beforeAll(async () => {
     publicUrl: urlOf(port),
     stagingDir: join(dir, 'staging'),
     schedulerUrls: [first, second],
+    // No function here calls another; the first gateway has the port.
+    calls: undefined,
   })
   await untilReady(urlOf(port))
   client = lambdaClient({ ...target, endpoint: urlOf(port) })

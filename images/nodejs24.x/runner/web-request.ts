@@ -14,8 +14,13 @@ export interface HttpRequest {
 export const readHttpRequest = async (stream: Readable): Promise<HttpRequest> => {
   let seen: Buffer = Buffer.alloc(0)
   for (;;) {
-    const chunk = (stream.read() ?? (await readable(stream))) as Buffer | null
-    if (chunk === null) throw new Error('the HTTP request ended before its body')
+    // Between this and `unshift` nothing may wait: a stream whose last bytes were read ends before who waits goes on, and takes nothing back.
+    const chunk = stream.read() as Buffer | null
+    if (chunk === null) {
+      if (stream.readableEnded) throw new Error('the HTTP request ended before its body')
+      await readable(stream)
+      continue
+    }
     seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
     const end = seen.indexOf('\0\0\0\0\0\0\0\0')
     if (end >= 0) {
@@ -26,14 +31,15 @@ export const readHttpRequest = async (stream: Readable): Promise<HttpRequest> =>
   }
 }
 
-const readable = (stream: Readable): Promise<Buffer | null> =>
+/** There is something to read, or the end was reached. */
+const readable = (stream: Readable): Promise<void> =>
   new Promise((resolve, reject) => {
     const settle = (take: () => void) => () => {
       stream.off('readable', onReadable).off('end', onEnd).off('error', onError)
       take()
     }
-    const onReadable = settle(() => resolve(stream.read() as Buffer | null))
-    const onEnd = settle(() => resolve(null))
+    const onReadable = settle(resolve)
+    const onEnd = settle(resolve)
     const onError = (error: Error) => settle(() => reject(error))()
     stream.on('readable', onReadable).on('end', onEnd).on('error', onError)
   })

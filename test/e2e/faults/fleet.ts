@@ -115,7 +115,8 @@ const specsOf = (id: string, target: Premises, capacity: Capacity): ServiceSpec[
     const port = ports.gateway[on]
     const stagingDir = join(premisesOf(id, on).stateDir, 'staging')
     const schedulerUrls = controlNames.map((each) => urlOf(ports.scheduler[each]))
-    const changes = () => ({ publicUrl: urlOf(port), stagingDir, schedulerUrls })
+    // No function here calls another; the installed gateway has the port.
+    const changes = () => ({ publicUrl: urlOf(port), stagingDir, schedulerUrls, calls: undefined })
     return spec(on, 'gateway', changes, { host, port })
   }
   const node = (on: NodeName, index: number): ServiceSpec => {

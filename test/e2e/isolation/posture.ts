@@ -93,6 +93,8 @@ const allowedDescriptors = ({ runDir, stateDir }: Premises): RegExp[] => [
   /\/[0-9a-f]{64}\.erofs( \(deleted\))?$/,
   /\/checkpoints\/[a-z0-9.]+-[0-9a-f]+\/code\.erofs( \(deleted\))?$/,
   new RegExp(`^${runDir}/i/[0-9a-f]+/(code\\.erofs|b/runsc\\.log)$`),
+  // Of one with a network: its own, out of the directory that its gofer serves.
+  /^\/root\/run\/forkyard\/resolv\.conf$/,
   new RegExp(`^${stateDir}/node-agent/`),
   // Its own control group's settings, which it reads.
   /^\/forkyard-[^/]+\/[0-9a-f]+\/cpu\.cfs_(quota|period)_us$/,
