@@ -75,6 +75,14 @@ describe('a node that starts no sandboxes', () => {
     })
   })
 
+  it('is not, when it was lost in between: what it was is forgotten', () => {
+    fail('a', mostFailures - 1)
+    fleet.removeNode('a')
+    report('a')
+    fail('a', mostFailures - 1)
+    expect(told).toEqual([])
+  })
+
   it('is not, when one of them comes to something in between', () => {
     fail('a', mostFailures - 1)
     start('a', { state: 'idle', idleSince: 1 })

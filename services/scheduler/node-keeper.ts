@@ -30,9 +30,10 @@ export class NodeKeeper {
 
   /** Takes a report in, after the fleet has. */
   heard(report: NodeReport): void {
-    const failures = this.#health.heard(report)
-    const node = failures === undefined ? undefined : this.#deps.fleet.node(report.nodeId)
-    if (!node || !isOpen(node) || !this.#deps.leads() || this.#cordoning.has(node.id)) return
+    const node = this.#deps.fleet.node(report.nodeId)
+    if (!node) return
+    const failures = this.#health.heard(node, report)
+    if (failures === undefined || !isOpen(node) || !this.#deps.leads() || this.#cordoning.has(node.id)) return
     const reason = `${failures} starts of sandboxes failed in a row`
     if (this.#isLast(node)) {
       if (node.unfit === undefined) {
@@ -63,7 +64,7 @@ export class NodeKeeper {
   async uncordon(nodeId: string): Promise<void> {
     const node = this.#node(nodeId)
     await this.#deps.nodes.cordon(node.url, undefined)
-    this.#health.forget(nodeId)
+    this.#health.forget(node)
     node.unfit = undefined
     this.#deps.logger.warn({ nodeId }, 'uncordoned a node')
   }

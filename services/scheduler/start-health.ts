@@ -3,6 +3,7 @@
  * whose initialisation fails, or that takes too much memory, fails on every node.
  */
 import type { NodeReport } from '../contracts/node.ts'
+import type { Node } from './pool.ts'
 
 /** In a row, without one that came to something. */
 export const mostFailures = 5
@@ -15,11 +16,12 @@ interface Health {
 }
 
 export class StartHealth {
-  readonly #nodes = new Map<string, Health>()
+  /** Of nodes that the fleet knows: it ends with them. */
+  readonly #nodes = new WeakMap<Node, Health>()
 
-  /** Takes a report in. @returns failed starts in a row, when this report made it enough of them, or more than that */
-  heard({ nodeId, epoch, instances, changed = [] }: NodeReport): number | undefined {
-    const health = this.#of(nodeId, epoch)
+  /** Takes a report of the node in. @returns failed starts in a row, when this report made it enough of them, or more than that */
+  heard(node: Node, { epoch, instances, changed = [] }: NodeReport): number | undefined {
+    const health = this.#of(node, epoch)
     const before = health.failures
     for (const { instanceId, state, reason } of [...instances, ...changed]) {
       if (state === 'starting') health.starting.add(instanceId)
@@ -31,16 +33,16 @@ export class StartHealth {
     return health.failures >= mostFailures && health.failures > before ? health.failures : undefined
   }
 
-  /** What was is no matter any more: somebody has seen to the node, or it is gone. */
-  forget(nodeId: string): void {
-    this.#nodes.delete(nodeId)
+  /** What was is no matter any more: somebody has seen to the node. */
+  forget(node: Node): void {
+    this.#nodes.delete(node)
   }
 
-  #of(nodeId: string, epoch: string): Health {
-    const known = this.#nodes.get(nodeId)
+  #of(node: Node, epoch: string): Health {
+    const known = this.#nodes.get(node)
     if (known?.epoch === epoch) return known
     const fresh = { epoch, starting: new Set<string>(), failures: 0 }
-    this.#nodes.set(nodeId, fresh)
+    this.#nodes.set(node, fresh)
     return fresh
   }
 }

@@ -1,7 +1,7 @@
 /** Many requests at once for a function that nothing is kept for: as many instances as they need, and none of it left. */
 import { describe, expect, it } from 'vitest'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
-import { metricOf, withAgentConfig } from './host.ts'
+import { metricOf, onEmptyNode } from './host.ts'
 import { installation } from './installation.ts'
 import { backTo, settledState } from './machine-state.ts'
 
@@ -26,15 +26,9 @@ const burst = async (tags: Record<string, string>) => {
   return { instances: new Set(answers.map(({ json }) => json)).size, started: (await starts()) - startsBefore, answers }
 }
 
-/** Nothing of earlier tests runs, and the burst teaches the node to hold nothing for the next one. */
-const onEmptyNode = (use: () => Promise<void>): Promise<void> => {
-  const nothing = { precreatedSandboxes: 0, parkedRestores: 0, seeds: 0, parkedForks: 0, versionCheckpoints: false }
-  return withAgentConfig(target, (config) => ({ ...config, ...nothing }), use)
-}
-
 describe('a burst of 50 requests for a cold function', () => {
   it('that reuses instances starts fewer than there are requests, each of which serves', () =>
-    onEmptyNode(async () => {
+    onEmptyNode(target, async () => {
       const { instances, started } = await burst({ 'forkyard:keep-alive-ms': '500' })
       expect(instances).toBeLessThan(requests)
       expect(started).toBeLessThanOrEqual(requests)
@@ -43,7 +37,7 @@ describe('a burst of 50 requests for a cold function', () => {
     }))
 
   it('that does not reuse them restores 50, no more, and nothing of them is left', () =>
-    onEmptyNode(async () => {
+    onEmptyNode(target, async () => {
       const { instances, started, answers } = await burst({ 'forkyard:reuse': 'false', 'forkyard:keep-alive-ms': '0' })
       expect([instances, started]).toEqual([requests, requests])
       expect(answers.map(({ startType }) => startType)).toEqual(answers.map(() => 'restore'))

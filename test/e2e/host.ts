@@ -115,6 +115,12 @@ export const withAgentConfig = async (
   }
 }
 
+/** Nothing of earlier tests runs, and what `use` does teaches the node to hold nothing for the next time. */
+export const onEmptyNode = (target: Premises, use: () => Promise<void>): Promise<void> => {
+  const nothing = { precreatedSandboxes: 0, parkedRestores: 0, seeds: 0, parkedForks: 0, versionCheckpoints: false }
+  return withAgentConfig(target, (config) => ({ ...config, ...nothing }), use)
+}
+
 /** What the node holds for starts to come, and the decision that it follows. */
 export const cacheOf = async (target: Premises): Promise<HeldCache> =>
   (await (await serviceRequest(target, 'node-agent', '/v1/cache')).json()) as HeldCache

@@ -38,7 +38,8 @@ import {
   type Start,
 } from './sandbox-maker.ts'
 import { makeSeed } from './seed-maker.ts'
-import { Seeds, UnfitError } from './seeds.ts'
+import { UnfitError } from './seed-faults.ts'
+import { Seeds } from './seeds.ts'
 
 export interface StarterDeps {
   readonly config: NodeAgentConfig

@@ -22,7 +22,7 @@ import {
   type Start,
 } from './sandbox-maker.ts'
 import { Seed } from './seed.ts'
-import { UnfitError } from './seeds.ts'
+import { UnfitError } from './seed-faults.ts'
 
 export interface SeedMakerDeps {
   readonly maker: SandboxMaker

@@ -9,6 +9,8 @@ import type { NodeAgentConfig } from '../config.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import { seedWays } from '../runtime-files.ts'
 import type { ForkFacts } from './choose-start.ts'
+import { ParkedForks } from './parked-forks.ts'
+import { SeedFaults, UnfitError } from './seed-faults.ts'
 import { renewalReason, type Fork, type Seed } from './seed.ts'
 
 export interface SeedsDeps {
@@ -27,23 +29,14 @@ export interface SeedsDeps {
   readonly metrics: Pick<SchedulerMetrics, 'seeds' | 'parkedForks' | 'seedEnds' | 'unfit' | 'evictions'>
 }
 
-/** What the function left open at its initialisation. The message begins with its kind. */
-export class UnfitError extends Error {
-  override readonly name = 'UnfitError'
-}
-
 /** Seeds of functions that were asked to be forked, beside those of the plan. */
 const askedSeeds = 4
-/** After a failure; making one again at once would most likely fail again. */
-const retryMs = 5_000
-const unfitKept = 1000
 
 interface Entry {
   readonly config: VersionConfig
   making: Promise<Seed>
   seed?: Seed
-  /** Forks that wait; some may still be on their way to their socket. */
-  readonly parked: Set<Promise<Fork>>
+  readonly parked: ParkedForks
   /** Somebody asked for parked forks, where the plan has none. */
   asked: boolean
   /** The plan wanted it at some time. */
@@ -66,8 +59,7 @@ export class Seeds {
   readonly #entries = new Map<string, Entry>()
   /** Every seed whose sandbox runs, retired ones too. */
   readonly #alive = new Set<Seed>()
-  readonly #unfit = new Map<string, string>()
-  readonly #failedAt = new Map<string, number>()
+  readonly #faults = new SeedFaults()
   /** Revisions for which a seed is to be made when there is time. */
   readonly #wanted = new Map<string, VersionConfig>()
   readonly #makings = new Set<Promise<Seed>>()
@@ -80,7 +72,7 @@ export class Seeds {
   facts(config: VersionConfig): ForkFacts {
     const key = revisionKey(config)
     const entry = this.#entries.get(key)
-    const unfit = this.#unfit.get(key)
+    const unfit = this.#faults.unfit(key)
     const way = seedWays[config.runtime]
     const refused =
       'refused' in way
@@ -101,16 +93,7 @@ export class Seeds {
 
   /** A fork that waits; the caller owns it. */
   async takeParked(config: VersionConfig): Promise<Fork | undefined> {
-    const entry = this.#entries.get(revisionKey(config))
-    for (const waiting of entry?.parked ?? []) {
-      entry?.parked.delete(waiting)
-      const fork = await waiting.catch(() => undefined)
-      if (!fork) continue
-      fork.seed.taken(fork)
-      this.#count()
-      return fork
-    }
-    return undefined
+    return this.#entries.get(revisionKey(config))?.parked.take()
   }
 
   /** A fork made now, of a seed made now if there is none. @throws when there can be none. */
@@ -140,7 +123,7 @@ export class Seeds {
     if (this.#closed) return
     for (const [key, config] of this.#wanted) {
       this.#wanted.delete(key)
-      if (performance.now() - (this.#failedAt.get(key) ?? Number.NEGATIVE_INFINITY) < retryMs) continue
+      if (this.#faults.failedLately(key)) continue
       this.#obtain(config).then(
         () => this.fill(),
         () => undefined,
@@ -168,7 +151,7 @@ export class Seeds {
       if (idle && !this.#deps.plan(entry.config).seed) this.#evict(entry, 'idle')
       else if (!(await this.#deps.isCurrent(entry.config).catch(() => true))) this.#retire(entry, 'replaced')
       else {
-        for (const waiting of this.#surplus(entry)) void this.#unpark(entry, waiting, 'idle')
+        void entry.parked.keep(this.#parkedWanted(entry), 'idle')
         this.#renewIfWorn(seed)
       }
     }
@@ -184,7 +167,7 @@ export class Seeds {
       if (!plan.seed && seed.serving === 0) {
         this.#evict(entry, 'memory')
         ends.push(seed.exited)
-      } else for (const waiting of [...parked].slice(plan.parked)) ends.push(this.#unpark(entry, waiting, 'memory'))
+      } else ends.push(parked.keep(plan.parked, 'memory'))
     }
     await Promise.all(ends)
   }
@@ -217,7 +200,7 @@ export class Seeds {
     const entry: Entry = {
       config,
       making: this.#make(key, config),
-      parked: new Set(),
+      parked: this.#noneParked(),
       asked: false,
       planned: this.#deps.plan(config).seed,
       renewing: false,
@@ -264,16 +247,11 @@ export class Seeds {
       void this.#followEnd(key, seed)
       return seed
     } catch (error) {
+      this.#faults.note(key, error)
       if (error instanceof UnfitError) {
-        this.#unfit.set(key, error.message)
-        const [oldest] = this.#unfit.keys()
-        if (this.#unfit.size > unfitKept && oldest !== undefined) this.#unfit.delete(oldest)
         this.#deps.metrics.unfit.inc({ reason: error.message.split(' (')[0] ?? '' })
         this.#deps.logger.warn({ revision: key, reason: error.message }, 'this revision cannot be forked')
-      } else {
-        this.#failedAt.set(key, performance.now())
-        this.#deps.logger.warn({ err: error, revision: key }, 'a seed could not be made')
-      }
+      } else this.#deps.logger.warn({ err: error, revision: key }, 'a seed could not be made')
       throw error
     }
   }
@@ -294,18 +272,12 @@ export class Seeds {
     this.#retire(entry, reason)
   }
 
-  #surplus({ config, parked, asked }: Entry): Promise<Fork>[] {
-    return [...parked].slice(Math.max(this.#deps.plan(config).parked, asked ? 1 : 0))
+  #noneParked(): ParkedForks {
+    return new ParkedForks({ ...this.#deps, onChange: () => this.#count() })
   }
 
-  async #unpark(entry: Entry, waiting: Promise<Fork>, reason: 'idle' | 'memory'): Promise<void> {
-    entry.parked.delete(waiting)
-    this.#deps.metrics.evictions.inc({ level: 'parkedFork', reason })
-    this.#count()
-    await waiting.then(
-      ({ sandbox }) => sandbox.end({ reason: 'killed', detail: `not held any more: ${reason}` }),
-      () => undefined,
-    )
+  #parkedWanted({ config, asked }: Entry): number {
+    return Math.max(this.#deps.plan(config).parked, asked ? 1 : 0)
   }
 
   #retire(entry: Entry, reason: string): void {
@@ -332,10 +304,10 @@ export class Seeds {
 
   async #renew(key: string, entry: Entry, seed: Seed, reason: string): Promise<void> {
     const made = await this.#make(key, seed.config)
-    const parked = new Set<Promise<Fork>>()
+    const parked = this.#noneParked()
     const renewed = { ...entry, making: Promise.resolve(made), seed: made, parked, renewing: false }
     this.#fillParked(renewed)
-    await Promise.allSettled(parked)
+    await parked.settled()
     if (this.#entries.get(key) !== entry) return made.retire('replaced')
     this.#entries.set(key, renewed)
     await this.#enter(key, renewed)
@@ -345,38 +317,10 @@ export class Seeds {
   }
 
   #fillParked(entry: Entry): void {
-    const wanted = Math.max(this.#deps.plan(entry.config).parked, entry.asked ? 1 : 0)
     const { seed, parked } = entry
     if (!seed) return
-    while (seed.retired === undefined && !seed.isFull && parked.size < wanted) {
-      const made = this.#park(seed)
-      parked.add(made)
-      void this.#followParked(parked, made, seed.id)
-    }
-    this.#count()
+    parked.fill(seed, this.#parkedWanted(entry))
     if (this.#entries.get(revisionKey(entry.config)) === entry) this.#renewIfWorn(seed)
-  }
-
-  /** Waits at its socket when this resolves. */
-  async #park(seed: Seed): Promise<Fork> {
-    const [forks, cpuMs] = [seed.forks + 1, seed.cpuMs()]
-    const fork = await seed.fork(true)
-    await Promise.race([fork.endpoint.pulled, fork.sandbox.exited])
-    // Otherwise it was not the only one that took CPU.
-    if (seed.forks === forks && seed.serving === 0) this.#deps.spent(seed.config, 'parkedFork', seed.cpuMs() - cpuMs)
-    return fork
-  }
-
-  async #followParked(parked: Set<Promise<Fork>>, made: Promise<Fork>, seedId: string): Promise<void> {
-    try {
-      await (
-        await made
-      ).sandbox.exited
-    } catch (err) {
-      this.#deps.logger.warn({ err, seedId }, 'a fork could not be parked')
-    }
-    parked.delete(made)
-    this.#count()
   }
 
   #count(): void {
