@@ -108,6 +108,19 @@ describe('a sandbox', () => {
     expect(network.tenancyOf(1)?.instanceId).toBe('a')
   })
 
+  it('that is expected tells of its calls from then on, and once; it has its link when it is connected', async () => {
+    let begun = 0
+    tracing = async () => void begun++
+    network.change('one.f', policy)
+    const one = sandbox('a')
+    network.expect(one, config)
+    expect([begun, one.links.length]).toEqual([1, 0])
+    await network.connect(one, config)
+    expect([begun, one.links.length]).toEqual([1, 1])
+    network.expect(sandbox('b'), { ...config, name: 'without' })
+    expect(begun).toBe(1)
+  })
+
   it('that runs gets its link when the policy comes, and once', async () => {
     const one = sandbox('a')
     void network.connect(one, config)
@@ -124,9 +137,10 @@ describe('a sandbox whose calls cannot be told', () => {
     tracing = () => Promise.reject(new Error('refused'))
   })
 
-  it('has no network, and its start fails', async () => {
+  it.each([false, true])('has no network, and its start fails (expected: %s)', async (expected) => {
     network.change('one.f', policy)
     const one = sandbox('a')
+    if (expected) network.expect(one, config)
     await expect(network.connect(one, config)).rejects.toThrow('refused')
     expect(maps.slots()).toEqual([])
     network.change('one.f', policy)

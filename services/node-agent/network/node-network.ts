@@ -42,6 +42,8 @@ export interface NetworkedInstance {
 
 interface Member extends Tenancy {
   readonly sandbox: Connectable
+  /** Its calls on sockets are told once this resolves. */
+  tracing?: Promise<void>
   slot?: { readonly slot: Slot; readonly lease: number }
   connecting?: Promise<void>
   ended: boolean
@@ -75,23 +77,34 @@ export class NodeNetwork {
   readonly #leases = new Map<number, Tenancy>()
   readonly #endedLeases: number[] = []
   readonly #byAddress = new Map<string, Member>()
+  /** Of sandboxes that are not connected yet. */
+  readonly #expected = new WeakMap<Connectable, Member>()
   #lastLease = 0
 
   constructor(deps: NodeNetworkDeps) {
     this.#deps = deps
   }
 
+  /** The sandbox will be connected, once something runs in it: what need not wait for that begins now, where the function has a policy. */
+  expect(instance: NetworkedInstance, config: VersionConfig): void {
+    if (!this.#functions.get(registryKey(config.tenant, config.name))?.policy) return
+    const member = newMember(instance, config)
+    member.tracing = this.#deps.traces.begin(instance.sandbox, member)
+    // Whoever connects it is told.
+    member.tracing.catch(() => undefined)
+    this.#expected.set(instance.sandbox, member)
+  }
+
   /**
    * From now on the sandbox has its function's network, whenever there is a policy. Resolves when it has what the policy of now says;
    * undefined: there is none. Rejects with PlatformError NO_CAPACITY when the node has no slot left, ControlError when gVisor refuses the link.
    */
-  connect({ sandbox, endpoint }: NetworkedInstance, config: VersionConfig): Promise<void> | undefined {
+  connect(instance: NetworkedInstance, config: VersionConfig): Promise<void> | undefined {
     const key = registryKey(config.tenant, config.name)
     const of = this.#of(key)
-    const invocationAt = (at: number) => endpoint.invocationAt(at)
-    const member: Member = { sandbox, instanceId: sandbox.id, config, invocationAt, ended: false }
+    const member = this.#expected.get(instance.sandbox) ?? newMember(instance, config)
     of.members.add(member)
-    void sandbox.exited.then(() => this.#end(key, of, member))
+    void instance.sandbox.exited.then(() => this.#end(key, of, member))
     return of.policy && this.#connect(of, member)
   }
 
@@ -201,7 +214,8 @@ export class NodeNetwork {
       socket: slot.socket,
     }
     try {
-      await Promise.all([traces.begin(member.sandbox, member), member.sandbox.connect(link)])
+      member.tracing ??= traces.begin(member.sandbox, member)
+      await Promise.all([member.tracing, member.sandbox.connect(link)])
     } catch (error) {
       // What does what cannot be told reaches nothing, whatever its policy will be.
       this.#leave(member)
@@ -245,4 +259,9 @@ export class NodeNetwork {
       this.#deps.logger.error({ err, slot: slot.addresses.name }, 'a network slot could not be given back')
     })
   }
+}
+
+const newMember = ({ sandbox, endpoint }: NetworkedInstance, config: VersionConfig): Member => {
+  const invocationAt = (at: number) => endpoint.invocationAt(at)
+  return { sandbox, instanceId: sandbox.id, config, invocationAt, ended: false }
 }

@@ -54,7 +54,7 @@ export interface NetworkDeps {
 }
 
 /** What a start needs of it. */
-export type SandboxNetworks = Pick<NodeNetwork, 'connect'>
+export type SandboxNetworks = Pick<NodeNetwork, 'expect' | 'connect'>
 
 export interface RunningNetwork {
   readonly networks: SandboxNetworks
@@ -93,7 +93,7 @@ const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): P
     keys.has(registryKey(tenant, name)) || keys.has(bindingsKey(tenant, name))
       ? Promise.reject(new PlatformError('NO_CAPACITY', `this node has no network for sandboxes: ${reason}`))
       : undefined
-  return { networks: { connect }, environment: () => ({}), close: async () => close() }
+  return { networks: { expect: () => undefined, connect }, environment: () => ({}), close: async () => close() }
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {

@@ -105,6 +105,11 @@ export class SandboxMaker {
     await sandbox.restore(await this.#deps.checks.checkpoint(runtime))
   }
 
+  /** It is created, and the function that will run in it is known. */
+  expect(instance: SandboxInstance, { config }: Start): void {
+    this.#deps.networks.expect(instance, config)
+  }
+
   /** What the function's network policy says, if it has one. The sandbox runs, and nothing of the function does yet. */
   async connect(instance: SandboxInstance, { watch, config }: Start): Promise<void> {
     const connecting = this.#deps.networks.connect(instance, config)

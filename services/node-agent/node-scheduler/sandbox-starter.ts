@@ -257,13 +257,19 @@ export class SandboxStarter {
   }
 
   /** One that waits, or one made now. */
-  #sandboxFor(
-    { watch, runtime, config }: Start,
+  async #sandboxFor(
+    start: Start,
     use: PreparedKind | undefined,
     checkpoint: SandboxCheckpoint,
   ): Promise<SandboxInstance> {
+    const { watch, runtime, config } = start
     const ready = use && this.prepared.take(use, config.runtime)
-    return watch.time('sandbox', () => ready ?? this.#maker.create(runtime, config.ephemeralStorageMiB, checkpoint))
+    const instance = await watch.time(
+      'sandbox',
+      () => ready ?? this.#maker.create(runtime, config.ephemeralStorageMiB, checkpoint),
+    )
+    this.#maker.expect(instance, start)
+    return instance
   }
 
   async #boot(start: Start): Promise<RunningInstance> {
@@ -272,6 +278,7 @@ export class SandboxStarter {
     const instance = await watch.time('sandbox', () =>
       this.#maker.create(runtime, config.ephemeralStorageMiB, undefined),
     )
+    this.#maker.expect(instance, start)
     return orEnd(instance, async () => {
       this.#maker.limit(instance, config)
       await watch.time('boot', () => instance.sandbox.boot())

@@ -92,6 +92,7 @@ const startSeed = async (
     const given = { slot, environment: way.environment }
     const instance = await maker.create(runtime, config.ephemeralStorageMiB, checkpoint, given)
     const { sandbox, endpoint } = instance
+    maker.expect(instance, start)
     return await orEnd(instance, async () => {
       sandbox.setLimits(startLimits(maker.limitsOf(config)))
       if (restored) await maker.restore(instance, files).catch(asSeedRestoreError)
