@@ -101,7 +101,7 @@ export const StackConfig = Type.Object(
     adoptUnsigned: Type.Boolean({
       default: false,
       description:
-        'true: functions in the store without a signature are taken for good, and signed; for the first up from a version that signed nothing',
+        'true: functions, network policies and bindings in the store without a signature are taken for good, and signed; for the first up from a version that did not sign them',
     }),
     runtimes: Type.Array(Type.Enum(runtimeNames), {
       minItems: 1,

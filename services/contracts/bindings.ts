@@ -147,8 +147,23 @@ export const BoundRecord = Type.Object(
 )
 export type BoundRecord = Static<typeof BoundRecord>
 
-export const StoredBindings = Type.Object({ sealed: Type.String(), lastModified: Type.String() }, strict)
+/** As they lie in the bucket. Those that were taken away leave their number, as network policies do. */
+export const StoredBindings = Type.Object(
+  {
+    sealed: Type.Union([Type.String(), Type.Null()]),
+    /** ISO 8601. */
+    lastModified: Type.String(),
+    /** Higher with each change: the time in epoch milliseconds, or one more than before. */
+    serial: Type.Integer({ minimum: 0 }),
+    /** Of the installation (`chassis/signing.ts`), for `networkPlace`. */
+    signature: Type.Optional(Type.String()),
+  },
+  strict,
+)
 export type StoredBindings = Static<typeof StoredBindings>
+
+/** As they were in versions that neither signed nor counted. */
+export const UnsignedBindings = Type.Object({ sealed: Type.String(), lastModified: Type.String() }, strict)
 
 /** Port on which a binding is reached at its name. */
 export const bindingPort = ({ type }: ProxiedBinding): number => (type === 'postgresql' ? postgresPort : httpPort)

@@ -1,38 +1,82 @@
-/** The bindings of functions in the registry, sealed: they hold keys and passwords. Nodes follow the bucket; gateways read it when they are asked. */
-import type { KV } from '@nats-io/kv'
-import { openBindings, type KnownBindings } from '../chassis/sealed-bindings.ts'
-import type { Sealer } from '../chassis/sealing.ts'
-import { bindingsPlace, isProxied, maxBindings, type Bindings } from '../contracts/bindings.ts'
+/** The bindings of functions in the registry, sealed: they hold keys and passwords (`signed-entries.ts`, `chassis/sealed-bindings.ts`). */
+import { Value } from 'typebox/value'
+import { openBindings, ownerOf, type KnownBindings } from '../chassis/sealed-bindings.ts'
+import { SealError, type Sealer } from '../chassis/sealing.ts'
+import {
+  bindingsPlace,
+  isProxied,
+  maxBindings,
+  StoredBindings,
+  UnsignedBindings,
+  type Bindings,
+  type BoundRecord,
+} from '../contracts/bindings.ts'
 import { bindingsKey } from '../contracts/subjects.ts'
+import { createSignedEntries, type Before, type SignedEntryDeps } from './signed-entries.ts'
 
 export interface BindingStore {
+  /** @throws SignatureError for those that no gateway of this installation wrote; SealError */
   get(tenant: string, name: string): Promise<KnownBindings | undefined>
   put(tenant: string, name: string, bindings: Bindings): Promise<KnownBindings>
   /** Idempotent. */
   delete(tenant: string, name: string): Promise<void>
+  /** After a rotation of keys, and with `adoptUnsigned` once: for all that there are, sealed anew as well. @returns how many */
+  signAnew(): Promise<number>
 }
 
-export const createBindingStore = (kv: KV, sealer: Sealer): BindingStore => {
-  const get: BindingStore['get'] = async (tenant, name) => {
-    const entry = await kv.get(bindingsKey(tenant, name))
-    if (entry?.operation !== 'PUT') return undefined
-    return openBindings(sealer, entry.json(), tenant, name)
-  }
+type Entry = Omit<StoredBindings, 'signature'>
+
+export const createBindingStore = (deps: SignedEntryDeps & { readonly sealer: Sealer }): BindingStore => {
+  const { sealer } = deps
+  const seal = (record: BoundRecord, key: string): string =>
+    sealer.seal(JSON.stringify(record), bindingsPlace(...ownerOf(key)))
+  const entries = createSignedEntries<Entry>(deps, {
+    what: 'the bindings',
+    filter: bindingsKey('*', '*'),
+    parse: (value) => Value.Parse(StoredBindings, value),
+    adopt: (value) => (Value.Check(UnsignedBindings, value) ? value : undefined),
+    renewed: (entry, key) => {
+      if (entry.sealed === null || !sealer.isOld(entry.sealed)) return undefined
+      const record = known(sealer, entry, key)
+      return record && { ...entry, sealed: seal(record, key) }
+    },
+  })
   return {
-    get,
+    get: async (tenant, name) => {
+      const key = bindingsKey(tenant, name)
+      const entry = await entries.get(key)
+      const record = entry && openBindings(sealer, entry, key)
+      return record && { record, lastModified: entry.lastModified }
+    },
     put: async (tenant, name, bindings) => {
-      const before = await get(tenant, name)
+      const key = bindingsKey(tenant, name)
       const addressed = Object.keys(bindings).filter((of) => bindings[of] !== undefined && isProxied(bindings[of]))
-      const record = { bindings, addresses: numbered(addressed, before?.record.addresses ?? {}) }
       const lastModified = new Date().toISOString()
-      const sealed = sealer.seal(JSON.stringify(record), bindingsPlace(tenant, name))
-      await kv.put(bindingsKey(tenant, name), JSON.stringify({ sealed, lastModified }))
+      let record: BoundRecord = { bindings, addresses: {} }
+      await entries.change(key, (before) => {
+        record = { bindings, addresses: numbered(addressed, known(sealer, before, key)?.addresses ?? {}) }
+        return { sealed: seal(record, key), lastModified }
+      })
       return { record, lastModified }
     },
-    delete: async (tenant, name) => {
-      const entry = await kv.get(bindingsKey(tenant, name))
-      if (entry?.operation === 'PUT') await kv.delete(bindingsKey(tenant, name))
-    },
+    delete: (tenant, name) =>
+      entries.change(bindingsKey(tenant, name), (before) =>
+        before === undefined || (before !== 'foreign' && before.sealed === null)
+          ? undefined
+          : { sealed: null, lastModified: new Date().toISOString() },
+      ),
+    signAnew: () => entries.signAnew(),
+  }
+}
+
+/** What cannot be opened is no reason not to write anew, and stays as it is otherwise. */
+const known = (sealer: Sealer, before: Before<Entry>, key: string): BoundRecord | undefined => {
+  if (before === undefined || before === 'foreign') return undefined
+  try {
+    return openBindings(sealer, before, key)
+  } catch (error) {
+    if (error instanceof SealError) return undefined
+    throw error
   }
 }
 

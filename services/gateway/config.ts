@@ -83,9 +83,9 @@ export const GatewayConfig = Type.Object(
     nats: NatsConfig,
     /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),
-    /** With what the entries of functions, principals and keys are signed. */
+    /** With what the entries of functions, their policies and bindings, principals and keys are signed. */
     signing: SigningKeys,
-    /** Entries of functions without a signature are taken for good, and signed. */
+    /** Entries of functions, their policies and bindings without a signature are taken for good, and signed. */
     adoptUnsigned: Type.Boolean({ default: false }),
     /** What is sealed in the store: secrets of access keys, and variables of functions, which nodes open too. */
     sealing: Type.Object({ access: SealingKeys, environment: SealingKeys }, { additionalProperties: false }),

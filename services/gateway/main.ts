@@ -77,8 +77,10 @@ await runService(
       signer,
       adoptUnsigned: config.adoptUnsigned,
     })
-    const networkPolicies = createNetworkPolicies({ kv: store.network, signer, adoptUnsigned: config.adoptUnsigned })
-    await networkPolicies.signAnew()
+    const ofNetwork = { kv: store.network, signer, adoptUnsigned: config.adoptUnsigned }
+    const networkPolicies = createNetworkPolicies(ofNetwork)
+    const bindings = createBindingStore({ ...ofNetwork, sealer: environmentSealer })
+    await Promise.all([networkPolicies.signAnew(), bindings.signAnew()])
     registry.start()
     const access = new AccessDirectory({
       kv: await new Kvm(store.js).create(buckets.access, { history: 1, replicas }),
@@ -101,7 +103,13 @@ await runService(
     scheduler.follow(registry)
     const tickets = createTickets(config.signing)
     const invoker = createInvoker({ scheduler, nodes, registry, region, startBudgetMs: limits.startBudgetMs, tickets })
-    const functionBindings = followBindings({ kv: store.network, connection, logger, sealer: environmentSealer })
+    const functionBindings = followBindings({
+      kv: store.network,
+      connection,
+      logger,
+      sealer: environmentSealer,
+      verifier: signer,
+    })
     functionBindings.start()
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })
@@ -113,7 +121,7 @@ await runService(
       registry,
       access,
       networkPolicies,
-      bindings: createBindingStore(store.network, environmentSealer),
+      bindings,
       code: createCodeStore(store.code),
       images,
       invoker,

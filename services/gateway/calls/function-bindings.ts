@@ -1,6 +1,7 @@
 /** Which functions a function is bound to, from memory: a call is allowed by its binding, as it is at that moment. */
-import { openBindings } from '../../chassis/sealed-bindings.ts'
+import { checkBindings, openBindings } from '../../chassis/sealed-bindings.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
+import type { Verifier } from '../../chassis/signing.ts'
 import { WatchedBucket, type BucketDeps } from '../../chassis/watched-bucket.ts'
 import type { FunctionBinding } from '../../contracts/bindings.ts'
 import { bindingsKey } from '../../contracts/subjects.ts'
@@ -17,17 +18,21 @@ export interface FunctionBindings {
   close(): void
 }
 
-export const followBindings = (deps: BucketDeps & { readonly sealer: Sealer }): FunctionBindings => {
-  const { sealer, logger } = deps
+export const followBindings = (
+  deps: BucketDeps & { readonly sealer: Sealer; readonly verifier: Verifier },
+): FunctionBindings => {
+  const { sealer, verifier, logger } = deps
   const bucket = new WatchedBucket<Bound>(deps, {
     name: 'bindings',
     filter: bindingsKey('*', '*'),
     read: (entry) => {
-      const [tenant = '', name = ''] = entry.key.split('.')
       try {
-        const { bindings } = openBindings(sealer, entry.json(), tenant, name).record
+        const stored = checkBindings(verifier, entry.json(), entry.key)
+        const bindings = openBindings(sealer, stored, entry.key)?.bindings
         return new Map(
-          Object.entries(bindings).flatMap(([of, binding]) => (binding.type === 'function' ? [[of, binding]] : [])),
+          Object.entries(bindings ?? {}).flatMap(([of, binding]) =>
+            binding.type === 'function' ? [[of, binding]] : [],
+          ),
         )
       } catch (err) {
         logger.error({ err, key: entry.key }, 'bindings cannot be read: their function calls nobody')

@@ -168,7 +168,12 @@ export const startGateway = async ({
     registry,
     access,
     networkPolicies: createNetworkPolicies({ kv: memoryKv(), signer: testSigner, adoptUnsigned: false }),
-    bindings: createBindingStore(memoryKv(), createSealer(config.sealing.environment)),
+    bindings: createBindingStore({
+      kv: memoryKv(),
+      signer: testSigner,
+      adoptUnsigned: false,
+      sealer: createSealer(config.sealing.environment),
+    }),
     nodes: { explain: async () => nodeExplanation },
     code: {
       putZip: async (digest, zip) => void zips.set(digest, zip),

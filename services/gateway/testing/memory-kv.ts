@@ -6,6 +6,15 @@ const conflict = (): never => {
   throw new JetStreamApiError({ code: 400, err_code: 10071, description: 'wrong last sequence' })
 }
 
+/** As NATS filters subjects. */
+const matches = (filter: string, key: string): boolean => {
+  const [wanted, tokens] = [filter.split('.'), key.split('.')]
+  return (
+    wanted.at(-1) === '>' ||
+    (wanted.length === tokens.length && wanted.every((token, at) => token === '*' || token === tokens[at]))
+  )
+}
+
 export const memoryKv = (): KV => {
   const entries = new Map<string, KvEntry>()
   const watchers = new Set<(entry: KvEntry) => void>()
@@ -29,9 +38,9 @@ export const memoryKv = (): KV => {
       write(key, '', 'DEL')
     },
     purge: async (key: string) => void entries.delete(key),
-    history: async () =>
+    history: async ({ key = '>' }: { key?: string } = {}) =>
       (async function* () {
-        yield* entries.values()
+        for (const entry of entries.values()) if (matches(key, entry.key)) yield entry
       })(),
     watch: async () => {
       const queue = [...entries.values()]

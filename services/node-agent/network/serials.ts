@@ -50,7 +50,7 @@ export class Serials {
       writeFileSync(partial, JSON.stringify(Object.fromEntries(this.#seen)), { mode: 0o600 })
       renameSync(partial, this.#path)
     } catch (err) {
-      this.#logger.error({ err }, 'what was seen of network policies could not be written down')
+      this.#logger.error({ err }, 'what was seen of policies and bindings could not be written down')
     }
   }
 
@@ -59,7 +59,7 @@ export class Serials {
     try {
       return Value.Parse(Seen, JSON.parse(readFileSync(this.#path, 'utf8')))
     } catch (err) {
-      this.#logger.error({ err, path: this.#path }, 'what was seen of network policies cannot be read')
+      this.#logger.error({ err, path: this.#path }, 'what was seen of policies and bindings cannot be read')
       return {}
     }
   }

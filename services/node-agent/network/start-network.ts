@@ -1,15 +1,14 @@
 /** Brings the network of a node up: the filter, the host's side, the policies, names, the audit. A node that cannot have it serves functions without one. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Compile } from 'typebox/compile'
 import type { Logger } from '../../chassis/log.ts'
 import type { Store } from '../../chassis/nats.ts'
-import { openBindings } from '../../chassis/sealed-bindings.ts'
+import { ownerOf } from '../../chassis/sealed-bindings.ts'
 import type { Sealer } from '../../chassis/sealing.ts'
 import type { Verifier } from '../../chassis/signing.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { VersionConfig } from '../../contracts/function.ts'
-import { networkPlace, StoredNetworkPolicy, type NetworkPolicy } from '../../contracts/network.ts'
+import type { NetworkPolicy } from '../../contracts/network.ts'
 import { bindingsKey, registryKey } from '../../contracts/subjects.ts'
 import { BatchPublisher } from '../batch-publisher.ts'
 import { BoundFunctions } from '../bindings/bound-functions.ts'
@@ -35,6 +34,7 @@ import { NodeNetwork } from './node-network.ts'
 import { PolicyTable } from './policy-table.ts'
 import { Resolver } from './resolver.ts'
 import { Serials } from './serials.ts'
+import { SignedRecords } from './signed-records.ts'
 import { SlotPool } from './slot-pool.ts'
 import { SocketTraces } from './socket-traces.ts'
 import { hostUpstreams, parseUpstream } from './upstream.ts'
@@ -45,7 +45,7 @@ export interface NetworkDeps {
   readonly store: Pick<Store, 'connection' | 'network' | 'js'>
   /** Opens bindings, which hold credentials. */
   readonly sealer: Sealer
-  /** Knows the policies that gateways of this installation wrote. */
+  /** Knows the policies and bindings that gateways of this installation wrote. */
   readonly verifier: Verifier
   /** In whose name functions call others. */
   readonly callers: Callers
@@ -85,20 +85,30 @@ const undoAll = async (undo: Undo): Promise<void> => {
 }
 
 /** A function with a policy is not started here: it would run without what it was promised. */
-const withoutNetwork = async ({ store, logger }: NetworkDeps, reason: string): Promise<RunningNetwork> => {
+const withoutNetwork = async (deps: NetworkDeps, reason: string): Promise<RunningNetwork> => {
+  const { store, logger } = deps
   const keys = new Set<string>()
   const onChange = (key: string, record: unknown): void => void (record ? keys.add(key) : keys.delete(key))
-  const close = await followRecords({ ...bucketOf(store), logger, filter: '>', read: asItIs, onChange })
+  const records = openRecords(deps)
+  const read = (value: unknown, key: string): unknown => records.read(value, key)
+  const close = await followRecords({ ...bucketOf(store), logger, filter: '>', read, onChange })
   const connect = (_instance: unknown, { tenant, name }: VersionConfig): Promise<void> | undefined =>
     keys.has(registryKey(tenant, name)) || keys.has(bindingsKey(tenant, name))
       ? Promise.reject(new PlatformError('NO_CAPACITY', `this node has no network for sandboxes: ${reason}`))
       : undefined
-  return { networks: { expect: () => undefined, connect }, environment: () => ({}), close: async () => close() }
+  return {
+    networks: { expect: () => undefined, connect },
+    environment: () => ({}),
+    close: async () => {
+      close()
+      records.close()
+    },
+  }
 }
 
 const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => {
-  const { config, calls, store, sealer, verifier, callers, logger, metrics } = deps
-  const { runDir, stateDir, nodeId, cgroupParent: owner, capacity } = config
+  const { config, calls, store, callers, logger, metrics } = deps
+  const { runDir, nodeId, cgroupParent: owner, capacity } = config
   const { ahead, max, resolvers } = config.network
   const plan = await choosePlan(owner)
   await removeHostNetwork(plan, runDir)
@@ -150,19 +160,19 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   }
   const policies = new EffectivePolicies(bound, onChange)
   const bucket = { ...bucketOf(store), logger }
-  const serials = new Serials(join(stateDir, 'network-serials.json'), logger)
-  undo.push(() => serials.close())
+  const records = openRecords(deps)
+  undo.push(() => records.close())
   const following = [
     followRecords({
       ...bucket,
       filter: registryKey('*', '*'),
-      read: (value, key) => openPolicy(verifier, serials, value, key),
+      read: (value, key) => records.policy(value, key),
       onChange: (key, policy) => policies.policy(key, policy),
     }),
     followRecords({
       ...bucket,
       filter: bindingsKey('*', '*'),
-      read: (value, key) => openBindings(sealer, value, ...ownerOf(key)).record,
+      read: (value, key) => records.bindings(value, key),
       onChange: (key, record) => policies.bindings(registryKey(...ownerOf(key)), record),
     }),
   ]
@@ -174,24 +184,10 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   }
 }
 
-const asItIs = (value: unknown) => value ?? {}
-
 const bucketOf = ({ network, connection }: NetworkDeps['store']) => ({ kv: network, connection })
 
-const policySchema = Compile(StoredNetworkPolicy)
-
-/** @returns undefined for one that was taken away. @throws when no gateway wrote it for this function, or a later one was here before */
-const openPolicy = (verifier: Verifier, serials: Serials, value: unknown, key: string): NetworkPolicy | undefined => {
-  const { policy, serial } = verifier.check(networkPlace(key), policySchema.Parse(value))
-  serials.accept(key, serial)
-  return policy ?? undefined
-}
-
-/** Tenant and name in a key of bindings. */
-const ownerOf = (key: string): [string, string] => {
-  const [tenant = '', name = ''] = key.split('.')
-  return [tenant, name]
-}
+const openRecords = ({ config, sealer, verifier, logger }: NetworkDeps): SignedRecords =>
+  new SignedRecords({ verifier, sealer, serials: new Serials(join(config.stateDir, 'network-serials.json'), logger) })
 
 const resolverFile = ({ gateway4, gateway6 }: AddressPlan): string =>
   `nameserver ${formatAddress(gateway4)}\nnameserver ${formatAddress(gateway6)}\noptions edns0\n`
