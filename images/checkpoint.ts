@@ -1,17 +1,19 @@
 /**
- * `node images/checkpoint.ts --runtime R --out DIR`, on stdin `{"image","runsc"[,"prebuilt"]}`, prints `{"checkpointPath","key"}`: the runtime, booted
- * once in real gVisor and saved after its own initialisation. Reused while its key and its files' digests hold; never published
- * before clones of it were compared (services/node-agent/checkpoint/gate.ts).
+ * `node images/checkpoint.ts --runtime R --out DIR`, on stdin `{"image","runsc"[,"prebuilt"]}`, prints `{"checkpointPath","key","digest"}`: the
+ * runtime, booted once in real gVisor and saved after its own initialisation; never published before clones of it were compared
+ * (services/node-agent/checkpoint/gate.ts). Whoever uses it takes the manifest with this digest alone, so nothing that is found
+ * on the disk is handed on, unless an index vouches for it.
  */
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import type { RuntimeName } from '../services/contracts/function.ts'
 import { checkClones } from '../services/node-agent/checkpoint/gate.ts'
-import { damagedFile, manifestName, writeManifest } from '../services/node-agent/checkpoint/manifest.ts'
+import type { CheckpointIndex } from '../services/node-agent/checkpoint/checkpoint-index.ts'
+import { damagedFile, writeManifest } from '../services/node-agent/checkpoint/manifest.ts'
 import { runtimeCommands } from '../services/node-agent/runtime-files.ts'
 import { runtimeArgument } from './build.ts'
 import { withBuilderHost } from './checkpoint/builder-host.ts'
@@ -25,6 +27,8 @@ export interface CheckpointFiles {
   /** Directory with gVisor's files and `manifest.json`. */
   readonly checkpointPath: string
   readonly key: string
+  /** SHA-256 of the manifest. */
+  readonly digest: string
 }
 
 const Input = Type.Object({
@@ -35,20 +39,21 @@ const Input = Type.Object({
 })
 type Input = Static<typeof Input>
 
-const isWhole = async (directory: string, key: string): Promise<boolean> =>
-  existsSync(join(directory, manifestName)) && (await damagedFile(directory, key)) === undefined
-
+/** @param index knows what was made here before, and learns of this one. Absent: it is made in any case. */
 export const makeCheckpoint = async (
   runtime: RuntimeName,
   outDir: string,
   { image, runsc, prebuilt }: Input,
   report: (line: string) => void,
+  index?: CheckpointIndex,
 ): Promise<CheckpointFiles> => {
   const out = resolve(outDir)
   const inputsDigest = prebuilt?.inputsDigest ?? checkpointInputsDigest()
   const key = await checkpointKey(runtime, { image, runsc, inputsDigest })
   const checkpointPath = join(out, `${runtime}-${key}`)
-  if (await isWhole(checkpointPath, key)) return { checkpointPath, key }
+  const known = index?.digest(basename(checkpointPath))
+  if (known !== undefined && (await damagedFile(checkpointPath, { key, digest: known })) === undefined)
+    return { checkpointPath, key, digest: known }
   process.umask(0o022)
   mkdirSync(out, { recursive: true })
   return withScratch(out, `.save-${runtime}-`, (scratch) =>
@@ -60,12 +65,13 @@ export const makeCheckpoint = async (
       const { directory } = candidate
       report('restoring twice')
       await checkClones({ host }, candidate)
-      await writeManifest(directory, { key })
+      const digest = await writeManifest(directory, { key })
       for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o644)
-      // What was there under this key is damaged, or somebody was faster with the same.
+      // Whatever was there under this key: nobody vouches for it.
       rmSync(checkpointPath, { recursive: true, force: true })
       renameSync(directory, checkpointPath)
-      return { checkpointPath, key }
+      index?.set(basename(checkpointPath), digest)
+      return { checkpointPath, key, digest }
     }),
   )
 }

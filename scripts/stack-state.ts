@@ -1,5 +1,6 @@
 /** What the stack's state tells beforehand about the next run of the engine. */
 import { existsSync } from 'node:fs'
+import { damagedFile } from '../services/node-agent/checkpoint/manifest.ts'
 
 interface Deployment {
   readonly resources?: readonly {
@@ -44,11 +45,23 @@ export const missingFiles = (stateText: string, exists: (path: string) => boolea
     .map(({ urn }) => urn)
 }
 
+/** @returns URNs of the commands whose result is a checkpoint that is there, and not as it was made. */
+export const damagedCheckpoints = async (stateText: string): Promise<string[]> => {
+  const found = (deploymentOf(stateText).resources ?? []).map(async ({ urn, outputs }) => {
+    if (isElsewhere(outputs?.create)) return []
+    const { checkpointPath, key, digest } = resultIn(outputs?.stdout)
+    if (typeof checkpointPath !== 'string' || typeof key !== 'string' || !existsSync(checkpointPath)) return []
+    const expected = { key, digest: typeof digest === 'string' ? digest : undefined }
+    return (await damagedFile(checkpointPath, expected)) === undefined ? [] : [urn]
+  })
+  return (await Promise.all(found)).flat()
+}
+
 /** Paths of other machines say nothing about this one. */
 const isElsewhere = (create: unknown): boolean => typeof create === 'string' && create.includes('/stacks/ssh/')
 
-const pathsIn = (stdout: unknown): string[] => {
-  if (typeof stdout !== 'string' || !stdout.startsWith('{')) return []
-  const result = JSON.parse(stdout) as Record<string, unknown>
-  return Object.entries(result).flatMap(([key, value]) => (key.endsWith('Path') ? [String(value)] : []))
-}
+const resultIn = (stdout: unknown): Record<string, unknown> =>
+  typeof stdout === 'string' && stdout.startsWith('{') ? (JSON.parse(stdout) as Record<string, unknown>) : {}
+
+const pathsIn = (stdout: unknown): string[] =>
+  Object.entries(resultIn(stdout)).flatMap(([key, value]) => (key.endsWith('Path') ? [String(value)] : []))

@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { writeManifest } from '../services/node-agent/checkpoint/manifest.ts'
 import { changesOf, diagnosticsOf } from './engine-output.ts'
 import { withSalt } from './engine.ts'
 import { withLock } from './lock.ts'
-import { missingFiles, protectedNames } from './stack-state.ts'
+import { damagedCheckpoints, missingFiles, protectedNames } from './stack-state.ts'
 import { isOwned } from './orphans.ts'
 import { describeChanges } from './up-summary.ts'
 
@@ -62,6 +66,26 @@ describe('files that the state speaks of', () => {
       undefined,
     )
     expect(missingFiles(text, has)).toEqual(['urn1'])
+  })
+
+  it('are built again when they are a checkpoint that is not as it was made', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'forkyard-state-'))
+    try {
+      for (const name of ['checkpoint', 'pages_meta', 'pages']) writeFileSync(join(dir, `${name}.img`), name)
+      const digest = await writeManifest(dir, { key: 'k' })
+      const text = state(
+        JSON.stringify({ checkpointPath: dir, key: 'k', digest }),
+        '{"checkpointPath":"/gone","key":"k"}',
+        '{"imagePath":"/"}',
+      )
+      expect(await damagedCheckpoints(text)).toEqual([])
+      // The manifest agrees: only its own digest tells.
+      writeFileSync(join(dir, 'pages.img'), 'other')
+      await writeManifest(dir, { key: 'k' })
+      expect(await damagedCheckpoints(text)).toEqual(['urn0'])
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
   })
 
   it('are none in a stack that was never brought up', () => {

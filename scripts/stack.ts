@@ -9,7 +9,7 @@ import { changesOf, diagnosticsOf, explained, type Changes } from './engine-outp
 import { dropHalfWritten } from './engine-files.ts'
 import { dropStaleLocks, refuseForeignEngine } from './engine-locks.ts'
 import { enginePath, openStack, runEngine } from './engine.ts'
-import { missingFiles, protectedNames, wasInterrupted } from './stack-state.ts'
+import { damagedCheckpoints, missingFiles, protectedNames, wasInterrupted } from './stack-state.ts'
 import { withLock } from './lock.ts'
 import { endOrphans, isOwnedProcess } from './orphans.ts'
 import { configFile, findPremises, recordFile, recordPremises, stateFile, type Place } from './place.ts'
@@ -81,7 +81,7 @@ const repair = async (stateDir: string): Promise<void> => {
 const deploy = async (place: Place, report: Report, extra: readonly string[] = []): Promise<Changes> => {
   const state = readFileSync(stateFile(place), 'utf8')
   if (wasInterrupted(state)) await forgetInterruption(place)
-  const lost = missingFiles(state)
+  const lost = [...missingFiles(state), ...(await damagedCheckpoints(state))]
   const replaced = lost.flatMap((urn) => ['--replace', urn])
   const args = ['up', ...unattended, ...stackArgs(place), ...replaced, ...extra]
   const output = await explained(runEngine(place, args, { onLine: report }))

@@ -24,7 +24,7 @@ const host = (name: string, end: number, ...roles: string[]) => ({ name, address
 const two = [host('a', 1, 'gateway', 'scheduler', 'nats'), host('b', 2, 'node')]
 const results = {
   image: { imagePath: join(base, 'addon.node'), imageDigest: 'f'.repeat(64) },
-  checkpoint: { checkpointPath: '/c', key: 'k' },
+  checkpoint: { checkpointPath: '/c', key: 'k', digest: 'e'.repeat(64) },
   addon: { addonPath: join(base, 'addon.node') },
   prepare: { memoryMiB: 10_240, cpus: 2, os: 'debian 12', notRaised: '' },
 }

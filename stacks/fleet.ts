@@ -1,9 +1,8 @@
 /** One installation on many machines, as a list: what each host has by its roles, and what waits for what. */
-import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
 import type { RuntimeName } from '../services/contracts/function.ts'
 import { Certificates } from './components/certificates.ts'
-import { CheckpointImage } from './components/checkpoint-image.ts'
+import { CheckpointImage, checkpointsDir } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
 import { ClusterSecret, Credentials } from './components/credentials.ts'
 import { Gateway } from './components/gateway.ts'
@@ -132,7 +131,7 @@ const placeRuntime = ({ site, ssh }: PreparedHost, { name, image, addon, digest 
   const file = { name: `${name}-image`, source: image.path, sha256: image.digest, directory: 'images' }
   const placed = new PlacedFile(site, ssh, file)
   if (!site.config.checkpoints) return { image: placed, checkpoint: undefined }
-  const outDir = join(site.config.stateDir, 'checkpoints')
+  const outDir = checkpointsDir(site.config.stateDir)
   const args = { runtime: name, image: placed, inputsDigest: digest, outDir, addon: addon.path }
   return { image: placed, checkpoint: new CheckpointImage(site, args, { dependsOn: [placed, addon] }) }
 }

@@ -20,7 +20,7 @@ const writeService = (name: string, text: string): void => {
 
 const results: Readonly<Record<string, object>> = {
   image: { imagePath: '/cache/image', imageDigest: 'digest' },
-  checkpoint: { checkpointPath: '/cache/checkpoint', key: 'key' },
+  checkpoint: { checkpointPath: '/state/checkpoint', key: 'key', digest: 'manifest' },
   addon: { addonPath: '/cache/addon' },
 }
 

@@ -1,7 +1,7 @@
 /** One installation on one machine, as a list: what it is made of, and what waits for what. */
 import type * as pulumi from '@pulumi/pulumi'
 import type { RuntimeName } from '../services/contracts/function.ts'
-import { cachedCheckpoints, CheckpointImage } from './components/checkpoint-image.ts'
+import { CheckpointImage, checkpointsDir } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
 import { Credentials } from './components/credentials.ts'
 import { Gateway } from './components/gateway.ts'
@@ -33,7 +33,9 @@ export const createInstallation = (site: Site, digests: BuilderDigests): Install
   const { installation, natsPort, nodeMemoryMiB, nodeInstances } = site.config
   const directories = new HostDirectories(site)
   const credentials = new Credentials('credentials', site.config)
-  const runtimes = Object.fromEntries(site.config.runtimes.map((name) => [name, createRuntime(site, name, digests)]))
+  const runtimes = Object.fromEntries(
+    site.config.runtimes.map((name) => [name, createRuntime(site, name, digests, directories)]),
+  )
   const server = new NatsServer(site, credentials, undefined, { dependsOn: directories })
   const nats = natsAccess(credentials, natsPort, [site.exposure], [server])
   const scheduler = new Scheduler(site, credentials, nats)
@@ -47,9 +49,14 @@ export const createInstallation = (site: Site, digests: BuilderDigests): Install
   return { credentials, nodeAgents: [nodeAgent], client, services, runtimes }
 }
 
-const createRuntime = (site: Site, runtime: RuntimeName, digests: BuilderDigests): NodeRuntime => {
-  const { checkpoints, cacheDir } = site.config
+const createRuntime = (
+  site: Site,
+  runtime: RuntimeName,
+  digests: BuilderDigests,
+  directories: HostDirectories,
+): NodeRuntime => {
+  const { checkpoints, stateDir } = site.config
   const image = new RuntimeImage(site, runtime, digests.runtime(runtime))
-  const args = { runtime, image, inputsDigest: digests.checkpoint(), outDir: cachedCheckpoints(cacheDir) }
-  return { image, checkpoint: checkpoints ? new CheckpointImage(site, args) : undefined }
+  const args = { runtime, image, inputsDigest: digests.checkpoint(), outDir: checkpointsDir(stateDir) }
+  return { image, checkpoint: checkpoints ? new CheckpointImage(site, args, { dependsOn: directories }) : undefined }
 }

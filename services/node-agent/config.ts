@@ -16,6 +16,8 @@ export const RuntimeFiles = Type.Object(
     checkpointPath: Type.Optional(Type.String()),
     /** Must be that of the checkpoint's manifest: another runtime's, image's or release's checkpoint is refused. */
     checkpointKey: Type.Optional(Type.String()),
+    /** SHA-256 of the checkpoint's manifest, from whoever made it. Without it the checkpoint is refused. */
+    checkpointDigest: Type.Optional(Type.String()),
     /** Command of the sandbox's first process. */
     command: Type.Array(Type.String(), { minItems: 1 }),
   },

@@ -22,9 +22,10 @@ export class RuntimeChecks {
   }
 
   /** Directory of the checkpoint. @throws Error naming what is not as it was made. */
-  async checkpoint({ checkpointPath, checkpointKey }: RuntimeFiles): Promise<string> {
+  async checkpoint({ checkpointPath, checkpointKey = '', checkpointDigest }: RuntimeFiles): Promise<string> {
     if (!checkpointPath) throw new Error('the runtime has no checkpoint')
-    const problem = await damagedFile(checkpointPath, checkpointKey ?? '', (path) => this.#digests.of(path))
+    const expected = { key: checkpointKey, digest: checkpointDigest }
+    const problem = await damagedFile(checkpointPath, expected, (path) => this.#digests.of(path))
     if (problem !== undefined) throw new Error(`the checkpoint is damaged: ${problem}`)
     return checkpointPath
   }

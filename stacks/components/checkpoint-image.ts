@@ -18,11 +18,16 @@ export interface CheckpointArgs {
   readonly addon?: pulumi.Output<string>
 }
 
-/** The runtime, booted once and saved after its own initialisation. Keyed by image, runsc version and CPU features. */
+/**
+ * The runtime, booted once and saved after its own initialisation. Keyed by image, runsc version and CPU features. The agent takes the one with
+ * the digest that its maker told, which comes to it with its configuration.
+ */
 export class CheckpointImage extends pulumi.ComponentResource {
   /** Directory on the host. */
   readonly path: pulumi.Output<string>
   readonly key: pulumi.Output<string>
+  /** SHA-256 of its manifest. */
+  readonly digest: pulumi.Output<string>
 
   constructor(site: Site, args: CheckpointArgs, options: pulumi.ComponentResourceOptions = {}) {
     const { runtime, image, inputsDigest, outDir, addon } = args
@@ -38,12 +43,13 @@ export class CheckpointImage extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: options.dependsOn ?? [] },
     )
-    const result = resultOf<{ checkpointPath: string; key: string }>(save)
+    const result = resultOf<{ checkpointPath: string; key: string; digest: string }>(save)
     this.path = result.checkpointPath
     this.key = result.key
-    this.registerOutputs({ path: this.path, key: this.key })
+    this.digest = result.digest
+    this.registerOutputs({ path: this.path, key: this.key, digest: this.digest })
   }
 }
 
-/** Below the cache: checkpoints are found again by the next installation. */
-export const cachedCheckpoints = (cacheDir: string): string => join(cacheDir, 'checkpoints')
+/** The installation's own: another one's would have to be believed. */
+export const checkpointsDir = (stateDir: string): string => join(stateDir, 'checkpoints')

@@ -137,10 +137,12 @@ const given = <K extends keyof StackConfig>(config: StackConfig, keys: readonly 
 
 const runtimeFiles = (name: string, { image, checkpoint }: NodeRuntime): pulumi.Output<RuntimeFiles> =>
   pulumi
-    .all([image.path, image.digest, checkpoint?.path, checkpoint?.key])
-    .apply(([imagePath, imageDigest, checkpointPath, checkpointKey]) => ({
+    .all([image.path, image.digest, checkpoint?.path, checkpoint?.key, checkpoint?.digest])
+    .apply(([imagePath, imageDigest, checkpointPath, checkpointKey, checkpointDigest]) => ({
       imagePath,
       imageDigest,
       command: [...runtimeCommands[name as RuntimeName]],
-      ...(checkpointPath === undefined || checkpointKey === undefined ? {} : { checkpointPath, checkpointKey }),
+      ...(checkpointPath === undefined || checkpointKey === undefined || checkpointDigest === undefined
+        ? {}
+        : { checkpointPath, checkpointKey, checkpointDigest }),
     }))

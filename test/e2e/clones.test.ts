@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { CheckpointFiles } from '../../images/checkpoint.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { RuntimeFiles } from '../../services/node-agent/config.ts'
 import { allDraws, drawInWorker } from '../support/drawing.ts'
@@ -109,7 +110,9 @@ const collisions = (draws: readonly Draw[]): string[] =>
     return new Set(values).size < values.length
   })
 
-const makeYoungCheckpoint = (runtime: RuntimeName): Pick<RuntimeFiles, 'checkpointPath' | 'checkpointKey'> => {
+const makeYoungCheckpoint = (
+  runtime: RuntimeName,
+): Pick<RuntimeFiles, 'checkpointPath' | 'checkpointKey' | 'checkpointDigest'> => {
   const { runtimes, runscPath } = configOf(target, 'node-agent')
   const args = ['--runtime', runtime, '--out', join(scratch, 'young')]
   const out = execFileSync(process.execPath, [join(repoRoot, 'images/checkpoint.ts'), ...args], {
@@ -117,8 +120,8 @@ const makeYoungCheckpoint = (runtime: RuntimeName): Pick<RuntimeFiles, 'checkpoi
     encoding: 'utf8',
     stdio: ['pipe', 'pipe', 'inherit'],
   })
-  const { checkpointPath, key } = JSON.parse(out) as { checkpointPath: string; key: string }
-  return { checkpointPath, checkpointKey: key }
+  const { checkpointPath, key, digest } = JSON.parse(out) as CheckpointFiles
+  return { checkpointPath, checkpointKey: key, checkpointDigest: digest }
 }
 
 describe.each([

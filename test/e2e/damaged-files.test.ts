@@ -14,10 +14,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { RuntimeName } from '../../services/contracts/function.ts'
-import type { RuntimeFiles } from '../../services/node-agent/config.ts'
+import type { NodeAgentConfig, RuntimeFiles } from '../../services/node-agent/config.ts'
 import { fileDigest } from '../../services/node-agent/file-digests.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
-import { configOf, metricOf, withRuntime } from './host.ts'
+import { forgeManifest } from './forged-manifest.ts'
+import { configOf, metricOf, withAgentConfig, withRuntime } from './host.ts'
 import { installation } from './installation.ts'
 
 const target = installation()
@@ -61,7 +62,7 @@ const restoreFailures = (): Promise<number> => metricOf(target, 'node-agent', 'f
 const agentLog = (): string => readFileSync(join(target.stateDir, 'log/node-agent/current'), 'utf8')
 
 describe('a checkpoint', () => {
-  it.each<[string, (copy: string) => void]>([
+  it.each<[string, (copy: string) => unknown]>([
     ['truncated', (copy) => truncateSync(join(copy, 'pages.img'), 4096)],
     ['with a flipped bit', (copy) => flip(join(copy, 'pages.img'))],
     [
@@ -73,13 +74,38 @@ describe('a checkpoint', () => {
       'swapped with another, manifest and all',
       (copy) => cpSync(runtimeOf('python3.11').checkpointPath, copy, { recursive: true }),
     ],
+    [
+      'with a flipped bit and a manifest that agrees',
+      (copy) => {
+        flip(join(copy, 'pages.img'))
+        return forgeManifest(copy)
+      },
+    ],
+    ['whole, and not the one that was made', (copy) => forgeManifest(copy, { made: 'at another time' })],
   ])('%s while the agent was away is refused at its start, with the reason in its log', async (what, damage) => {
     const copy = copyOfCheckpoint(what.replaceAll(/\W+/g, '-'))
-    damage(copy)
+    await damage(copy)
     const name = await makeFunction()
     const told = agentLog().split('the checkpoint will not be used').length
     await withRuntime(target, 'nodejs24.x', { checkpointPath: copy }, async () => {
       expect(agentLog().split('the checkpoint will not be used').length).toBe(told + 1)
+      expect(await invoke(client, name, {}, { start: 'restore' })).toMatchObject({ startType: 'boot', json: 'alive' })
+    })
+  })
+
+  it('negative control: that same one is used where the configuration names its manifest, and by nobody who is told none', async () => {
+    const copy = copyOfCheckpoint('vouched-for')
+    const checkpointDigest = await forgeManifest(copy, { made: 'at another time' })
+    const name = await makeFunction()
+    await withRuntime(target, 'nodejs24.x', { checkpointPath: copy, checkpointDigest }, async () => {
+      expect(await invoke(client, name, {}, { start: 'restore' })).toMatchObject({ startType: 'restore' })
+    })
+    const { checkpointDigest: _digest, ...unnamed } = runtimeOf('nodejs24.x')
+    const withoutDigest = (config: NodeAgentConfig): NodeAgentConfig => ({
+      ...config,
+      runtimes: { ...config.runtimes, 'nodejs24.x': unnamed },
+    })
+    await withAgentConfig(target, withoutDigest, async () => {
       expect(await invoke(client, name, {}, { start: 'restore' })).toMatchObject({ startType: 'boot', json: 'alive' })
     })
   })
@@ -101,13 +127,11 @@ describe('a checkpoint', () => {
 
   it('that passes for whole, and cannot be restored, falls back to a boot and is counted', async () => {
     const copy = copyOfCheckpoint('lying')
-    // The manifest agrees, so the agent takes it; only the restore can find out.
+    // Manifest and configuration agree, so the agent takes it; only the restore can find out.
     truncateSync(join(copy, 'checkpoint.img'), 4096)
-    const manifest = JSON.parse(readFileSync(join(copy, 'manifest.json'), 'utf8')) as { files: Record<string, string> }
-    manifest.files['checkpoint.img'] = await fileDigest(join(copy, 'checkpoint.img'))
-    writeFileSync(join(copy, 'manifest.json'), JSON.stringify(manifest))
+    const checkpointDigest = await forgeManifest(copy)
     const name = await makeFunction()
-    await withRuntime(target, 'nodejs24.x', { checkpointPath: copy }, async () => {
+    await withRuntime(target, 'nodejs24.x', { checkpointPath: copy, checkpointDigest }, async () => {
       const before = await restoreFailures()
       expect(await invoke(client, name)).toMatchObject({ startType: 'boot', json: 'alive' })
       expect(await restoreFailures()).toBeGreaterThan(before)

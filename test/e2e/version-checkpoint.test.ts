@@ -1,11 +1,11 @@
 /** A version is saved once its function is initialised: what its clones share, what they must not, and when there is none. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { UpdateFunctionCodeCommand } from '@aws-sdk/client-lambda'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import type { LogRecord } from '../../services/contracts/usage.ts'
+import { CheckpointIndex, indexKeys } from '../../services/node-agent/checkpoint/checkpoint-index.ts'
 import type { VersionReport } from '../../services/node-agent/checkpoint/version-checkpoints.ts'
-import { fileDigest } from '../../services/node-agent/file-digests.ts'
 import { allDraws, drawInWorker } from '../support/drawing.ts'
 import {
   createFunction,
@@ -15,6 +15,7 @@ import {
   zipOf,
   type Invoked,
 } from '../support/lambda.ts'
+import { forgeManifest } from './forged-manifest.ts'
 import { configOf, leftoversOf, metricOf, restartService, storedMessages, versionCheckpointsOf } from './host.ts'
 import { installation } from './installation.ts'
 
@@ -366,13 +367,14 @@ describe('the checkpoint of a version', () => {
     await createFunction(client, name, born, { Tags: once })
     await saved(name)
     const directory = directoryOf(name) ?? ''
-    // The manifest agrees, so the agent takes it; only the restore can find out.
+    // Manifest and index agree, so the agent takes it; only the restore can find out.
     truncateSync(join(directory, 'checkpoint.img'), 4096)
-    const manifest = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8')) as {
-      files: Record<string, string>
-    }
-    manifest.files['checkpoint.img'] = await fileDigest(join(directory, 'checkpoint.img'))
-    writeFileSync(join(directory, 'manifest.json'), JSON.stringify(manifest))
+    const { stateDir, environmentKeys, nodeId } = configOf(target, 'node-agent')
+    const keys = indexKeys(environmentKeys, `of versions on ${nodeId}`)
+    const index = new CheckpointIndex(join(stateDir, 'checkpoints.json'), keys, () => undefined)
+    index.set(basename(directory), await forgeManifest(directory))
+    await restartService(target, 'node-agent', 'SIGKILL')
+    await saved(name)
     const before = await metricOf(target, 'node-agent', 'forkyard_node_restore_failures_total')
     const fallen = await invoke(client, name)
     expect(fallen).toMatchObject({ startType: 'restore', functionError: undefined })

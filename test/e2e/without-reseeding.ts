@@ -61,6 +61,6 @@ export const makeRuntimeWithoutReseeding = async (
     saveCheckpoint(host, { ...original, imagePath, imageDigest }, scratch),
   )
   const checkpointKey = 'without-reseeding'
-  await writeManifest(directory, { key: checkpointKey })
-  return { imagePath, imageDigest, checkpointPath: directory, checkpointKey }
+  const checkpointDigest = await writeManifest(directory, { key: checkpointKey })
+  return { imagePath, imageDigest, checkpointPath: directory, checkpointKey, checkpointDigest }
 }

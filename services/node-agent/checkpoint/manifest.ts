@@ -1,7 +1,9 @@
 /**
- * `manifest.json` in a checkpoint's directory: what it is a checkpoint of, and the digest of every other file. What does not have its
- * digest, or is another's, is never used.
+ * `manifest.json` in a checkpoint's directory: what it is a checkpoint of, and the digest of every other file. Whoever uses it knows the
+ * manifest's own digest from elsewhere: of a runtime's from the agent's configuration, of a version's from the node's index
+ * (`checkpoint-index.ts`). What does not have its digest, or is another's, is never used.
  */
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Type } from 'typebox'
@@ -23,37 +25,52 @@ const CheckpointManifest = Type.Object({
   files: Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{64}$' })),
 })
 
-/** Call when the directory is complete. */
+/** What must be in a checkpoint's directory. */
+export interface Expected {
+  readonly key: string
+  /** SHA-256 of the manifest, lower-case hex. Undefined: nobody vouches for it. */
+  readonly digest: string | undefined
+}
+
+const digestOfBytes = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
+
+/** Call when the directory is complete. @returns the manifest's digest */
 export const writeManifest = async (
   directory: string,
   about: Readonly<Record<string, unknown>> & { readonly key: string },
-): Promise<void> => {
+): Promise<string> => {
   const names = readdirSync(directory).filter((name) => name !== manifestName)
   const entries = names.sort().map(async (name) => [name, await fileDigest(join(directory, name))] as const)
   const files = Object.fromEntries(await Promise.all(entries))
-  writeFileSync(join(directory, manifestName), `${JSON.stringify({ ...about, files })}\n`)
+  const text = `${JSON.stringify({ ...about, files })}\n`
+  writeFileSync(join(directory, manifestName), text)
+  return digestOfBytes(text)
 }
 
-/** @throws when it is missing or none. */
-export const readManifest = (directory: string): unknown =>
-  JSON.parse(readFileSync(join(directory, manifestName), 'utf8'))
+/** @throws when it is missing, or not the one with this digest. */
+export const readManifest = (directory: string, digest: string | undefined): unknown => {
+  const bytes = readFileSync(join(directory, manifestName))
+  if (digest === undefined) throw new Error('nobody vouches for its manifest')
+  if (digestOfBytes(bytes) !== digest) throw new Error('its manifest is not the one that was made')
+  return JSON.parse(bytes.toString('utf8'))
+}
 
 /**
- * Why the directory cannot be used as the checkpoint of the key: it is another's, a file is missing or not what it was, or the
+ * Why the directory cannot be used as this checkpoint: it is another's, or of another time, a file is missing or not what it was, or the
  * manifest's own problem. @param digestOf undefined when there is no such file
  */
 export const damagedFile = async (
   directory: string,
-  key: string,
+  { key, digest }: Expected,
   digestOf: (path: string) => Promise<string | undefined> = fileDigest,
 ): Promise<string | undefined> => {
   try {
-    const { key: found, files } = Value.Parse(CheckpointManifest, readManifest(directory))
+    const { key: found, files } = Value.Parse(CheckpointManifest, readManifest(directory, digest))
     if (found !== key) return `it is that of another key: ${found}`
     const unnamed = required.find((name) => !(name in files))
     if (unnamed !== undefined) return `${unnamed} is not in its manifest`
-    for (const [name, digest] of Object.entries(files))
-      if ((await digestOf(join(directory, name))) !== digest) return `${name} is not what it was`
+    for (const [name, wanted] of Object.entries(files))
+      if ((await digestOf(join(directory, name))) !== wanted) return `${name} is not what it was`
     return undefined
   } catch (error) {
     return String(error)

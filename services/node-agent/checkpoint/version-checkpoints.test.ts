@@ -6,6 +6,7 @@ import { Registry } from 'prom-client'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { VersionConfig } from '../../contracts/function.ts'
 import { createSchedulerMetrics } from '../metrics.ts'
+import { CheckpointIndex, indexKeys } from './checkpoint-index.ts'
 import { RefusedError } from './make-version.ts'
 import { VersionCheckpoints, type VersionCheckpointsDeps } from './version-checkpoints.ts'
 import { VersionStore } from './version-store.ts'
@@ -17,8 +18,14 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.useRealTimers()
-  rmSync(dir, { recursive: true, force: true })
+  for (const path of [dir, `${dir}.json`]) rmSync(path, { recursive: true, force: true })
 })
+
+const openStore = (): VersionStore =>
+  new VersionStore(
+    dir,
+    new CheckpointIndex(`${dir}.json`, indexKeys([{ id: 'one', key: 'a'.repeat(64) }], ''), vi.fn()),
+  )
 
 const config = (name: string, revisionId = 'r1'): VersionConfig =>
   ({ tenant: 't', name, version: '$LATEST', revisionId, runtime: 'nodejs24.x' }) as VersionConfig
@@ -39,7 +46,7 @@ const checkpointsWith = (deps: Partial<VersionCheckpointsDeps> = {}) => {
       versionCheckpointUnusedMs: 1e9,
       runtimes: { 'nodejs24.x': { imagePath: '', imageDigest: '', command: ['x'], checkpointPath: '/c' } },
     },
-    store: new VersionStore(dir),
+    store: openStore(),
     keyOf: ({ name, revisionId }) => `${name}-${revisionId}`,
     make: made,
     isCurrent: async () => true,
@@ -165,7 +172,7 @@ test('without a checkpoint of the runtime, for custom runtimes, or turned off, t
 })
 
 test('an agent that begins removes what a killed one left half made', async () => {
-  const store = new VersionStore(dir)
+  const store = openStore()
   await expect(store.publish('k', () => Promise.reject(new Error('no')))).rejects.toThrow('no')
   expect(readdirSync(dir)).toEqual([])
   writeFileSync(join(dir, '.save-1-0'), '')

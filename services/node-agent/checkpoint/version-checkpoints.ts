@@ -90,13 +90,13 @@ export class VersionCheckpoints {
     }
   }
 
-  /** Lends the checkpoint's directory; it stays until `use` settles. @throws what `use` throws, and when there is none. */
+  /** Lends the checkpoint's directory; it stays until `use` settles. @throws what `use` throws, and when there is none, or it was changed. */
   async use<T>(config: VersionConfig, use: (directory: string) => Promise<T>): Promise<T> {
     const stored = this.#ready.get(revisionKey(config))
     if (!stored) throw new Error('the checkpoint of the version is gone')
     const uses = this.#uses.get(stored.key) ?? new Set<Promise<unknown>>()
     this.#uses.set(stored.key, uses)
-    const using = use(stored.directory)
+    const using = this.#unchanged(stored).then(() => use(stored.directory))
     uses.add(using)
     try {
       return await using
@@ -105,6 +105,12 @@ export class VersionCheckpoints {
       if (uses.size === 0) this.#uses.delete(stored.key)
       this.#touch(stored)
     }
+  }
+
+  /** @throws Error */
+  async #unchanged({ key }: StoredCheckpoint): Promise<void> {
+    const problem = await this.#deps.store.problem(key)
+    if (problem !== undefined) throw new Error(`the checkpoint of the version is damaged: ${problem}`)
   }
 
   /** It could not be restored: whatever it is, it is not used again. */
@@ -167,7 +173,7 @@ export class VersionCheckpoints {
     try {
       const name = keyOf(config)
       const found = await store.check(name)
-      if (found === 'damaged') this.#ended(key, 'damaged', 'its files do not have their digests')
+      if (found === 'damaged') this.#ended(key, 'damaged', 'it is not what this node made')
       if (typeof found === 'object') return void this.#ready.set(key, found)
       let report: SaveReport | undefined
       const stored = await store.publish(name, async (directory) => {

@@ -1,5 +1,6 @@
 /** The checkpoints of versions, as this node makes them: where, with what, and under which key. */
 import { join } from 'node:path'
+import { CheckpointIndex, indexKeys } from '../checkpoint/checkpoint-index.ts'
 import { RefusedError, makeVersionCheckpoint } from '../checkpoint/make-version.ts'
 import { keyOf, platformParts, shapePart } from '../checkpoint/key.ts'
 import { secretNames } from '../checkpoint/secrets.ts'
@@ -41,7 +42,11 @@ export const createNodeCheckpoints = (
 ): { checkpoints: VersionCheckpoints; store: VersionStore } => {
   const { config, host, images, logger, logs, revisions, metrics, live, quiet } = deps
   const platform = config.versionCheckpoints ? platformParts(config.runscPath) : []
-  const store = new VersionStore(join(config.stateDir, 'checkpoints'))
+  const keys = indexKeys(config.environmentKeys, `of versions on ${config.nodeId}`)
+  const index = new CheckpointIndex(join(config.stateDir, 'checkpoints.json'), keys, (err) =>
+    logger.error({ err }, 'the index of checkpoints is not this node’s own: they are made anew'),
+  )
+  const store = new VersionStore(join(config.stateDir, 'checkpoints'), index)
   const runtimeOf = ({ runtime }: VersionConfig): RuntimeFiles => {
     const files = config.runtimes[runtime]
     if (!files) throw new RefusedError(`this node has no runtime ${runtime}`)

@@ -9,6 +9,7 @@ import { dirname } from 'node:path'
 import { makeCheckpoint } from '../../../images/checkpoint.ts'
 import { readConfig } from '../../../services/chassis/config-file.ts'
 import type { RuntimeName } from '../../../services/contracts/function.ts'
+import { CheckpointIndex, indexKeys } from '../../../services/node-agent/checkpoint/checkpoint-index.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../../../services/node-agent/config.ts'
 import { shareOfMemory } from '../../config.ts'
 import { kernelSettings } from '../../ssh/prepare-script.ts'
@@ -40,15 +41,22 @@ type Agent = Omit<NodeAgentConfig, 'capacity'> & { readonly capacity: Partial<No
 
 const withCheckpoints = async (
   agent: Agent,
+  nodeId: string,
   { outDir, inputsDigest }: NonNullable<NodeTemplate['checkpoints']>,
 ): Promise<NodeAgentConfig['runtimes']> => {
   const { runscPath: runsc, addonPath: addon, runtimes } = agent
   const made: [string, RuntimeFiles][] = []
+  // What the last pod left on the node is taken if the index says so, which is authenticated with what only the installation has.
+  const keys = indexKeys(agent.environmentKeys, `of runtimes on ${nodeId}`)
+  await mkdir(outDir, { recursive: true })
+  const index = new CheckpointIndex(`${outDir}.json`, keys, (error) =>
+    say(`the index of checkpoints is not this node’s own, they are made anew: ${String(error)}`),
+  )
   for (const [name, files] of Object.entries(runtimes)) {
     const input = { image: files.imagePath, runsc, prebuilt: { addon, inputsDigest } }
     const report = (line: string) => say(`${name}: ${line}`)
-    const { checkpointPath, key } = await makeCheckpoint(name as RuntimeName, outDir, input, report)
-    made.push([name, { ...files, checkpointPath, checkpointKey: key }])
+    const { checkpointPath, key, digest } = await makeCheckpoint(name as RuntimeName, outDir, input, report, index)
+    made.push([name, { ...files, checkpointPath, checkpointKey: key, checkpointDigest: digest }])
   }
   return Object.fromEntries(made) as NodeAgentConfig['runtimes']
 }
@@ -56,10 +64,11 @@ const withCheckpoints = async (
 const template = readConfig(NodeTemplate, podPaths.template)
 const agent = template.agent as unknown as Agent
 raiseKernelSettings()
-const runtimes = template.checkpoints ? await withCheckpoints(agent, template.checkpoints) : agent.runtimes
+const nodeId = nodeIdOf(template.installation, variable('NODE_NAME'))
+const runtimes = template.checkpoints ? await withCheckpoints(agent, nodeId, template.checkpoints) : agent.runtimes
 const config = {
   ...agent,
-  nodeId: nodeIdOf(template.installation, variable('NODE_NAME')),
+  nodeId,
   listen: { ...agent.listen, host: variable('POD_IP') },
   capacity: { memoryMiB: shareOfMemory(Math.floor(totalmem() / 1024 ** 2)), ...agent.capacity },
   runtimes,
