@@ -144,7 +144,8 @@ describe('the checkpoint of a version', () => {
       'entered in the index by somebody without the key',
       async () => {
         const digest = await forgeManifest(directory, { made: 'elsewhere' })
-        const strangers = indexKeys([{ id: 'one', key: 'f'.repeat(64) }], 'of versions')
+        const { nodeId } = configOf(target, 'node-agent')
+        const strangers = indexKeys([{ id: 'one', key: 'f'.repeat(64) }], `of versions on ${nodeId}`)
         rmSync(indexFile())
         new CheckpointIndex(indexFile(), strangers, () => undefined).set(directory.split('/').at(-1) ?? '', digest)
       },
