@@ -23,7 +23,7 @@ export class CodeImages {
   readonly #dir: string
   readonly #store: ObjectStore
   readonly #digests: FileDigests
-  readonly #pending = new Map<string, Promise<string>>()
+  readonly #pending = new Map<string, Promise<void>>()
 
   constructor(dir: string, store: ObjectStore, digests: FileDigests) {
     this.#dir = dir
@@ -33,17 +33,22 @@ export class CodeImages {
   }
 
   /**
-   * Path of the image, fetched when it is not here or is not what it was. Single-flight per digest.
+   * Path of the image, fetched when it is not here or is not what it was: one fetch for all who want it, but each looks at the file itself.
+   * Somebody else's look may be from before it was changed.
    * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; STORAGE_FULL; UNAVAILABLE when the store does
    * not answer for long.
    */
-  path(digest: string): Promise<string> {
+  async path(digest: string): Promise<string> {
+    const file = this.#file(digest)
+    if ((await this.#digests.of(file)) === digest) return file
     let pending = this.#pending.get(digest)
     if (!pending) {
-      pending = this.#obtain(digest).finally(() => this.#pending.delete(digest))
+      // Takes the place of one that was cut short or flipped. Sandboxes that use that keep what they have open.
+      pending = readAgain('the code image', () => this.#fetch(digest, file)).finally(() => this.#pending.delete(digest))
       this.#pending.set(digest, pending)
     }
-    return pending
+    await pending
+    return file
   }
 
   /** Path of an image that is here and was checked. */
@@ -60,16 +65,6 @@ export class CodeImages {
 
   #file(digest: string): string {
     return join(this.#dir, `${digest}.erofs`)
-  }
-
-  async #obtain(digest: string): Promise<string> {
-    const file = this.#file(digest)
-    const found = await this.#digests.of(file)
-    if (found === digest) return file
-    // Cut short or flipped since. Sandboxes that use it keep what they have open.
-    if (found !== undefined) await rm(file)
-    await readAgain('the code image', () => this.#fetch(digest, file))
-    return file
   }
 
   async #fetch(digest: string, file: string): Promise<void> {
