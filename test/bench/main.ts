@@ -17,7 +17,8 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
        npm run bench -- scale [--nodes N] [--functions N] [--hours H] [--most-per-day N] [--seed N] [--json FILE]
-       npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--profile DIR] [--json FILE]
+       npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--only scheduler] [--profile DIR]
+                                     [--json FILE]
        npm run bench -- protocols [--rate N] [--seconds N] [--json FILE]
        npm run bench -- network [--rounds N] [--json FILE]
 `
@@ -81,7 +82,8 @@ const scalesOf = (text: string) =>
 const runSchedule = async (): Promise<Result> => {
   const scales = scalesOf(values.scale ?? '100x1000,1000x10000')
   const [perSecond, seconds] = [count(values.rate, 10_000), count(values.seconds, 60)]
-  const input = { perSecond, seconds, scales, profileDir: values.profile }
+  const reference = values.only === undefined || (values.only !== 'scheduler' && fail())
+  const input = { perSecond, seconds, scales, reference, profileDir: values.profile }
   return { machine: describeHost(), rows: await benchSchedule(input, progress) }
 }
 
@@ -95,6 +97,10 @@ const runScale = (): Result & { readonly input: ScaleInput } => {
   }
   return { machine: describeHost(), input, rows: benchScale(input, progress) }
 }
+
+/** A table of their own. */
+const withoutProcesses = (row: object): object =>
+  Object.fromEntries(Object.entries(row).filter(([name]) => name !== 'processes'))
 
 const run = async (): Promise<Result> => {
   if (positionals[0] === 'scale') return runScale()
@@ -124,7 +130,8 @@ process.stderr.write('\n')
 const { cores, cpu, memoryGiB, kernel } = result.machine
 const runsc = 'runsc' in result.machine ? `, ${result.machine.runsc}` : ''
 console.log(`${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}${runsc}`)
-console.table(result.rows)
+console.table(result.rows.map(withoutProcesses))
+for (const row of result.rows) if ('processes' in row) console.table(row.processes)
 if (result.waterfalls) {
   console.log('Phases, median milliseconds:')
   console.table(

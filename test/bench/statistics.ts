@@ -1,7 +1,7 @@
 /** Order statistics of a benchmark's samples. */
 
 /** Nearest-rank percentile: the smallest sample that at least `share` (0..1) of all samples do not exceed. */
-export const percentile = (samples: readonly number[], share: number): number => {
+export const percentile = (samples: readonly number[] | Float64Array, share: number): number => {
   if (samples.length === 0) throw new Error('no samples')
   const sorted = samples.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN

@@ -1,23 +1,49 @@
 /** What a fleet's scheduler stands on, as processes of this benchmark: nats-server and the scheduler itself, from their own entry points. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { repoRoot, toolPath } from '../../../scripts/setup/paths.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
 import { freePort } from '../../../scripts/free-ports.ts'
+import { MeasuredProcess } from './measured-process.ts'
+import type { ScheduleRow } from './row.ts'
 
 export const internalToken = 'benchmark-token-of-the-scheduler'
 const natsLogin = { user: 'bench', password: 'bench-password' }
 
-export interface SchedulerProcesses {
+/** What a process of simulated nodes is told. */
+export interface NodesInput {
   readonly nats: Omit<NatsProcess, 'stop'>
+  readonly token: string
+  /** Numbers of its nodes. */
+  readonly indexes: readonly number[]
+  readonly functions: number
+  /** Where it takes invocations. */
+  readonly socketPath: string
+}
+export type NodesOrder = 'stop'
+
+/** What the process of the gateways is told. */
+export interface LoadInput {
   readonly schedulerUrl: string
-  /** CPU time of the scheduler so far. */
-  schedulerCpuSeconds(): number
-  stop(): Promise<void>
+  readonly token: string
+  readonly nodes: number
+  readonly functions: number
+  readonly perSecond: number
+  readonly seconds: number
+  /** Of the processes of nodes; node `n` is in the `n % length`th. */
+  readonly socketPaths: readonly string[]
+}
+
+/** What it found. */
+export interface LoadResult extends Omit<
+  ScheduleRow,
+  'name' | 'nodes' | 'functions' | 'cpuSecondsPerMillion' | 'processes'
+> {
+  readonly placements: number
 }
 
 const untilAnswers = async (url: string, child: ChildProcess): Promise<void> => {
@@ -43,16 +69,32 @@ const stop = async (child: ChildProcess): Promise<void> => {
   clearTimeout(killed)
 }
 
+const probe = join(import.meta.dirname, 'process-probe.ts')
+
 /** Processes and their files, ended in the order opposite to that of their start. */
-class Processes {
+export class Processes {
   readonly dir = mkdtempSync(join(tmpdir(), 'forkyard-bench-'))
+  readonly #profileDir: string | undefined
   readonly #children: ChildProcess[] = []
 
-  run(command: string, args: readonly string[]): ChildProcess {
+  /** @param profileDir where Node.js processes leave CPU profiles when they end */
+  constructor(profileDir?: string) {
+    this.#profileDir = profileDir
+  }
+
+  run(command: string, args: readonly string[], channel = false): ChildProcess {
     // However this process ends, so do they.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: 'ignore' })
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
+      stdio: channel ? ['ignore', 'ignore', 'inherit', 'ipc'] : 'ignore',
+    })
     this.#children.unshift(child)
     return child
+  }
+
+  runNode(script: string, args: readonly string[]): MeasuredProcess {
+    const profile = this.#profileDir ? ['--cpu-prof', '--cpu-prof-dir', this.#profileDir] : []
+    const child = this.run(process.execPath, [...profile, '--import', probe, script, ...args], true)
+    return new MeasuredProcess(child, true)
   }
 
   async stop(): Promise<void> {
@@ -67,65 +109,72 @@ export interface NatsProcess {
   stop(): Promise<void>
 }
 
-const runNats = async (processes: Processes): Promise<string> => {
+const runNats = async (processes: Processes): Promise<{ url: string; child: ChildProcess }> => {
   const [port, monitorPort] = [await freePort(), await freePort()]
   const login = ['--user', natsLogin.user, '--pass', natsLogin.password]
   const listen = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)]
-  const nats = processes.run(toolPath('nats-server'), [...listen, ...login, '-js', '-sd', join(processes.dir, 'nats')])
-  await untilAnswers(`http://127.0.0.1:${monitorPort}/healthz`, nats)
-  return `nats://127.0.0.1:${port}`
+  const child = processes.run(toolPath('nats-server'), [...listen, ...login, '-js', '-sd', join(processes.dir, 'nats')])
+  await untilAnswers(`http://127.0.0.1:${monitorPort}/healthz`, child)
+  return { url: `nats://127.0.0.1:${port}`, child }
 }
 
 export const startNats = async (): Promise<NatsProcess> => {
   const processes = new Processes()
   try {
-    return { url: await runNats(processes), login: natsLogin, stop: () => processes.stop() }
+    return { url: (await runNats(processes)).url, login: natsLogin, stop: () => processes.stop() }
   } catch (error) {
     await processes.stop()
     throw error
   }
 }
 
-/** @param profileDir where the scheduler leaves a CPU profile when it ends */
-export const startSchedulerProcesses = async (profileDir?: string): Promise<SchedulerProcesses> => {
-  const processes = new Processes()
-  try {
-    const natsUrl = await runNats(processes)
-    const port = await freePort()
-    const config: SchedulerConfig = {
-      listen: { host: '127.0.0.1', port },
-      internalToken,
-      nodeToken: internalToken,
-      nats: { servers: [natsUrl], ...natsLogin, replicas: 1 },
-      nodeTimeoutMs: 5_000,
-      pools: [],
-      logLevel: 'error',
-    }
-    const file = join(processes.dir, 'scheduler.json')
-    writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
-    const profile = profileDir ? ['--cpu-prof', '--cpu-prof-dir', profileDir] : []
-    const main = join(repoRoot, 'services/scheduler/main.ts')
-    const scheduler = processes.run(process.execPath, [...profile, main, '--config', file])
-    const schedulerUrl = `http://127.0.0.1:${port}`
-    await untilAnswers(`${schedulerUrl}/readyz`, scheduler)
-    return {
-      nats: { url: natsUrl, login: natsLogin },
-      schedulerUrl,
-      schedulerCpuSeconds: () => cpuSeconds(scheduler.pid),
-      stop: () => processes.stop(),
-    }
-  } catch (error) {
-    await processes.stop()
-    throw error
+export interface SchedulerProcesses {
+  readonly nats: Omit<NatsProcess, 'stop'>
+  readonly natsServer: MeasuredProcess
+  readonly scheduler: MeasuredProcess
+  readonly schedulerUrl: string
+}
+
+export const startScheduler = async (processes: Processes): Promise<SchedulerProcesses> => {
+  const nats = await runNats(processes)
+  const port = await freePort()
+  const config: SchedulerConfig = {
+    listen: { host: '127.0.0.1', port },
+    internalToken,
+    nodeToken: internalToken,
+    nats: { servers: [nats.url], ...natsLogin, replicas: 1 },
+    nodeTimeoutMs: 5_000,
+    pools: [],
+    logLevel: 'error',
+  }
+  const file = join(processes.dir, 'scheduler.json')
+  writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
+  const main = join(repoRoot, 'services/scheduler/main.ts')
+  const scheduler = processes.runNode(main, ['--config', file])
+  const schedulerUrl = `http://127.0.0.1:${port}`
+  await untilAnswers(`${schedulerUrl}/readyz`, scheduler.child)
+  return {
+    nats: { url: nats.url, login: natsLogin },
+    natsServer: new MeasuredProcess(nats.child, false),
+    scheduler,
+    schedulerUrl,
   }
 }
 
-/** Of the kernel's clock ticks there are a hundred in a second. */
-const ticksPerSecond = 100
-
-const cpuSeconds = (pid: number | undefined): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+/** A child that ends by itself, and writes its profile, when it is told to on its channel. */
+export const endByMessage = async ({ child }: MeasuredProcess): Promise<void> => {
+  const ended = once(child, 'exit')
+  child.send('stop' satisfies NodesOrder)
+  await ended
 }
+
+const script = (name: string): string => join(import.meta.dirname, name)
+
+export const startNodes = async (processes: Processes, input: NodesInput): Promise<MeasuredProcess> => {
+  const nodes = processes.runNode(script('nodes-process.ts'), [JSON.stringify(input)])
+  await nodes.receive('ready')
+  return nodes
+}
+
+export const startLoad = (processes: Processes, input: LoadInput): MeasuredProcess =>
+  processes.runNode(script('load-process.ts'), [JSON.stringify(input)])

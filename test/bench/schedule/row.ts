@@ -1,3 +1,5 @@
+import type { Probed } from './process-probe.ts'
+
 /** What is asked of the benchmark of schedulers, and what it tells. */
 export interface ScheduleRow {
   readonly name: string
@@ -13,12 +15,29 @@ export interface ScheduleRow {
   readonly cpuSecondsPerMillion: number | null
   /** Placements that started an instance. */
   readonly startShare: number | null
+  /** Of the wait, the part before the request was sent: its process stood still, or had no CPU. */
+  readonly sentLateP99Ms?: number
+  /** And the part from there to the answer. */
+  readonly answeredP50Ms?: number
+  readonly answeredP99Ms?: number
+  readonly processes?: Readonly<Record<string, ProcessFigures>>
+}
+
+/** Of one process while it was measured. What its event loop did only of those of Node.js. */
+export interface ProcessFigures extends Partial<Probed> {
+  readonly cpuSecondsPerMillion: number
+  /** 1: all of one CPU. */
+  readonly cpus: number
+  /** Share of the time in which its busiest thread was ready and others had the CPUs. */
+  readonly waitedForCpuShare: number
 }
 
 export interface ScheduleInput {
   readonly perSecond: number
   readonly seconds: number
   readonly scales: readonly { readonly nodes: number; readonly functions: number }[]
+  /** With the work queue. */
+  readonly reference: boolean
   readonly profileDir?: string | undefined
 }
 

@@ -2,7 +2,6 @@
  * Node agents without sandboxes: they take start commands over the agent's own link, report with the agent's own reporter, and let a clock
  * do what an instance does. For measuring schedulers, and nothing else.
  */
-import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -10,10 +9,12 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { acceptLinks } from '../../../services/chassis/link/accept.ts'
 import { instanceLink } from '../../../services/contracts/links.ts'
 import type { InstanceReport, StartInstance } from '../../../services/contracts/node.ts'
-import { revisionKey, type RevisionRef } from '../../../services/contracts/placement.ts'
+import { revisionKey } from '../../../services/contracts/placement.ts'
 import { Reporter } from '../../../services/node-agent/node-scheduler/reporter.ts'
 import { TermFence } from '../../../services/node-agent/node-scheduler/term-fence.ts'
 import { instanceSession } from '../../../services/node-agent/routes/instance-link.ts'
+import { nodeIdOf } from './invocations.ts'
+import type { SimulatedTime } from './simulated-time.ts'
 
 interface Instance {
   readonly command: StartInstance
@@ -36,12 +37,14 @@ const capacity = { memoryMiB: 65_536, instances: 512, cpus: 16 }
 
 export class SimulatedNode {
   readonly fence = new TermFence()
+  readonly #time: SimulatedTime
   readonly #reporter: Reporter
   readonly #instances = new Map<string, Instance>()
   readonly #idle = new Map<string, Instance[]>()
   readonly #waiting = new Map<string, Waiting[]>()
 
-  constructor(nodeId: string, url: string, connection: NatsConnection) {
+  constructor(nodeId: string, url: string, connection: NatsConnection, time: SimulatedTime) {
+    this.#time = time
     this.#reporter = new Reporter({
       connection,
       nodeId,
@@ -66,7 +69,7 @@ export class SimulatedNode {
     const instance: Instance = { command, key: revisionKey(command.revision), state: 'starting', idleSince: 0 }
     this.#instances.set(command.instanceId, instance)
     this.#changed(instance)
-    setTimeout(() => this.#free(instance), startMs())
+    this.#time.after(startMs(), () => this.#free(instance))
   }
 
   end(instanceId: string, reason: string): void {
@@ -79,9 +82,8 @@ export class SimulatedNode {
     }
   }
 
-  /** @param done the answer is there */
-  invoke(invocationId: string, revision: RevisionRef, handlerMs: number, done: () => void): void {
-    const key = revisionKey(revision)
+  /** @param key of the revision @param done the answer is there */
+  invoke(invocationId: string, key: string, handlerMs: number, done: () => void): void {
     const idle = this.#idle.get(key) ?? []
     for (let instance = idle.pop(); instance; instance = idle.pop())
       if (instance.state === 'idle') return this.#run(instance, { invocationId, handlerMs, done })
@@ -97,11 +99,11 @@ export class SimulatedNode {
   #run(instance: Instance, { invocationId, handlerMs, done }: Waiting): void {
     instance.state = 'busy'
     this.#changed(instance)
-    setTimeout(() => {
+    this.#time.after(handlerMs, () => {
       this.#free(instance)
       this.#reporter.invocationEnded(invocationId)
       done()
-    }, handlerMs)
+    })
   }
 
   #free(instance: Instance): void {
@@ -127,18 +129,23 @@ export class SimulatedNode {
 }
 
 export interface SimulatedFleet {
-  readonly nodes: ReadonlyMap<string, SimulatedNode>
+  /** By their number; those of other processes are missing. */
+  readonly nodes: ReadonlyMap<number, SimulatedNode>
   stop(): Promise<void>
 }
 
 /** Each node has an address of its own on loopback, and so a connection of its own. */
 const addressOf = (index: number): string => `127.1.${(index >> 8) & 255}.${index & 255}`
 
-export const startFleet = async (
-  count: number,
-  connections: readonly NatsConnection[],
-  token: string,
-): Promise<SimulatedFleet> => {
+export interface FleetPart {
+  /** Numbers of its nodes. */
+  readonly indexes: readonly number[]
+  readonly connections: readonly NatsConnection[]
+  readonly token: string
+  readonly time: SimulatedTime
+}
+
+export const startFleet = async ({ indexes, connections, token, time }: FleetPart): Promise<SimulatedFleet> => {
   const byAddress = new Map<string, SimulatedNode>()
   const app: FastifyInstance = fastify()
   acceptLinks(app, {
@@ -152,18 +159,16 @@ export const startFleet = async (
   })
   await app.listen({ host: '0.0.0.0', port: 0 })
   const { port } = app.server.address() as AddressInfo
-  const run = randomUUID().slice(0, 8)
-  const nodes = new Map<string, SimulatedNode>()
-  for (let index = 0; index < count; index++) {
+  const nodes = new Map<number, SimulatedNode>()
+  for (const index of indexes) {
     const connection = connections[index % connections.length]
     if (!connection) throw new Error('no connection')
     const address = addressOf(index + 1)
-    const nodeId = `node-${run}-${index}`
-    const node = new SimulatedNode(nodeId, `http://${address}:${port}`, connection)
-    nodes.set(nodeId, node)
+    const node = new SimulatedNode(nodeIdOf(index), `http://${address}:${port}`, connection, time)
+    nodes.set(index, node)
     byAddress.set(address, node)
     // Their clocks do not beat together.
-    await delay(beatMs / count)
+    await delay(beatMs / indexes.length)
   }
   return {
     nodes,
