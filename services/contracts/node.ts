@@ -82,6 +82,13 @@ export const InstanceReport = Type.Object(
 export type InstanceReport = Static<typeof InstanceReport>
 
 /**
+ * What an invocation changes of its instance, and its end, is in a report at most so many milliseconds later: gateways tell the scheduler of both.
+ * At once comes whatever nobody else tells: that an instance has ended, and all of instances that serve once or are kept for less than `briefMs`.
+ */
+export const toldWithinMs = 200
+export const briefMs = 1_000
+
+/**
  * Node -> scheduler, NATS subject `node.<nodeId>.report`. `full` reports (every ten seconds, and at once when asked on subject
  * `node.report-now` or `node.<nodeId>.report-now`) list everything the node has; the others, at least one a second, list what changed.
  * `seq` grows by one within an `epoch` (one run of the agent); after a gap the receiver asks for a full report.

@@ -185,7 +185,7 @@ describe('a placement', () => {
     report([idle('x', { state: 'busy', inFlight: 1 })])
     gateway.over('i1')
     gateway.over('unknown')
-    expect((await ask(asked('i2'))).decision).toBe('shared')
+    expect((await ask(asked('i2'))).decision).toBe('idle')
     expect((await ask(asked('i3'))).decision).toBe('start')
   })
 

@@ -160,7 +160,7 @@ export class Dispatcher {
 
   /** The invocations hold their slots no longer. */
   over(invocationIds: readonly string[]): void {
-    for (const invocationId of invocationIds) this.#deps.fleet.release(invocationId)
+    for (const invocationId of invocationIds) this.#deps.fleet.over(invocationId, this.#now())
     this.#serve()
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { NodeReport } from '../contracts/node.ts'
+import { toldWithinMs, type NodeReport } from '../contracts/node.ts'
 import type { PlacementRequest } from '../contracts/placement.ts'
 import { explain } from './explain.ts'
 import { Fleet } from './fleet.ts'
@@ -53,7 +53,12 @@ describe('explain', () => {
       decision: 'idle',
       nodeId: 'n',
       held: [
-        { nodeId: 'n', freeSlots: 1, leases: 0, instances: [{ instanceId: 'a', state: 'idle', endsInMs: 40_000 }] },
+        {
+          nodeId: 'n',
+          freeSlots: 1,
+          leases: 0,
+          instances: [{ instanceId: 'a', state: 'idle', endsInMs: 40_000 + toldWithinMs }],
+        },
       ],
     })
   })

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { InstanceReport, NodeReport } from '../contracts/node.ts'
 import type { PlacementRequest } from '../contracts/placement.ts'
 import { Fleet } from './fleet.ts'
-import type { Pool } from './pool.ts'
+import { freeIdleSlots, freeSlots, type Pool } from './pool.ts'
 
 const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r1' }
 const policy = { concurrency: 1, reuse: true, keepAliveMs: 1000 }
@@ -124,6 +124,63 @@ describe('reports', () => {
     fleet.apply(report(2, { full: true, instances: [instance('x', 'idle')] }), 1_000)
     expect(fleet.leaseCount).toBe(1)
     fleet.apply(report(3, { full: true, instances: [instance('x', 'idle')] }), 3_000)
+    expect(fleet.leaseCount).toBe(0)
+  })
+})
+
+describe('a lease that its gateway ended', () => {
+  it('counts as in flight for nobody, though its node did not tell of the end yet', () => {
+    const fleet = new Fleet()
+    fleet.apply(report(1, { full: true, instances: [instance('x', 'idle')] }), 0)
+    fleet.lend(poolOf(fleet), asked('i1'), 0)
+    fleet.over('i1', 10)
+    expect([fleet.leaseCount, freeIdleSlots(poolOf(fleet))]).toEqual([0, 1])
+    fleet.apply(report(2, { instances: [instance('x', 'busy', 1)] }), 20)
+    expect([poolOf(fleet).foreign, freeIdleSlots(poolOf(fleet))]).toEqual([0, 1])
+    fleet.apply(report(3, { instances: [instance('x', 'idle')], endedInvocations: ['i1'] }), 30)
+    expect([poolOf(fleet).over, freeIdleSlots(poolOf(fleet))]).toEqual([0, 1])
+  })
+
+  it('hides no other invocation of the same instances', () => {
+    const fleet = new Fleet()
+    fleet.apply(report(1, { full: true, instances: [instance('x', 'idle'), instance('y', 'idle')] }), 0)
+    fleet.lend(poolOf(fleet), asked('i1'), 0)
+    fleet.over('i1', 10)
+    fleet.over('i1', 11)
+    fleet.apply(report(2, { instances: [instance('x', 'busy', 1), instance('y', 'busy', 1)] }), 20)
+    expect([poolOf(fleet).foreign, freeSlots(poolOf(fleet))]).toEqual([1, 1])
+    fleet.lend(poolOf(fleet), asked('i2'), 20)
+    expect([freeIdleSlots(poolOf(fleet)), freeSlots(poolOf(fleet))]).toEqual([0, 0])
+  })
+
+  it('has used the single-use instance that was starting for it', () => {
+    const fleet = new Fleet()
+    fleet.apply(report(1, { full: true }), 0)
+    const single = { ...asked('i1'), policy: { concurrency: 1, reuse: false }, instanceId: 'booked' }
+    fleet.lend(fleet.book(nodeOf(fleet), single), single, 0)
+    fleet.over('i1', 10)
+    expect(freeSlots(poolOf(fleet))).toBe(0)
+  })
+
+  it('is forgotten after a while when its request never came to the node', () => {
+    const fleet = new Fleet()
+    fleet.apply(report(1, { full: true, instances: [instance('x', 'busy', 1)] }), 0)
+    fleet.lend(poolOf(fleet), asked('i1'), 0)
+    fleet.over('i1', 0)
+    fleet.expire(999, 60_000)
+    expect(poolOf(fleet).over).toBe(1)
+    fleet.expire(1_000, 60_000)
+    expect(poolOf(fleet).over).toBe(0)
+  })
+
+  it('does not come back when the same invocation is placed once more', () => {
+    const fleet = new Fleet()
+    fleet.apply(report(1, { full: true, instances: [instance('x', 'idle')] }), 0)
+    fleet.lend(poolOf(fleet), asked('i1'), 0)
+    fleet.over('i1', 0)
+    fleet.lend(poolOf(fleet), asked('i1'), 1)
+    expect([fleet.leaseCount, poolOf(fleet).over, freeSlots(poolOf(fleet))]).toEqual([1, 0, 0])
+    fleet.expire(60_000, 90_000)
     expect(fleet.leaseCount).toBe(0)
   })
 })

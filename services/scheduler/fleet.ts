@@ -28,11 +28,16 @@ import type { Right } from './resource-pools/contention.ts'
 interface Lease {
   readonly invocationId: string
   readonly pool: Pool
-  readonly expiresAt: number
+  /** Epoch milliseconds. */
+  expiresAt: number
+  /** It holds no slot: only the report of its end is awaited. */
+  over: boolean
 }
 
 /** A lease outlives its deadline by this much: the node's report of the end is on its way. */
 const leaseSlackMs = 2_000
+/** The report of the end of a lease that its gateway ended comes within this, or never: its request was given up before it came to the node. */
+const overWithinMs = 1_000
 /** A booking that a full report does not name so long after the node took it is gone. */
 const confirmWithinMs = 1_000
 /** How often the leases of a node are compared with what it reports. */
@@ -51,6 +56,7 @@ export class Fleet {
   readonly #index: FleetIndex
   readonly #leases = new Map<string, Lease>()
   readonly #expiries = new OrderedHeap(byExpiry)
+  #leasesOver = 0
   #latestTerm = 0
 
   /** @param rules of the pools of nodes; none: all functions run in `default`, or in the pool that they chose */
@@ -94,7 +100,7 @@ export class Fleet {
   }
 
   get leaseCount(): number {
-    return this.#leases.size
+    return this.#leases.size - this.#leasesOver
   }
 
   get openNodes(): number {
@@ -209,22 +215,43 @@ export class Fleet {
     this.release(invocationId)
     pool.leases.set(invocationId, now)
     this.#index.lentChanged(pool, 1)
-    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs }
+    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs, over: false }
     this.#leases.set(invocationId, lease)
     this.#expiries.put(lease)
     this.#index.slotsChanged(pool)
   }
 
+  /** The node told that the invocation has ended, or it never comes there. */
   release(invocationId: string): boolean {
     const lease = this.#leases.get(invocationId)
     if (!lease) return false
     this.#leases.delete(invocationId)
     this.#expiries.delete(lease)
-    lease.pool.leases.delete(invocationId)
-    this.#index.lentChanged(lease.pool, -1)
-    this.#index.slotsChanged(lease.pool)
-    this.#dropIfEmpty(lease.pool)
+    if (lease.over) {
+      this.#leasesOver--
+      lease.pool.over--
+      this.#index.slotsChanged(lease.pool)
+    } else this.#giveBack(lease)
     return true
+  }
+
+  /** A gateway told that the invocation holds its slot no longer. Its node tells that later, and counts it as in flight until then. */
+  over(invocationId: string, now: number): void {
+    const lease = this.#leases.get(invocationId)
+    if (!lease || lease.over) return
+    lease.over = true
+    lease.expiresAt = now + overWithinMs
+    this.#expiries.put(lease)
+    this.#leasesOver++
+    lease.pool.over++
+    this.#giveBack(lease)
+  }
+
+  #giveBack({ invocationId, pool }: Lease): void {
+    pool.leases.delete(invocationId)
+    this.#index.lentChanged(pool, -1)
+    this.#index.slotsChanged(pool)
+    this.#dropIfEmpty(pool)
   }
 
   /** Books memory and a place for an instance that is about to be started. */
@@ -375,7 +402,7 @@ export class Fleet {
 
   #settle(pool: Pool): void {
     recount(pool)
-    pool.foreign = Math.max(0, pool.inFlight - pool.leases.size)
+    pool.foreign = Math.max(0, pool.inFlight - pool.leases.size - pool.over)
     this.#inherit(pool, Math.min(pool.inherited, pool.foreign))
     this.#index.poolChanged(pool)
     this.#dropIfEmpty(pool)

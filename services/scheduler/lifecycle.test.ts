@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { InstancePolicy } from '../contracts/function.ts'
-import type { InstanceReport } from '../contracts/node.ts'
+import { toldWithinMs, type InstanceReport } from '../contracts/node.ts'
 import { Fleet } from './fleet.ts'
 import { instancesToEnd, outdated } from './lifecycle.ts'
 import { spokenFor, type Pool } from './pool.ts'
@@ -49,8 +49,8 @@ const fleetWith = (instances: InstanceReport[], leases = 0): { fleet: Fleet; poo
 const ids = (ends: ReturnType<typeof instancesToEnd>) => ends.map(({ instance, reason }) => `${instance.id} ${reason}`)
 
 describe('instancesToEnd', () => {
-  it('ends what was idle for its keep-alive, and nothing younger', () => {
-    const { pool } = fleetWith([idle('old', 1000), idle('young', 999)])
+  it('ends what was idle for its keep-alive and would have told by now if it was used in it, and nothing younger', () => {
+    const { pool } = fleetWith([idle('old', 1000 + toldWithinMs), idle('young', 999 + toldWithinMs)])
     expect(ids(instancesToEnd(pool, now))).toEqual(['old keep-alive'])
   })
 

@@ -3,7 +3,7 @@
  * any instance of the revision pulls from it, so slots are counted over the pool; no lease names an instance.
  */
 import { keepAliveOf, type InstancePolicy } from '../contracts/function.ts'
-import type { Cordon, NodeLabels, NodeReport } from '../contracts/node.ts'
+import { briefMs, toldWithinMs, type Cordon, type NodeLabels, type NodeReport } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
 
 export interface Instance {
@@ -30,6 +30,8 @@ export interface Pool {
   readonly instances: Map<string, Instance>
   /** Invocations that hold a slot, oldest first; value: epoch milliseconds at which it was lent. */
   readonly leases: Map<string, number>
+  /** Leases that are over, as a gateway said; the node's reports count them as in flight until they tell of the end themselves. */
+  over: number
   /** In flight without a lease of this process: lent before it started, or by another scheduler. */
   foreign: number
   /** Those of them that were in flight before this process began to lend. Only falls, until another scheduler has led. */
@@ -126,6 +128,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   node,
   instances: new Map(),
   leases: new Map(),
+  over: 0,
   foreign: 0,
   inherited: 0,
   idle: 0,
@@ -158,11 +161,18 @@ export const functionKey = ({ tenant, name }: Pick<RevisionRef, 'tenant' | 'name
 /** Slots promised to someone: leases of this process and whatever else is in flight. */
 export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign
 
-/** Promised, but no instance has pulled the request yet, as far as reports tell. */
-export const pending = (pool: Pool): number => Math.max(0, spokenFor(pool) - pool.inFlight)
+/**
+ * Promised, but no instance has pulled the request yet, as far as reports tell. Negative: so many instances are idle by now, which the reports
+ * do not tell yet.
+ */
+const pending = (pool: Pool): number => Math.max(-pool.over, spokenFor(pool) - pool.inFlight)
 
-/** Slots that one more invocation may take. A single-use instance is only good for its first batch: while it starts. */
-export const freeSlots = (pool: Pool): number => (pool.singleUse ? pool.startingSlots : pool.slots) - spokenFor(pool)
+/**
+ * Slots that one more invocation may take. A single-use instance is only good for its first batch: while it starts; what is over has
+ * used one.
+ */
+export const freeSlots = (pool: Pool): number =>
+  pool.singleUse ? pool.startingSlots - spokenFor(pool) - pool.over : pool.slots - spokenFor(pool)
 
 /** Slots of idle instances that nobody is on the way to. */
 export const freeIdleSlots = (pool: Pool): number =>
@@ -186,9 +196,15 @@ export const spareInstances = (pool: Pool): Instance[] => {
   return spare
 }
 
-/** Epoch milliseconds at which an idle instance is over; one that may not be used again is over at once. */
-export const endsAt = ({ policy, idleSince, keepAliveMs }: Instance): number =>
-  policy.reuse ? idleSince + keepAliveOf(policy, keepAliveMs) : 0
+/**
+ * Epoch milliseconds at which an idle instance is over; one that may not be used again is over at once. By then its node has told if it was
+ * used once more in its time.
+ */
+export const endsAt = ({ policy, idleSince, keepAliveMs }: Instance): number => {
+  if (!policy.reuse) return 0
+  const keptMs = keepAliveOf(policy, keepAliveMs)
+  return idleSince + keptMs + (keptMs < briefMs ? 0 : toldWithinMs)
+}
 
 /** Recounts what changed with the pool's instances. */
 export const recount = (pool: Pool): void => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { InstanceReport, NodeReport } from '../../contracts/node.ts'
+import { toldWithinMs, type InstanceReport, type NodeReport } from '../../contracts/node.ts'
 import { Fleet } from '../../scheduler/fleet.ts'
 import { Reporter } from './reporter.ts'
 import { TermFence } from './term-fence.ts'
@@ -76,32 +76,40 @@ describe('a reporter', () => {
     ])
   })
 
-  it('tells what frees a slot at once, all of a turn together, and only what changed of it', () => {
+  it('tells a moment later what invocations change, all of it together, and only what changed', () => {
+    reporter.instanceChanged(instance('a', 'busy'))
+    vi.advanceTimersByTime(toldWithinMs - 1)
     reporter.instanceChanged(instance('a', 'idle', { idleSince: 2 }))
     reporter.invocationEnded('i1')
-    vi.advanceTimersToNextTimer()
+    expect(reports).toHaveLength(1)
+    vi.advanceTimersByTime(1)
     expect(reports).toHaveLength(2)
     expect(reports[1]).toMatchObject({ full: false, instances: [], endedInvocations: ['i1'] })
     expect(reports[1]?.changed).toEqual([{ instanceId: 'a', state: 'idle', inFlight: 0, idleSince: 2 }])
+    reporter.instanceChanged(instance('a', 'busy'))
+    vi.advanceTimersByTime(toldWithinMs)
+    expect(changed()).toEqual([['a', 'busy', undefined]])
   })
 
-  it('tells of a busy instance later, and never when it is idle again by then', () => {
-    reporter.instanceChanged(instance('a', 'busy'))
-    vi.advanceTimersByTime(10)
-    expect(reports).toHaveLength(1)
-    reporter.instanceChanged(instance('a', 'idle', { idleSince: 9 }))
-    vi.advanceTimersByTime(15)
+  it.each([
+    ['has ended', instance('a', 'ended', { reason: 'exit' })],
+    ['serves once', instance('a', 'busy', { policy: { ...policy, reuse: false } })],
+    ['is not worth keeping', instance('a', 'idle', { keepAliveMs: 0 })],
+    ['is of a function that keeps none', instance('a', 'busy', { policy: { ...policy, cache: 'strict-cold' } })],
+  ])('tells of an instance that %s at once, with whatever else there is', (_what, report) => {
+    reporter.invocationEnded('i1')
+    reporter.instanceChanged(report)
+    vi.advanceTimersByTime(1)
     expect(reports).toHaveLength(2)
-    expect(changed()).toEqual([['a', 'idle', undefined]])
-    reporter.instanceChanged(instance('a', 'busy'))
-    vi.advanceTimersByTime(25)
-    expect(changed()).toEqual([['a', 'busy', undefined]])
+    expect(reports[1]).toMatchObject({ changed: [{ state: report.state }], endedInvocations: ['i1'] })
+    vi.advanceTimersByTime(toldWithinMs)
+    expect(reports).toHaveLength(2)
   })
 
   it('tells all of an instance that is new to the readers, and the end of one once', () => {
     table = [...table, instance('b', 'starting')]
     reporter.instanceChanged(instance('b', 'starting'))
-    vi.advanceTimersByTime(1)
+    vi.advanceTimersByTime(toldWithinMs)
     expect(reports[1]?.instances).toMatchObject([{ instanceId: 'b', revision, memoryMiB: 128 }])
     table = table.slice(0, 1)
     reporter.instanceChanged(instance('b', 'ended', { reason: 'exit' }))

@@ -1,10 +1,20 @@
 /**
- * Tells the schedulers what this node has: what frees a slot at once, with everything else of the same turn; what takes one a moment later,
- * since the scheduler that lent it knows; each second whatever differs from what was told; and everything now and then, and when asked.
+ * Tells the schedulers what this node has: what nobody else tells at once, with everything else of the same turn; what an invocation changes a moment
+ * later, since the scheduler that lent it a slot and the gateway that has its answer know; each second whatever differs from what was told; and
+ * everything now and then, and when asked.
  */
 import { randomUUID } from 'node:crypto'
 import { headers, type NatsConnection, type Subscription } from '@nats-io/transport-node'
-import type { Cordon, InstanceChange, InstanceReport, NodeLabels, NodeReport } from '../../contracts/node.ts'
+import { keepAliveOf } from '../../contracts/function.ts'
+import {
+  briefMs,
+  toldWithinMs,
+  type Cordon,
+  type InstanceChange,
+  type InstanceReport,
+  type NodeLabels,
+  type NodeReport,
+} from '../../contracts/node.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
 import { subjects } from '../../contracts/subjects.ts'
 import type { TermFence } from './term-fence.ts'
@@ -28,8 +38,6 @@ export interface ReporterDeps {
 const aliveEveryMs = 1000
 /** Of the reports that say that the node is alive, every so many tells everything. */
 const fullEvery = 10
-/** An instance that became busy is told so much later: a short request is over by then. */
-const busyAfterMs = 20
 
 const spoken = headers()
 spoken.set(protocolHeader, String(protocolVersion))
@@ -63,13 +71,13 @@ export class Reporter {
 
   instanceChanged(report: InstanceReport): void {
     this.#changed.set(report.instanceId, report)
-    if (report.state !== 'busy') this.#publishSoon()
-    else this.#later ??= setTimeout(() => this.#publishChanges(), busyAfterMs)
+    if (isUrgent(report)) this.#publishSoon()
+    else this.#publishLater()
   }
 
   invocationEnded(invocationId: string): void {
     this.#ended.push(invocationId)
-    this.#publishSoon()
+    this.#publishLater()
   }
 
   /** Everything, at once: what changed is not an instance. */
@@ -98,6 +106,10 @@ export class Reporter {
 
   #publishSoon(): void {
     this.#soon ??= setImmediate(() => this.#publishChanges())
+  }
+
+  #publishLater(): void {
+    this.#later ??= setTimeout(() => this.#publishChanges(), toldWithinMs)
   }
 
   /** Never quite regularly, so that nodes that began together do not all speak together. */
@@ -149,6 +161,9 @@ export class Reporter {
     connection.publish(subjects.nodeReport(nodeId), JSON.stringify(report), { headers: spoken })
   }
 }
+
+const isUrgent = ({ state, policy, keepAliveMs }: InstanceReport): boolean =>
+  state === 'ended' || !policy.reuse || keepAliveOf(policy, keepAliveMs) < briefMs
 
 const toChange = ({ instanceId, state, inFlight, idleSince, keepAliveMs, reason }: InstanceReport): InstanceChange => ({
   instanceId,
