@@ -116,9 +116,9 @@ export class FleetIndex implements FleetView {
   }
 
   /** More, or fewer, invocations hold slots of the pool. */
-  lentChanged({ revision }: Pool, by: number): void {
-    const key = functionKey(revision)
-    const lent = this.lentOf(revision) + by
+  lentChanged({ functionKey: key }: Pool, by: number): void {
+    if (by === 0) return
+    const lent = (this.#lent.get(key) ?? 0) + by
     if (lent === 0) this.#lent.delete(key)
     else this.#lent.set(key, lent)
   }

@@ -11,8 +11,12 @@ export interface NodeClient {
    * answer within `timeoutMs`, and the instance may have been started all the same (reports tell).
    */
   start(nodeUrl: string, command: StartInstance, term: number): Promise<void>
-  /** An idle instance ends at once, a busy one after its requests; one that is not there has ended already. Same errors. */
-  end(nodeUrl: string, instanceId: string, reason: string, term: number): Promise<void>
+  /**
+   * An idle instance ends at once, a busy one after its requests; one that is not there has ended already. Same errors.
+   *
+   * @param hurry false: it may be told within a second, with whatever else the node is told; before whatever is told later
+   */
+  end(nodeUrl: string, instanceId: string, reason: string, term: number, hurry: boolean): Promise<void>
   /** Nothing new for the node, or again: it keeps that, and its reports tell. Same errors. */
   cordon(nodeUrl: string, cordon: Cordon | undefined): Promise<void>
   /** The node is gone. */
@@ -21,6 +25,8 @@ export interface NodeClient {
 }
 
 const timeoutMs = 2_000
+/** Of what may go with the next sign of life. */
+const unhurriedTimeoutMs = timeoutMs + 1_000
 
 /** @param ca see `clientTls` */
 export const createNodeClient = (token: string, ca?: string): NodeClient => {
@@ -40,11 +46,11 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     links.set(nodeUrl, link)
     return link
   }
-  const call = async (nodeUrl: string, kind: string, args: Message): Promise<void> => {
+  const call = async (nodeUrl: string, kind: string, args: Message, hurry = true): Promise<void> => {
     try {
       const link = linkOf(nodeUrl)
       if (!link.isOpen) await link.open()
-      await link.call(kind, args, { timeoutMs })
+      await link.call(kind, args, { timeoutMs: hurry ? timeoutMs : unhurriedTimeoutMs, hurry })
     } catch (cause) {
       if (cause instanceof PlatformError) throw cause
       throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} did not answer`, { nodeUrl }, { cause })
@@ -56,7 +62,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
   }
   return {
     start: async (nodeUrl, command, term) => call(nodeUrl, 'start', [term, command]),
-    end: async (nodeUrl, instanceId, reason, term) => call(nodeUrl, 'end', [term, instanceId, reason]),
+    end: async (nodeUrl, instanceId, reason, term, hurry) => call(nodeUrl, 'end', [term, instanceId, reason], hurry),
     cordon: async (nodeUrl, cordon) => call(nodeUrl, 'cordon', [cordon ?? null]),
     forget,
     close: async () => {

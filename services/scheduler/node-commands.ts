@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../chassis/log.ts'
 import { PlatformError } from '../contracts/errors.ts'
-import type { StartInstance } from '../contracts/node.ts'
+import { keepAliveOf } from '../contracts/function.ts'
+import { briefMs, type StartInstance } from '../contracts/node.ts'
 import type { Fleet } from './fleet.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import type { NodeClient } from './node-client.ts'
@@ -52,12 +53,15 @@ export class NodeCommands {
     }
   }
 
-  /** An instance that did not hear it is in the next full report, and is told again. */
-  async end({ id, pool: { node } }: Instance, reason: string): Promise<void> {
+  /** An instance that did not hear it is in the next full report, and is told again. One that was kept for long may stay a second longer. */
+  async end(instance: Instance, reason: string): Promise<void> {
     const { fleet, nodes, metrics, logger, term } = this.#deps
+    const { id, pool, policy, keepAliveMs } = instance
+    const { node } = pool
+    const hurry = reason !== 'keep-alive' || keepAliveOf(policy, keepAliveMs) < briefMs
     metrics.ends.inc({ reason })
     try {
-      await nodes.end(node.url, id, reason, term())
+      await nodes.end(node.url, id, reason, term(), hurry)
     } catch (error) {
       fleet.doubt(node.id)
       logger.warn({ err: error, nodeId: node.id, instanceId: id }, 'the node did not end the instance')

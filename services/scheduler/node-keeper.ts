@@ -57,7 +57,9 @@ export class NodeKeeper {
   async drain(nodeId: string, reason: string): Promise<void> {
     await this.cordon(nodeId, 'operator', reason)
     const { url, instances } = this.#node(nodeId)
-    await Promise.all([...instances.keys()].map((id) => this.#deps.nodes.end(url, id, 'drain', this.#deps.term())))
+    await Promise.all(
+      [...instances.keys()].map((id) => this.#deps.nodes.end(url, id, 'drain', this.#deps.term(), true)),
+    )
   }
 
   /** Its failures are forgotten; as many again cordon it again. Same errors. */

@@ -90,7 +90,8 @@ export class OrderedHeap<T> {
       this.#set(child, place)
       place = below
     }
-    this.#set(item, place)
+    // Most changes move nothing.
+    if (this.#items[place] !== item) this.#set(item, place)
   }
 
   #set(item: T, place: number): void {

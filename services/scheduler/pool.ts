@@ -25,6 +25,8 @@ export interface Instance {
 
 export interface Pool {
   readonly key: string
+  /** Of its function, over all versions. */
+  readonly functionKey: string
   readonly revision: RevisionRef
   readonly node: Node
   readonly instances: Map<string, Instance>
@@ -124,6 +126,7 @@ export const newNode = ({
 
 export const newPool = (key: string, revision: RevisionRef, node: Node): Pool => ({
   key,
+  functionKey: functionKey(revision),
   revision,
   node,
   instances: new Map(),

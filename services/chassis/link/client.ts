@@ -29,10 +29,12 @@ export interface LinkClientOptions {
 /** The service answers, and opens no link: it is of another kind, or of before there was this one. */
 export class LinkRefused extends Error {}
 
-/** What ends the waiting for an answer; the service is told. */
-export interface CallBounds {
+export interface CallOptions {
+  /** What ends the waiting for an answer; the service is told. */
   readonly signal?: AbortSignal
   readonly timeoutMs?: number
+  /** See `Link.send`. */
+  readonly hurry?: boolean
 }
 
 interface Call {
@@ -72,7 +74,7 @@ export class LinkClient {
    * @returns what followed `done` @throws PlatformError what the service refused with, TOO_MANY_REQUESTS; anything else: the connection
    *   broke or is not there, and the call may have been carried out
    */
-  async call(kind: string, args: Message, { signal, timeoutMs }: CallBounds): Promise<Message> {
+  async call(kind: string, args: Message, { signal, timeoutMs, hurry }: CallOptions): Promise<Message> {
     signal?.throwIfAborted()
     const link = this.#link
     if (!link) throw new Error('the connection is not there')
@@ -94,7 +96,7 @@ export class LinkClient {
     }
     signal?.addEventListener('abort', abort)
     this.#calls.set(call, { link, resolve, reject, settled })
-    link.send([kind, call, ...args])
+    link.send([kind, call, ...args], hurry)
     return promise
   }
 

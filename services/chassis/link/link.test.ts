@@ -1,4 +1,5 @@
 import { duplexPair, type Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Link, type Message } from './link.ts'
@@ -55,6 +56,33 @@ describe('a link', () => {
     await vi.waitFor(() => expect(written).toHaveLength(1))
     const [text] = written
     expect(JSON.parse(text?.subarray(4).toString() ?? '')).toHaveLength(5)
+  })
+
+  it('sends what is in no hurry with whatever is sent next, before it', async () => {
+    const { end, far } = half()
+    const written: Buffer[] = []
+    far.on('data', (bytes: Buffer) => written.push(bytes))
+    end.link.send(['later', 1], false)
+    await turn()
+    await turn()
+    expect(written).toEqual([])
+    end.link.send(['now', 2])
+    await vi.waitFor(() =>
+      expect(written).toEqual([
+        frameOf([
+          ['later', 1],
+          ['now', 2],
+        ]),
+      ]),
+    )
+  })
+
+  it('sends what is in no hurry before it ends', async () => {
+    const [a, b] = pair()
+    a.link.send(['later'], false)
+    a.link.end()
+    await b.closed
+    expect(b.messages).toEqual([['later']])
   })
 
   it('delivers messages in order, whatever is in them', async () => {
@@ -120,6 +148,16 @@ describe('a link', () => {
 })
 
 describe('signs of life', () => {
+  it('bring what is in no hurry along', async () => {
+    vi.useFakeTimers()
+    const [a, b] = pair()
+    a.link.send(['later'], false)
+    await vi.advanceTimersByTimeAsync(999)
+    expect(b.messages).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(b.messages).toEqual([['later']])
+  })
+
   it('keep a link that says nothing', async () => {
     vi.useFakeTimers()
     const [a, b] = pair()

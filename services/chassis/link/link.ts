@@ -60,11 +60,16 @@ export class Link {
     return this.#closed || this.#ending
   }
 
-  /** Goes with everything else of this turn. Dropped once the link is closed: `onClose` tells. */
-  send(message: Message): void {
+  /**
+   * Goes with everything else of this turn. Dropped once the link is closed: `onClose` tells.
+   *
+   * @param hurry false: goes with whatever is sent next, in order, at the latest with the next sign of life. A write of its own costs more than
+   *   the message
+   */
+  send(message: Message, hurry = true): void {
     if (this.closed) return
     this.#queue.push(message)
-    if (this.#flushing) return
+    if (this.#flushing || !hurry) return
     this.#flushing = true
     setImmediate(() => this.#flush())
   }
@@ -127,7 +132,8 @@ export class Link {
     if (now - this.#beatAt > this.#limits.silenceMs) this.#heardAt = now
     this.#beatAt = now
     if (now - this.#heardAt > this.#limits.silenceMs) return this.destroy(new Error('the peer is silent'))
-    if (!this.closed && now - this.#sentAt > this.#limits.silenceMs / 4) this.#write([])
+    if (this.#queue.length > 0) this.#flush()
+    else if (!this.closed && now - this.#sentAt > this.#limits.silenceMs / 4) this.#write([])
   }
 
   #close(): void {

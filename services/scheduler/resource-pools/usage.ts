@@ -1,7 +1,7 @@
 /** What tenants and functions hold in each pool of nodes, and what of it is their share. Counted with each change, so that a decision only looks it up. */
 import type { RevisionRef } from '../../contracts/placement.ts'
 import type { ResourcePool } from '../../contracts/resource-pool.ts'
-import { functionKey, isOpen, type Instance, type Node } from '../pool.ts'
+import { functionKey, isOpen, type Instance, type Node, type Pool } from '../pool.ts'
 
 export interface Amount {
   readonly instances: number
@@ -116,11 +116,11 @@ export class Usage implements UsageView {
   }
 
   added({ pool, memoryMiB }: Instance): void {
-    this.#count(pool.node.nodePool, pool.revision, memoryMiB, 1)
+    this.#count(pool, memoryMiB, 1)
   }
 
   removed({ pool, memoryMiB }: Instance): void {
-    this.#count(pool.node.nodePool, pool.revision, memoryMiB, -1)
+    this.#count(pool, memoryMiB, -1)
   }
 
   nodeChanged(node: Node): void {
@@ -165,11 +165,11 @@ export class Usage implements UsageView {
     return (Object.hasOwn(weights, tenant) ? weights[tenant] : undefined) ?? 1
   }
 
-  #count(pool: string, revision: RevisionRef, memoryMiB: number, sign: 1 | -1): void {
-    const use = this.#use(pool)
+  #count({ node, revision, functionKey: key }: Pool, memoryMiB: number, sign: 1 | -1): void {
+    const use = this.#use(node.nodePool)
     const amount = { instances: 1, memoryMiB }
     addTo(use.tenants, revision.tenant, amount, sign)
-    addTo(use.functions, functionKey(revision), amount, sign)
+    addTo(use.functions, key, amount, sign)
   }
 
   #use(pool: string): PoolUse {

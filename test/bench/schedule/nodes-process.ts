@@ -9,17 +9,12 @@ import { RecordStream } from './record-stream.ts'
 import { SimulatedTime } from './simulated-time.ts'
 import { startFleet } from './simulated-nodes.ts'
 
-/** Connections that the simulated nodes share to NATS; in life each has its own. */
-const natsConnections = 8
-
 const { nats, token, indexes, functions, socketPath } = JSON.parse(process.argv[2] ?? '') as NodesInput
 const keys = Array.from({ length: functions }, (_, index) => revisionKey(versionOf(index)))
-const { url: servers, login } = nats
-const connections = await Promise.all(
-  Array.from({ length: natsConnections }, () => connect({ servers, user: login.user, pass: login.password })),
-)
+/** Shared by all of them; in life each has its own. */
+const connection = await connect({ servers: nats.url, user: nats.login.user, pass: nats.login.password })
 const time = new SimulatedTime()
-const fleet = await startFleet({ indexes, connections, token, time })
+const fleet = await startFleet({ indexes, connection, token, time })
 
 const server = createServer((socket) => {
   const load = new RecordStream(socket, invocationFields, (record) => {
@@ -35,7 +30,7 @@ const stop = async (): Promise<void> => {
   server.close()
   await fleet.stop()
   time.stop()
-  await Promise.all(connections.map(async (connection) => connection.close()))
+  await connection.close()
   // A profile is written at the end of a process that ends by itself.
   process.exit(0)
 }

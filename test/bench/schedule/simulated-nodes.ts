@@ -2,7 +2,7 @@
  * Node agents without sandboxes: they take start commands over the agent's own link, report with the agent's own reporter, and let a clock
  * do what an instance does. For measuring schedulers, and nothing else.
  */
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
 import type { NatsConnection } from '@nats-io/transport-node'
 import fastify, { type FastifyInstance } from 'fastify'
@@ -35,6 +35,25 @@ const startMs = () => 60 + Math.random() * 40
 const beatMs = 1_000
 const capacity = { memoryMiB: 65_536, instances: 512, cpus: 16 }
 
+export type ReportConnection = Pick<NatsConnection, 'publish' | 'subscribe' | 'isClosed'>
+
+/** All reports of a turn in one write: in life they come from as many machines. */
+export const publishTogether = (connection: NatsConnection): ReportConnection => {
+  let waiting: Parameters<NatsConnection['publish']>[] = []
+  return {
+    isClosed: () => connection.isClosed(),
+    subscribe: (subject, options) => connection.subscribe(subject, options),
+    publish: (...report) => {
+      if (waiting.push(report) > 1) return
+      setImmediate(() => {
+        const reports = waiting
+        waiting = []
+        for (const each of reports) connection.publish(...each)
+      })
+    },
+  }
+}
+
 export class SimulatedNode {
   readonly fence = new TermFence()
   readonly #time: SimulatedTime
@@ -43,7 +62,7 @@ export class SimulatedNode {
   readonly #idle = new Map<string, Instance[]>()
   readonly #waiting = new Map<string, Waiting[]>()
 
-  constructor(nodeId: string, url: string, connection: NatsConnection, time: SimulatedTime) {
+  constructor(nodeId: string, url: string, connection: ReportConnection, time: SimulatedTime) {
     this.#time = time
     this.#reporter = new Reporter({
       connection,
@@ -140,12 +159,12 @@ const addressOf = (index: number): string => `127.1.${(index >> 8) & 255}.${inde
 export interface FleetPart {
   /** Numbers of its nodes. */
   readonly indexes: readonly number[]
-  readonly connections: readonly NatsConnection[]
+  readonly connection: NatsConnection
   readonly token: string
   readonly time: SimulatedTime
 }
 
-export const startFleet = async ({ indexes, connections, token, time }: FleetPart): Promise<SimulatedFleet> => {
+export const startFleet = async ({ indexes, connection, token, time }: FleetPart): Promise<SimulatedFleet> => {
   const byAddress = new Map<string, SimulatedNode>()
   const app: FastifyInstance = fastify()
   acceptLinks(app, {
@@ -160,11 +179,10 @@ export const startFleet = async ({ indexes, connections, token, time }: FleetPar
   await app.listen({ host: '0.0.0.0', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const nodes = new Map<number, SimulatedNode>()
+  const reports = publishTogether(connection)
   for (const index of indexes) {
-    const connection = connections[index % connections.length]
-    if (!connection) throw new Error('no connection')
     const address = addressOf(index + 1)
-    const node = new SimulatedNode(nodeIdOf(index), `http://${address}:${port}`, connection, time)
+    const node = new SimulatedNode(nodeIdOf(index), `http://${address}:${port}`, reports, time)
     nodes.set(index, node)
     byAddress.set(address, node)
     // Their clocks do not beat together.
@@ -174,6 +192,7 @@ export const startFleet = async ({ indexes, connections, token, time }: FleetPar
     nodes,
     stop: async () => {
       for (const node of nodes.values()) node.stop()
+      await turn()
       await app.close()
     },
   }
