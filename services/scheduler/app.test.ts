@@ -319,6 +319,18 @@ describe('idle instances', () => {
     expect(await stub.command(1)).toEqual({ end: 'x', reason: 'keep-alive' })
     expect(fleet.node('a')?.instances.size).toBe(0)
   })
+
+  it('that were kept for long end with the next command to their node, before it', async () => {
+    report([idle('x', { idleSince: Date.now() - 120_000 })])
+    await ask(asked('i1'))
+    expect(await stub.command(2)).toMatchObject({ start: { revision } })
+    expect(stub.commands[0]).toEqual({ end: 'x', reason: 'keep-alive' })
+  })
+
+  it('that were kept for long end without another command too', async () => {
+    report([idle('x', { idleSince: Date.now() - 120_000 })])
+    expect(await stub.command(1)).toEqual({ end: 'x', reason: 'keep-alive' })
+  })
 })
 
 const tell = (path: string, payload: object = {}) =>

@@ -28,10 +28,13 @@ import type { Right } from './resource-pools/contention.ts'
 interface Lease {
   readonly invocationId: string
   readonly pool: Pool
-  /** Epoch milliseconds. */
-  expiresAt: number
-  /** It holds no slot: only the report of its end is awaited. */
-  over: boolean
+  readonly expiresAt: number
+}
+
+/** A lease that holds no slot any more: the report of its end is awaited. */
+interface Over {
+  readonly pool: Pool
+  readonly at: number
 }
 
 /** A lease outlives its deadline by this much: the node's report of the end is on its way. */
@@ -56,7 +59,8 @@ export class Fleet {
   readonly #index: FleetIndex
   readonly #leases = new Map<string, Lease>()
   readonly #expiries = new OrderedHeap(byExpiry)
-  #leasesOver = 0
+  /** Oldest first. */
+  readonly #overs = new Map<string, Over>()
   #latestTerm = 0
 
   /** @param rules of the pools of nodes; none: all functions run in `default`, or in the pool that they chose */
@@ -100,7 +104,7 @@ export class Fleet {
   }
 
   get leaseCount(): number {
-    return this.#leases.size - this.#leasesOver
+    return this.#leases.size
   }
 
   get openNodes(): number {
@@ -172,9 +176,17 @@ export class Fleet {
       node = undefined
     }
     if (node && report.seq <= node.seq) return true
-    for (const invocationId of report.endedInvocations) this.release(invocationId)
+    const gaveBack = new Set<Pool>()
+    for (const invocationId of report.endedInvocations) {
+      const pool = this.#end(invocationId)
+      if (!pool) continue
+      // Of a revision there is one pool on a node: no order has two changes at a time.
+      if (pool.node === node) gaveBack.add(pool)
+      else this.#gaveBack(pool)
+    }
     if (!report.full && !(node?.synced && report.seq === node.seq + 1)) {
       if (node) node.synced = false
+      for (const pool of gaveBack) this.#gaveBack(pool)
       return false
     }
     if (!node) {
@@ -202,6 +214,7 @@ export class Fleet {
       if (known) touched.add(this.#change(known, change, now))
     }
     for (const pool of touched) this.#settle(pool)
+    for (const pool of gaveBack) if (!touched.has(pool)) this.#gaveBack(pool)
     if (isNew) this.#inheritAll(node)
     if (now - node.leasesCheckedAt >= leasesCheckMs) {
       node.leasesCheckedAt = now
@@ -215,7 +228,7 @@ export class Fleet {
     this.release(invocationId)
     pool.leases.set(invocationId, now)
     this.#index.lentChanged(pool, 1)
-    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs, over: false }
+    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs }
     this.#leases.set(invocationId, lease)
     this.#expiries.put(lease)
     this.#index.slotsChanged(pool)
@@ -223,33 +236,41 @@ export class Fleet {
 
   /** The node told that the invocation has ended, or it never comes there. */
   release(invocationId: string): boolean {
-    const lease = this.#leases.get(invocationId)
-    if (!lease) return false
-    this.#leases.delete(invocationId)
-    this.#expiries.delete(lease)
-    if (lease.over) {
-      this.#leasesOver--
-      lease.pool.over--
-      this.#index.slotsChanged(lease.pool)
-    } else this.#giveBack(lease)
-    return true
+    const pool = this.#end(invocationId)
+    if (pool) this.#gaveBack(pool)
+    return pool !== undefined
   }
 
   /** A gateway told that the invocation holds its slot no longer. Its node tells that later, and counts it as in flight until then. */
   over(invocationId: string, now: number): void {
-    const lease = this.#leases.get(invocationId)
-    if (!lease || lease.over) return
-    lease.over = true
-    lease.expiresAt = now + overWithinMs
-    this.#expiries.put(lease)
-    this.#leasesOver++
-    lease.pool.over++
-    this.#giveBack(lease)
+    const pool = this.#endLease(invocationId)
+    if (!pool) return
+    this.#overs.set(invocationId, { pool, at: now })
+    pool.over++
+    this.#gaveBack(pool)
   }
 
-  #giveBack({ invocationId, pool }: Lease): void {
+  /** @returns the pool, whose slots are to be looked at again */
+  #end(invocationId: string): Pool | undefined {
+    const over = this.#overs.get(invocationId)
+    if (!over) return this.#endLease(invocationId)
+    this.#overs.delete(invocationId)
+    over.pool.over--
+    return over.pool
+  }
+
+  #endLease(invocationId: string): Pool | undefined {
+    const lease = this.#leases.get(invocationId)
+    if (!lease) return undefined
+    const { pool } = lease
+    this.#leases.delete(invocationId)
+    this.#expiries.delete(lease)
     pool.leases.delete(invocationId)
     this.#index.lentChanged(pool, -1)
+    return pool
+  }
+
+  #gaveBack(pool: Pool): void {
     this.#index.slotsChanged(pool)
     this.#dropIfEmpty(pool)
   }
@@ -298,7 +319,7 @@ export class Fleet {
 
   /** All leases, and starts that no report has named: another scheduler decides, and the nodes know what there is. */
   forgetPromises(): void {
-    for (const invocationId of this.#leases.keys()) this.release(invocationId)
+    for (const invocationId of [...this.#leases.keys(), ...this.#overs.keys()]) this.release(invocationId)
     for (const node of this.#nodes.values())
       for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
   }
@@ -312,6 +333,10 @@ export class Fleet {
   expire(now: number, nodeTimeoutMs: number): Node[] {
     for (let lease = this.#expiries.first(); lease && lease.expiresAt <= now; lease = this.#expiries.first())
       this.release(lease.invocationId)
+    for (const [invocationId, { at }] of this.#overs) {
+      if (at + overWithinMs > now) break
+      this.release(invocationId)
+    }
     const lost = [...this.#nodes.values()].filter(({ lastSeen }) => now - lastSeen > nodeTimeoutMs)
     for (const { id } of lost) this.removeNode(id)
     return lost
