@@ -90,11 +90,24 @@ describe('a node that starts no sandboxes', () => {
     expect(told).toEqual([])
   })
 
+  it('is not, when one of them comes to something between two reports', () => {
+    const instance = { revision, memoryMiB: 128, policy, state: 'busy', inFlight: 1 } as const
+    for (const full of [false, true]) {
+      fail('a', mostFailures - 1)
+      report('a', { full, instances: [{ ...instance, instanceId: `quick-${full}` }] })
+    }
+    fail('a', mostFailures - 1)
+    expect(told).toEqual([])
+  })
+
   it('is not helped by an instance that was there before', async () => {
     const instance = { instanceId: 'old', revision, memoryMiB: 128, policy, state: 'idle', inFlight: 0 } as const
+    report('a', { epoch: 'next', instances: [instance] })
     for (let time = 0; time < mostFailures; time++) {
-      fail('a')
-      report('a', { full: false, instances: [instance] })
+      const instanceId = `f${time}`
+      const failed = { ...instance, instanceId, state: 'ended', reason: 'sandbox-failed' } as const
+      report('a', { epoch: 'next', full: false, instances: [failed] })
+      report('a', { epoch: 'next', full: time % 2 === 0, instances: [instance] })
     }
     await vi.waitFor(() => expect(told).toHaveLength(1))
   })
