@@ -119,6 +119,16 @@ export const StackConfig = Type.Object(
       default: 4096,
       description: 'Disk for the checkpoints of functions, per node, MiB; each takes 20 to 100',
     }),
+    codeImagesMiB: Type.Integer({
+      minimum: 0,
+      default: 4096,
+      description:
+        'Disk for the code of functions, per node, MiB; beyond it goes what was not used for the longest, at least ten minutes',
+    }),
+    prefetch: Type.Boolean({
+      default: true,
+      description: 'Nodes fetch the code of a function when it is deployed, as far as that disk goes',
+    }),
     nodeMemoryMiB: Type.Optional(
       Type.Integer({
         minimum: 128,

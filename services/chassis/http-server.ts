@@ -89,12 +89,17 @@ export const toPlatformError = (error: unknown): PlatformError => {
   return new PlatformError('INTERNAL', 'an internal error occurred', undefined, { cause: error })
 }
 
+/** By route, as it is registered: those that are for another role. Undefined: for nobody. */
+export type OtherTokens = Readonly<Record<string, string | undefined>>
+
 /** Internal hops carry `authorization: Bearer <token>`, another one for each pair of roles, and their version of what is spoken there. */
-export const requireBearer = (app: FastifyInstance, token: string): void => {
+export const requireBearer = (app: FastifyInstance, token: string, others: OtherTokens = {}): void => {
   const open = new Set(['/healthz', '/readyz', '/metrics'])
   app.addHook('onRequest', async (request) => {
     if (open.has(request.url)) return
-    if (!isBearer(request.headers.authorization, token))
+    const route = request.routeOptions.url ?? ''
+    const wanted = Object.hasOwn(others, route) ? others[route] : token
+    if (wanted === undefined || !isBearer(request.headers.authorization, wanted))
       throw new PlatformError('FORBIDDEN', 'this hop needs the token of whoever may call it')
     const said = request.headers[protocolHeader]
     requireKnownProtocol(Array.isArray(said) ? said.join() : said)

@@ -59,7 +59,7 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
         'node.*.report-now',
       ],
     },
-    subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports] },
+    subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports, subjects.allNodeFiles] },
   },
   /** Reads functions with their code and networks, and writes what it reports. */
   'node-agent': {
@@ -74,8 +74,18 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
         'logs.>',
         'audit.>',
         subjects.allNodeReports,
+        subjects.allNodesHere,
+        subjects.allNodeFiles,
       ],
     },
-    subscribe: { allow: [inbox('node-agent'), subjects.reportNow, 'node.*.report-now', subjects.gatewayHere] },
+    subscribe: {
+      allow: [
+        inbox('node-agent'),
+        subjects.reportNow,
+        'node.*.report-now',
+        subjects.gatewayHere,
+        subjects.allNodesHere,
+      ],
+    },
   },
 }

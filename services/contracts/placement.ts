@@ -95,6 +95,8 @@ export const Explanation = Type.Object(
         freeMiB: Type.Integer(),
         /** Instances of the revision; among nodes that are about as loaded the fewest decide. */
         instances: Type.Integer(),
+        /** Of the revision; those that have more come first while they are little more loaded. */
+        holds: Type.Optional(Type.Enum(['checkpoint', 'code'] as const)),
         against: Type.Array(Type.String()),
       }),
     ),

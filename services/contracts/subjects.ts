@@ -22,6 +22,12 @@ export const subjects = {
   audit: (tenant: string, name: string) => `audit.${tenant}.${name}`,
   nodeReport: (nodeId: string) => `node.${nodeId}.report`,
   allNodeReports: 'node.*.report',
+  /** Every node says now and then where other nodes reach it. */
+  nodeHere: (nodeId: string) => `node.${nodeId}.here`,
+  allNodesHere: 'node.*.here',
+  /** For which functions it has files. */
+  nodeFiles: (nodeId: string) => `node.${nodeId}.files`,
+  allNodeFiles: 'node.*.files',
   /** Asks every node for a full report at once; a scheduler that begins to lead says its term with it. */
   reportNow: 'node.report-now',
   /** Every gateway says each second where nodes reach it. */

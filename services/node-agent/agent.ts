@@ -10,6 +10,7 @@ import { createVerifier } from '../chassis/signing.ts'
 import type { Service } from '../chassis/process.ts'
 import { drainServer } from '../chassis/http-server.ts'
 import { buildApp } from './app.ts'
+import { startCodeImages, type NodeImages } from './code-images/node-images.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import type { NodeAgentConfig } from './config.ts'
 import { FileDigests } from './file-digests.ts'
@@ -25,7 +26,6 @@ import { createNodeGateway } from './node-gateway/node-gateway.ts'
 import { CacheKeeper } from './node-scheduler/cache/cache-keeper.ts'
 import { CachePlan } from './node-scheduler/cache/cache-plan.ts'
 import { HabitsFile } from './node-scheduler/cache/habits-file.ts'
-import { CodeImages } from './node-scheduler/code-images.ts'
 import { NodeCordon } from './node-scheduler/node-cordon.ts'
 import { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import { Reconciler } from './node-scheduler/reconciler.ts'
@@ -99,9 +99,19 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     metrics: gatewayMetrics,
     environment: (of) => network.environment(of),
   })
-  const images = new CodeImages(join(stateDir, 'code'), store.code, digests)
   const sealer = createSealer(config.environmentKeys)
   const verifier = createVerifier(config.verifyingKeys)
+  const code: NodeImages = startCodeImages({
+    config,
+    store,
+    digests,
+    verifier,
+    metrics,
+    logger,
+    quiet: (signal) => starter.quiet(signal),
+    checkpoints: () => starter.checkpoints.ready(),
+  })
+  const { images } = code
   const revisions = new Revisions(store.functions, verifier, sealer)
   const runtimes = new Map(
     runtimeNames.flatMap((name) => {
@@ -121,7 +131,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     logger,
     metrics: createNetworkMetrics(metrics),
   })
-  const starter = new SandboxStarter({
+  const starter: SandboxStarter = new SandboxStarter({
     config,
     networks: network.networks,
     host,
@@ -171,9 +181,22 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
-  const { internalToken, schedulerToken, tls } = config
-  const tokens = { internalToken, schedulerToken }
-  const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, cordon, explainer, notReady, tls })
+  const { internalToken, schedulerToken, peerToken, tls } = config
+  const app = buildApp({
+    logger,
+    metrics,
+    internalToken,
+    schedulerToken,
+    peerToken,
+    gateway,
+    scheduler,
+    fence,
+    cordon,
+    explainer,
+    codeImages: code.route,
+    notReady,
+    tls,
+  })
   const address = await app.listen(config.listen)
   const reporter: Reporter = new Reporter({
     connection: store.connection,
@@ -189,6 +212,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     all: () => scheduler.reports(),
   })
   reporter.start()
+  code.open(address)
   scheduler.fill()
   logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')
 
@@ -202,6 +226,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
       clearInterval(sweepingCheckpoints)
       clearInterval(savingHabits)
       habits.write(plan.habits.save())
+      await code.close()
       // Seeds hold instances, so they end after them.
       await scheduler.close()
       await starter.close()

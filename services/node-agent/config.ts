@@ -5,6 +5,7 @@ import { SealingKeys } from '../chassis/sealing.ts'
 import { VerifyingKeys } from '../chassis/signing.ts'
 import { runtimeNames } from '../contracts/function.ts'
 import { NodeLabels, NodePool } from '../contracts/node.ts'
+import { ResourcePool } from '../contracts/resource-pool.ts'
 import { cacheModes } from './node-scheduler/cache/input.ts'
 
 export const RuntimeFiles = Type.Object(
@@ -35,6 +36,8 @@ export const NodeAgentConfig = Type.Object(
     schedulerToken: Type.String({ minLength: 32 }),
     /** Bearer token for gateways, to whom calls of functions are brought. Absent: there are no calls. */
     callToken: Type.Optional(Type.String({ minLength: 32 })),
+    /** Bearer token of nodes for each other, to copy code images. Absent: all of them come from the store. */
+    peerToken: Type.Optional(Type.String({ minLength: 32 })),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
@@ -64,6 +67,8 @@ export const NodeAgentConfig = Type.Object(
     /** Told in the reports, with the labels. */
     pool: NodePool,
     labels: NodeLabels,
+    /** Rules of all pools, as schedulers have them: which functions run here. */
+    pools: Type.Array(ResourcePool, { default: [] }),
     /** Starts that run at the same time. */
     startParallelism: Type.Integer({ minimum: 1, default: 2 }),
     /** Slots of the network of functions that have a policy. */
@@ -117,6 +122,10 @@ export const NodeAgentConfig = Type.Object(
     versionCheckpointsMiB: Type.Integer({ minimum: 0, default: 4096 }),
     /** One from which nothing was started for so long is removed. */
     versionCheckpointUnusedMs: Type.Integer({ minimum: 1000, default: 7 * 24 * 3600 * 1000 }),
+    /** Disk for code images. Those that were not used for ten minutes go when there is more; what a request needs is fetched all the same. */
+    codeImagesMiB: Type.Integer({ minimum: 0, default: 4096 }),
+    /** Code images are fetched when a function of this node's pool is deployed, as far as that disk goes. */
+    prefetch: Type.Boolean({ default: true }),
     limits: Type.Object(
       {
         /** Answer of a buffered invocation. */

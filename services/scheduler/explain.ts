@@ -35,12 +35,14 @@ const candidates = (
   for (const node of fleet.nodesByLoad(pool)) {
     if (found.length === mostCandidates) break
     const against = whatIsAgainst(node, request, now)
+    const holds = fleet.files.on(request.revision, node)
     const free = Math.max(0, freeMiB(node))
     found.push({
       nodeId: node.id,
       score: against.length > 0 ? 0 : Math.round(100 * Math.min(1 - load(node), free / node.capacity.memoryMiB)),
       freeMiB: free,
       instances: fleet.poolOn(request.revision, node.id)?.instances.size ?? 0,
+      ...(holds === undefined ? {} : { holds }),
       against,
     })
   }

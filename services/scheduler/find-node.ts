@@ -1,7 +1,18 @@
 /** Nodes of a pool on which an instance may start, and what may end to make room for it. Pure. */
 import type { PlacementRequest } from '../contracts/placement.ts'
 import type { FleetView } from './place.ts'
-import { freeMiB, freePlaces, isOpen, load, spokenFor, type Instance, type Node, type Pool } from './pool.ts'
+import type { FilesHeld } from './node-files.ts'
+import {
+  compareIds,
+  freeMiB,
+  freePlaces,
+  isOpen,
+  load,
+  spokenFor,
+  type Instance,
+  type Node,
+  type Pool,
+} from './pool.ts'
 import type { Excess } from './resource-pools/limits.ts'
 import type { Reservation } from './resource-pools/reservations.ts'
 
@@ -14,6 +25,10 @@ const mostNodes = 64
 export const mostCandidates = 8
 /** As loaded as the least loaded one: within this share of the memory. */
 const sameLoad = 0.05
+/** A checkpoint spares the function's initialisation: worth a node that is more loaded by this share of the memory. */
+const worthItsLoad = 0.2
+/** Of a revision on one node: as many as a node makes at the same time, unless it was told otherwise. */
+const startsAtOnce = 2
 /** Idle instances that are looked at for room. */
 const mostIdle = 4096
 
@@ -55,6 +70,49 @@ export const leastLoaded = (fleet: FleetView, pool: string, needs: Needs, now: n
     if (fewest === 0) break
   }
   return found ?? leastObjectionable(fleet.nodesByLoad(pool), needs, now)
+}
+
+/** The node that has most of what the revision starts from, if it may be had without loading some nodes much more than others. */
+export const withFiles = (
+  fleet: FleetView,
+  pool: string,
+  needs: Needs,
+  now: number,
+): { readonly node: Node; readonly held: FilesHeld } | undefined => {
+  let best: Holder | undefined
+  let least: number | undefined
+  let looked = 0
+  for (const [node, held] of fleet.files.holders(needs.revision)) {
+    if (looked++ === mostNodes) break
+    if (node.nodePool !== pool || !isOpen(node) || freePlaces(node) <= 0 || freeMiB(node) < needs.memoryMiB) continue
+    if (objections(node, needs, now) > 0) continue
+    least ??= leastLoad(fleet, pool)
+    if (load(node) > least + (held === 'checkpoint' ? worthItsLoad : sameLoad)) continue
+    const here = fleet.poolOn(needs.revision, node.id)
+    // What waits for its turn to start here starts sooner elsewhere.
+    if ((here?.starting ?? 0) >= startsAtOnce) continue
+    const holder = { node, held, instances: here?.instances.size ?? 0 }
+    if (!best || byFiles(holder, best) < 0) best = holder
+  }
+  return best
+}
+
+interface Holder {
+  readonly node: Node
+  readonly held: FilesHeld
+  /** Of the revision. */
+  readonly instances: number
+}
+
+const byFiles = (a: Holder, b: Holder): number =>
+  Number(a.held === 'code') - Number(b.held === 'code') ||
+  a.instances - b.instances ||
+  load(a.node) - load(b.node) ||
+  compareIds(a.node.id, b.node.id)
+
+const leastLoad = (fleet: FleetView, pool: string): number => {
+  for (const node of fleet.nodesByLoad(pool)) return load(node)
+  return 0
 }
 
 /** When nodes are of different sizes, the least loaded may all be too small. */

@@ -5,6 +5,7 @@
 import type { RevisionRef } from '../contracts/placement.ts'
 import { revisionKey } from '../contracts/placement.ts'
 import type { ResourcePool } from '../contracts/resource-pool.ts'
+import { NodeFilesBook } from './node-files.ts'
 import { OrderedHeap } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
 import {
@@ -54,6 +55,7 @@ export class FleetIndex implements FleetView {
   readonly reservations: Reservations
   readonly contention: Contention
   readonly provisioned = new Provisioned()
+  readonly files = new NodeFilesBook()
   readonly #revisions = new Map<string, RevisionPools>()
   /** Function and version -> keys of its revisions that have pools. */
   readonly #siblings = new Map<string, Set<string>>()
@@ -182,6 +184,7 @@ export class FleetIndex implements FleetView {
   nodeRemoved(node: Node): void {
     if (this.#open.has(node)) this.#setOpen(node, false)
     this.roomChanged(node)
+    this.files.forget(node)
     this.usage.nodeRemoved(node)
     this.reservations.nodeRemoved(node)
   }

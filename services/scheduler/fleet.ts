@@ -3,6 +3,7 @@
  * rebuild it within a second. Every method takes the time, so that tests own the clock.
  */
 import type { FunctionClaim } from '../contracts/claims.ts'
+import type { NodeFiles } from '../contracts/code-images.ts'
 import type { InstanceChange, InstanceReport, NodeReport, StartInstance } from '../contracts/node.ts'
 import { revisionKey, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
 import type { ResourcePool } from '../contracts/resource-pool.ts'
@@ -327,6 +328,12 @@ export class Fleet {
   /** From now on this process lends: whatever is in flight was lent by another, and counts for its function. */
   inherit(): void {
     for (const node of this.#nodes.values()) this.#inheritAll(node)
+  }
+
+  /** For which revisions a node that is known has files. */
+  files(files: NodeFiles): void {
+    const node = this.#nodes.get(files.nodeId)
+    if (node) this.#index.files.told(node, files)
   }
 
   /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */

@@ -1,7 +1,8 @@
 /** Where an invocation runs: a pure decision over what is known of the fleet. The same fleet and request give the same answer. */
 import type { PlacementRequest } from '../contracts/placement.ts'
 import type { ResourcePool } from '../contracts/resource-pool.ts'
-import { fits, freest, leastLoaded, makeRoom, makeRoomUnder, type Room } from './find-node.ts'
+import { fits, freest, leastLoaded, makeRoom, makeRoomUnder, withFiles, type Room } from './find-node.ts'
+import type { NodeFilesView } from './node-files.ts'
 import { freeIdleSlots, freeSlots, type Instance, type Node, type Pool } from './pool.ts'
 import type { ProvisionedView } from './provisioned.ts'
 import { poolFor, whyNoPool } from '../contracts/pool-assignment.ts'
@@ -17,6 +18,7 @@ export interface FleetView {
   readonly reservations: ReservationsView
   readonly provisioned: ProvisionedView
   readonly contention: ContentionView
+  readonly files: NodeFilesView
   poolsOf(revision: PlacementRequest['revision']): Iterable<Pool>
   poolOn(revision: PlacementRequest['revision'], nodeId: string): Pool | undefined
   /** @param pool of nodes; absent: in any */
@@ -132,6 +134,11 @@ export const start = (
   if (!own) return { kind: 'throttled', limit: over[0]?.limit ?? 'tenantLimit', reason: over[0]?.reason ?? '' }
   const kept = fleet.reservations.keptNode(inPool, revision, memoryMiB, excludeNodes)
   if (kept) return { kind: 'start', node: kept, end: own, reason: `${why}; a place is reserved on ${kept.id}` }
+  const near = withFiles(fleet, inPool, request, now)
+  if (near) {
+    const reason = `${why}; ${near.node.id} has ${near.held === 'checkpoint' ? 'a checkpoint of it' : 'its code'}, and is little more loaded than others`
+    return { kind: 'start', node: near.node, end: own, reason }
+  }
   const node = leastLoaded(fleet, inPool, request, now) ?? freest(fleet, inPool, request, now)
   if (node) {
     const reason = `${why}; ${node.id} is among the least loaded nodes with ${memoryMiB} MiB free`

@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createMetrics } from '../chassis/http-server.ts'
 import type { NodeReport } from '../contracts/node.ts'
+import { subjects } from '../contracts/subjects.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { createSchedulerMetrics } from './metrics.ts'
@@ -22,6 +23,7 @@ const report = (seq: number, full: boolean): NodeReport => ({
 
 let asked: string[]
 let deliver: (text: string) => void
+let deliverFiles: (text: string) => void
 let say: (type: Status['type']) => Promise<void>
 let fleet: Fleet
 let stop: () => void
@@ -37,9 +39,12 @@ beforeEach(() => {
     await vi.advanceTimersByTimeAsync(0)
   }
   const connection = {
-    subscribe: (_subject: string, { callback }: { callback: (error: null, message: unknown) => void }) => {
-      deliver = (text) => callback(null, { subject: 'node.a.report', string: () => text })
-      return { unsubscribe: () => undefined }
+    isClosed: () => false,
+    subscribe: (subject: string, { callback }: { callback: (error: null, message: unknown) => void }) => {
+      const tell = (text: string) => callback(null, { subject: subject.replace('*', 'a'), string: () => text })
+      if (subject === subjects.allNodeReports) deliver = tell
+      else deliverFiles = tell
+      return { unsubscribe: () => undefined, closed: new Promise(() => undefined) }
     },
     publish: (subject: string) => {
       asked.push(subject)
@@ -88,6 +93,17 @@ describe('listenToReports', () => {
     for (const text of ['', '{', '[]', '{"nodeId":"a"}', JSON.stringify({ ...report(1, true), extra: 1 })])
       deliver(text)
     expect([...fleet.nodes()]).toEqual([])
+  })
+
+  it('takes what nodes tell of their files, and nothing that does not fit', () => {
+    deliver(JSON.stringify(report(1, true)))
+    const files = { nodeId: 'a', all: true, checkpoints: ['t/f/1/r'], code: [], gone: [] }
+    for (const text of ['', '{}', JSON.stringify({ ...files, checkpoints: [1] })]) deliverFiles(text)
+    const revision = { tenant: 't', name: 'f', version: '1', revisionId: 'r' }
+    const holders = () => [...fleet.view.files.holders(revision)].map(([{ id }, held]) => [id, held])
+    expect(holders()).toEqual([])
+    deliverFiles(JSON.stringify(files))
+    expect(holders()).toEqual([['a', 'checkpoint']])
   })
 
   it('gives a silent node up', () => {

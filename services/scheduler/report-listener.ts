@@ -1,7 +1,9 @@
 /** Hop in from the nodes: their reports over NATS. */
 import type { NatsConnection } from '@nats-io/transport-node'
 import { Compile } from 'typebox/compile'
+import { subscribeLastingly } from '../chassis/lasting-subscription.ts'
 import type { Logger } from '../chassis/log.ts'
+import { NodeFiles } from '../contracts/code-images.ts'
 import { NodeReport } from '../contracts/node.ts'
 import { subjects } from '../contracts/subjects.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -25,6 +27,7 @@ const tickMs = 100
 const askEveryMs = 200
 
 const schema = Compile(NodeReport)
+const filesSchema = Compile(NodeFiles)
 
 export interface ReportListener {
   /** Asks all nodes for everything, and tells them the term of who leads from now on. */
@@ -57,7 +60,7 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
     callback: (error, message) => {
       if (error) return logger.error({ err: error }, 'reports: the subscription failed')
       if (!isUnderstood(message)) return
-      const report = parse(message.string())
+      const report = parse(schema, message.string())
       if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
       const inOrder = dispatcher.report(report)
       keeper.heard(report)
@@ -65,6 +68,12 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
       metrics.lostReports.inc()
       askNode(report.nodeId)
     },
+  })
+  const endFiles = subscribeLastingly(connection, subjects.allNodeFiles, (message) => {
+    if (!isUnderstood(message)) return
+    const files = parse(filesSchema, message.string())
+    if (files) fleet.files(files)
+    else logger.error({ subject: message.subject }, 'reports: what a node tells of its files does not fit the schema')
   })
   const watch = async (): Promise<void> => {
     for await (const { type } of connection.status()) {
@@ -91,14 +100,15 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
     stop: () => {
       clearInterval(timer)
       subscription.unsubscribe()
+      endFiles()
     },
   }
 }
 
-const parse = (text: string): NodeReport | undefined => {
+const parse = <T>(wanted: { Check(value: unknown): value is T }, text: string): T | undefined => {
   try {
     const value: unknown = JSON.parse(text)
-    return schema.Check(value) ? value : undefined
+    return wanted.Check(value) ? value : undefined
   } catch {
     return undefined
   }

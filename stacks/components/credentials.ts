@@ -34,7 +34,7 @@ class RandomSecrets extends pulumi.dynamic.Resource {
   }
 }
 
-const hopNames = ['gateway-scheduler', 'gateway-node', 'scheduler-node', 'node-gateway'] as const
+const hopNames = ['gateway-scheduler', 'gateway-node', 'scheduler-node', 'node-gateway', 'node-node'] as const
 type Hop = (typeof hopNames)[number]
 
 const sealedKinds = ['access', 'environment'] as const

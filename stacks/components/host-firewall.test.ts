@@ -7,6 +7,7 @@ const hosts = [
   { name: 'g', address: '10.0.0.1', hostKey, roles: ['gateway'] },
   { name: 's', address: '10.0.0.2', hostKey, roles: ['scheduler', 'nats'] },
   { name: 'n', address: '192.0.2.3', internalAddress: '10.0.0.3', hostKey, roles: ['node'] },
+  { name: 'm', address: '10.0.0.4', hostKey, roles: ['node'] },
 ]
 const config = parseStackConfig(
   { 'forkyard:target': 'metal', 'forkyard:hosts': JSON.stringify(hosts) },
@@ -18,12 +19,12 @@ const portsOf = (name: string) =>
 it('everybody is let in where there is business to do, by the internal address', () => {
   expect(portsOf('s')).toEqual([
     { port: 9001, from: ['10.0.0.1'] },
-    { port: 9003, from: ['10.0.0.1', '10.0.0.3'] },
+    { port: 9003, from: ['10.0.0.1', '10.0.0.3', '10.0.0.4'] },
     { port: 9004, from: [] },
   ])
-  expect(portsOf('n')).toEqual([{ port: 9002, from: ['10.0.0.1', '10.0.0.2'] }])
+  expect(portsOf('n')).toEqual([{ port: 9002, from: ['10.0.0.1', '10.0.0.2', '10.0.0.4'] }])
 })
 
 it('the gateway is nobody’s secret, but for where nodes bring calls', () => {
-  expect(portsOf('g')).toEqual([{ port: 9005, from: ['10.0.0.3'] }])
+  expect(portsOf('g')).toEqual([{ port: 9005, from: ['10.0.0.3', '10.0.0.4'] }])
 })

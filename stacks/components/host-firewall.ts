@@ -15,7 +15,7 @@ export const openPorts = (host: HostConfig, config: StackConfig): FirewallSpec['
   const rules: readonly [Role, number, string[]][] = [
     ['gateway', callPort, addressesOf('node')],
     ['scheduler', schedulerPort, addressesOf('gateway')],
-    ['node', nodeAgentPort, addressesOf('gateway', 'scheduler')],
+    ['node', nodeAgentPort, addressesOf('gateway', 'scheduler', 'node')],
     ['nats', natsPort, addressesOf('gateway', 'scheduler', 'node')],
     ['nats', natsClusterPort, addressesOf('nats')],
   ]

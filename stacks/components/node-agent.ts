@@ -78,6 +78,7 @@ export const nodeAgentConfig = (
       internalToken: credentials.hops['gateway-node'],
       schedulerToken: credentials.hops['scheduler-node'],
       callToken: credentials.hops['node-gateway'],
+      peerToken: credentials.hops['node-node'],
       natsConfig: nats.configFor('node-agent'),
       sealing: credentials.sealing,
       verifying: credentials.verifying,
@@ -93,6 +94,7 @@ export const nodeAgentConfig = (
       internalToken: known.internalToken,
       schedulerToken: known.schedulerToken,
       callToken: known.callToken,
+      peerToken: known.peerToken,
       ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
       environmentKeys: known.sealing.environment,
@@ -107,6 +109,7 @@ export const nodeAgentConfig = (
       capacity: known.capacity,
       ...(pool === undefined ? {} : { pool }),
       ...(labels === undefined ? {} : { labels }),
+      pools: config.pools,
       startParallelism: config.startParallelism,
       network: {
         never: config.networkNever,
@@ -125,6 +128,8 @@ export const nodeAgentConfig = (
       ...given(config, ['precreatedSandboxes', 'parkedRestores', 'seeds', 'parkedForks']),
       versionCheckpoints: config.checkpoints && config.versionCheckpoints,
       versionCheckpointsMiB: config.versionCheckpointsMiB,
+      codeImagesMiB: config.codeImagesMiB,
+      prefetch: config.prefetch,
       logLevel: config.logLevel,
     }))
 }

@@ -54,6 +54,17 @@ export const metricOf = async (target: Premises, service: NodeService, name: str
   return values.reduce((sum, value) => sum + value, 0)
 }
 
+/** Values of a metric by its one label. */
+export const metricsOf = async (
+  target: Premises,
+  service: NodeService,
+  name: string,
+): Promise<Record<string, number>> => {
+  const text = await (await serviceRequest(target, service, '/metrics')).text()
+  const found = text.matchAll(new RegExp(`^${name}\\{\\w+="([^"]*)"\\} (\\S+)$`, 'gm'))
+  return Object.fromEntries([...found].map(([, label = '', value]) => [label, Number(value)]))
+}
+
 const parentOf = (pid: number): number => {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])

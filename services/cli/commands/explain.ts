@@ -49,11 +49,12 @@ const describeNode = ({ nodeId, mode, heldMiB, budgetMiB, next, levels }: NodeEx
 
 /** Nodes on which it would start, were nothing there to be lent. */
 const describeCandidates = ({ candidates }: Explanation): string[][] =>
-  candidates.map(({ nodeId, score, freeMiB, instances, against }) => [
+  candidates.map(({ nodeId, score, freeMiB, instances, holds = '', against }) => [
     nodeId,
     String(score),
     `${freeMiB} MiB`,
     String(instances),
+    holds,
     against.join('; '),
   ])
 
@@ -78,7 +79,7 @@ export const addExplain = (program: Command): void => {
       if (startType !== undefined) print(`start    ${startType}: ${startReason}`)
       if (next.pool !== undefined) print(`pool     ${next.pool}`)
       if (next.candidates.length > 0)
-        print(table(['NODE', 'SCORE', 'FREE', 'INSTANCES', 'AGAINST'], describeCandidates(next)))
+        print(table(['NODE', 'SCORE', 'FREE', 'INSTANCES', 'HAS', 'AGAINST'], describeCandidates(next)))
       const rows = next.held.flatMap(({ nodeId, instances }) =>
         instances.map(({ instanceId, state, inFlight, endsInMs }) => [
           nodeId,

@@ -1,6 +1,7 @@
 /** Where the gateways are that take calls of functions, as they say themselves over NATS. */
 import type { NatsConnection } from '@nats-io/transport-node'
 import { Compile } from 'typebox/compile'
+import { subscribeLastingly } from '../../chassis/lasting-subscription.ts'
 import { GatewayHere, gatewayHereEveryMs } from '../../contracts/calls.ts'
 import { subjects } from '../../contracts/subjects.ts'
 
@@ -57,37 +58,11 @@ export class Gateways {
   }
 }
 
-/** A server of NATS that is about to be replaced by a newer one refuses the subject. */
-const againMs = 1_000
-
 /** @returns ends it */
 export const followGateways = (
   connection: Pick<NatsConnection, 'subscribe' | 'isClosed'>,
   gateways: Gateways,
-): (() => void) => {
-  let end: (() => void) | undefined
-  const subscribe = (): void => {
-    if (connection.isClosed()) return
-    const subscription = connection.subscribe(subjects.gatewayHere, {
-      callback: (error, message) => {
-        if (!error) hear(gateways, message.string())
-      },
-    })
-    let wanted = true
-    let timer: NodeJS.Timeout | undefined
-    const again = (): void => {
-      if (wanted) timer = setTimeout(subscribe, againMs)
-    }
-    subscription.closed.then(again, again)
-    end = () => {
-      wanted = false
-      clearTimeout(timer)
-      subscription.unsubscribe()
-    }
-  }
-  subscribe()
-  return () => end?.()
-}
+): (() => void) => subscribeLastingly(connection, subjects.gatewayHere, (message) => hear(gateways, message.string()))
 
 const hear = (gateways: Gateways, text: string): void => {
   try {

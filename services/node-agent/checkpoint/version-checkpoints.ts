@@ -159,6 +159,11 @@ export class VersionCheckpoints {
     ]
   }
 
+  /** Keys of the revisions that start from one of their own. */
+  ready(): string[] {
+    return [...this.#ready.keys()]
+  }
+
   /** Gives up what is being made. */
   async close(): Promise<void> {
     this.#closing.abort(new Error('the node is draining'))

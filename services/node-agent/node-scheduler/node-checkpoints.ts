@@ -62,7 +62,7 @@ export const createNodeCheckpoints = (
         {
           config: version,
           runtime: runtimeOf(version),
-          code: await images.path(version.imageDigest),
+          code: await images.path(version.imageDigest, version),
           // One CPU: others are served meanwhile.
           limits: {
             ...instanceLimits(version.memoryMiB, config.limits.sandboxOverheadMiB, config.limits.pids),

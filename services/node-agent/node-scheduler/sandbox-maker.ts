@@ -8,13 +8,13 @@ import { PlatformError } from '../../contracts/errors.ts'
 import type { RuntimeName, VersionConfig } from '../../contracts/function.ts'
 import type { StartType } from '../../contracts/placement.ts'
 import { emptyCodeName } from '../checkpoint/manifest.ts'
+import type { CodeImages } from '../code-images/code-images.ts'
 import type { NodeAgentConfig, RuntimeFiles } from '../config.ts'
 import type { AssignmentInput, InstanceBody, InstanceEndpoint, NodeGateway } from '../instance.ts'
 import type { SandboxNetworks } from '../network/start-network.ts'
 import type { RuntimeChecks } from '../runtime-checks.ts'
 import type { Limits } from '../sandbox/cgroup.ts'
 import { Sandbox, type SandboxCheckpoint, type SandboxHost } from '../sandbox/sandbox.ts'
-import type { CodeImages } from './code-images.ts'
 import { instanceLimits, startLimits } from './limits.ts'
 import type { Stopwatch } from './phases.ts'
 import { SandboxSlots, type Slot } from './sandbox-slots.ts'
@@ -118,7 +118,7 @@ export class SandboxMaker {
 
   /** Path of the function's code, on its way while the sandbox is made. */
   code({ watch, config }: Start): Promise<string> {
-    const code = watch.time('code', () => this.#deps.images.path(config.imageDigest))
+    const code = watch.time('code', () => this.#deps.images.path(config.imageDigest, config))
     // A failed fetch is noticed when the code is mounted; until then it must not count as unhandled.
     code.catch(() => undefined)
     return code

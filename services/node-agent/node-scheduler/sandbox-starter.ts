@@ -10,6 +10,7 @@ import type { StartInstance } from '../../contracts/node.ts'
 import type { StartWish } from '../../contracts/placement.ts'
 import type { VersionCheckpoints } from '../checkpoint/version-checkpoints.ts'
 import type { VersionStore } from '../checkpoint/version-store.ts'
+import type { CodeImages } from '../code-images/code-images.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { NodeGateway } from '../instance.ts'
 import type { LogPublisher } from '../logs/log-publisher.ts'
@@ -21,7 +22,6 @@ import type { SandboxCheckpoint, SandboxHost } from '../sandbox/sandbox.ts'
 import type { CachePlan } from './cache/cache-plan.ts'
 import type { StartWay } from './cache/input.ts'
 import { chooseStart, type ForkFacts, type StartChoice, type StartFacts } from './choose-start.ts'
-import type { CodeImages } from './code-images.ts'
 import { createNodeCheckpoints } from './node-checkpoints.ts'
 import { Stopwatch } from './phases.ts'
 import { PreparedSandboxes, type PreparedKind } from './prepared-sandboxes.ts'
@@ -195,6 +195,11 @@ export class SandboxStarter {
     this.seeds.fill()
     this.prepared.fill()
     this.checkpoints.fill()
+  }
+
+  /** Resolves when no start is under way. @throws the signal's reason when it is aborted first. */
+  quiet(signal: AbortSignal): Promise<void> {
+    return this.#quiet.reached(signal)
   }
 
   /** Ids of the places that wait for a sandbox. */

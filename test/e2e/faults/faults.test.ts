@@ -21,6 +21,7 @@ import {
   nodesOf,
   restart,
   signal,
+  untilAllReport,
   untilReplaced,
   type Fleet,
   type Member,
@@ -63,13 +64,7 @@ afterAll(async () => {
 
 /** All three report, and some request was answered. */
 const everyNode = async (): Promise<void> => {
-  await vi.waitFor(
-    async () => expect((await nodesOf(fleet)).map(({ nodeId }) => nodeId).toSorted()).toEqual([...nodeNames]),
-    {
-      timeout: 60_000,
-      interval: 200,
-    },
-  )
+  await untilAllReport(fleet)
   await untilAnswered()
 }
 const untilAnswered = () =>

@@ -5,8 +5,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { expect, vi } from 'vitest'
 import { toolPath } from '../../../scripts/setup/paths.ts'
 import type { Premises } from '../../../scripts/place.ts'
+import type { GatewayConfig } from '../../../services/gateway/config.ts'
+import type { NodeAgentConfig } from '../../../services/node-agent/config.ts'
+import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
 import { cgroupParent } from '../../../stacks/host-scripts/leftovers.ts'
 import { waitUntilReady } from '../../../stacks/host-scripts/readiness.ts'
 import type { ServiceSpec } from '../../../stacks/host-scripts/service-spec.ts'
@@ -62,12 +66,23 @@ export interface Capacity {
 
 const readyMs = 60_000
 
-export const createFleet = async (target: Premises & Connection, capacity: Capacity): Promise<Fleet> => {
+/** What differs from the installed services. */
+export interface Differences {
+  readonly scheduler?: Partial<SchedulerConfig>
+  readonly gateway?: Partial<GatewayConfig>
+  readonly node?: (name: NodeName) => Partial<Record<keyof NodeAgentConfig, unknown>>
+}
+
+export const createFleet = async (
+  target: Premises & Connection,
+  capacity: Capacity,
+  differences: Differences = {},
+): Promise<Fleet> => {
   const id = await openFleetPlace()
   const remove = () => removeFleet(id)
   try {
     await makeNamespaces(id, nodeNames)
-    for (const spec of specsOf(id, target, capacity)) {
+    for (const spec of specsOf(id, target, capacity, differences)) {
       for (const { path, content } of spec.files) writeFileIfChanged(path, content)
       await chooseSupervisor().ensure(spec, false)
       await waitUntilReady(spec.ready, readyMs)
@@ -94,7 +109,7 @@ export const createFleet = async (target: Premises & Connection, capacity: Capac
 const ports = { nats: 4222, scheduler: { c1: 7001, c2: 7002 }, gateway: { c1: 8001, c2: 8002 }, node: 7100 } as const
 
 /** In the order in which they are started. */
-const specsOf = (id: string, target: Premises, capacity: Capacity): ServiceSpec[] => {
+const specsOf = (id: string, target: Premises, capacity: Capacity, differences: Differences): ServiceSpec[] => {
   const host = controlAddress(id)
   const urlOf = (port: number, address = host): string => `http://${address}:${port}`
   const servers = [`nats://${host}:${ports.nats}`]
@@ -116,21 +131,29 @@ const specsOf = (id: string, target: Premises, capacity: Capacity): ServiceSpec[
     const stagingDir = join(premisesOf(id, on).stateDir, 'staging')
     const schedulerUrls = controlNames.map((each) => urlOf(ports.scheduler[each]))
     // No function here calls another; the installed gateway has the port.
-    const changes = () => ({ publicUrl: urlOf(port), stagingDir, schedulerUrls, calls: undefined })
+    const changes = () => ({
+      publicUrl: urlOf(port),
+      stagingDir,
+      schedulerUrls,
+      calls: undefined,
+      ...differences.gateway,
+    })
     return spec(on, 'gateway', changes, { host, port })
   }
   const node = (on: NodeName, index: number): ServiceSpec => {
     const { installation, stateDir, runDir } = premisesOf(id, on)
     const own = { nodeId: on, stateDir: join(stateDir, 'node-agent'), runDir, cgroupParent: cgroupParent(installation) }
     const listen = { host: nodeAddress(id, index), port: ports.node }
-    return spec(on, 'node-agent', () => ({ ...own, capacity }), listen, inNamespace(id, on))
+    return spec(on, 'node-agent', () => ({ ...own, capacity, ...differences.node?.(on) }), listen, inNamespace(id, on))
   }
   const natsConfig = readFileSync(join(target.stateDir, 'services', 'nats', 'nats-server.conf'), 'utf8')
     .replace(/^listen: .*$/m, `listen: "${host}:${ports.nats}"`)
     .replace(/^ {2}store_dir: .*$/m, `  store_dir: "${join(premisesOf(id, 'c1').stateDir, 'nats')}"`)
   return [
     serviceSpec(id, 'c1', 'nats', [toolPath('nats-server'), '--config'], natsConfig, { tcpPort: ports.nats, host }),
-    ...controlNames.map((on) => spec(on, 'scheduler', () => ({ id: on }), { host, port: ports.scheduler[on] })),
+    ...controlNames.map((on) =>
+      spec(on, 'scheduler', () => ({ id: on, ...differences.scheduler }), { host, port: ports.scheduler[on] }),
+    ),
     ...controlNames.map(gateway),
     ...nodeNames.map(node),
   ]
@@ -207,6 +230,13 @@ export const nodesOf = async (fleet: Fleet): Promise<readonly NodeState[]> => {
   const reply = await serviceRequest(premises, 'scheduler', '/v1/nodes')
   return ((await reply.json()) as { nodes: NodeState[] }).nodes
 }
+
+/** All three report. */
+export const untilAllReport = (fleet: Fleet): Promise<void> =>
+  vi.waitFor(
+    async () => expect((await nodesOf(fleet)).map(({ nodeId }) => nodeId).toSorted()).toEqual([...nodeNames]),
+    { timeout: 60_000, interval: 200 },
+  )
 
 export const connectionOf = (target: Connection, { premises }: Member): Connection => ({
   ...target,
