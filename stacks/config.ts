@@ -76,6 +76,7 @@ export const StackConfig = Type.Object(
     natsPort: port(9003, 'Port of NATS; local: on loopback alone'),
     callPort: port(9005, 'Port of gateways for calls between functions; local: on loopback alone'),
     natsClusterPort: port(9004, 'metal, kubernetes: port between the servers of NATS'),
+    peerPort: port(9006, 'metal, kubernetes: port of node agents for each other, to copy the code of functions'),
     publicUrl: Type.String({
       pattern: '^https?://',
       description:
@@ -323,7 +324,7 @@ const targetProblems = ({ target, hosts, pools }: StackConfig): string[] => {
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {
   const local = ['gatewayPort', 'schedulerPort', 'nodeAgentPort', 'natsPort', 'callPort'] as const
-  const ports = value['target'] === 'local' ? local : [...local, 'natsClusterPort']
+  const ports = value['target'] === 'local' ? local : [...local, 'natsClusterPort', 'peerPort']
   return ports.flatMap((key, index) => {
     const other = ports.slice(0, index).find((before) => value[before] === value[key])
     return other ? [`${namespace}${key}: ${String(value[key])} is the port of ${namespace}${other} already`] : []

@@ -89,17 +89,12 @@ export const toPlatformError = (error: unknown): PlatformError => {
   return new PlatformError('INTERNAL', 'an internal error occurred', undefined, { cause: error })
 }
 
-/** By route, as it is registered: those that are for another role. Undefined: for nobody. */
-export type OtherTokens = Readonly<Record<string, string | undefined>>
-
 /** Internal hops carry `authorization: Bearer <token>`, another one for each pair of roles, and their version of what is spoken there. */
-export const requireBearer = (app: FastifyInstance, token: string, others: OtherTokens = {}): void => {
+export const requireBearer = (app: FastifyInstance, token: string): void => {
   const open = new Set(['/healthz', '/readyz', '/metrics'])
   app.addHook('onRequest', async (request) => {
     if (open.has(request.url)) return
-    const route = request.routeOptions.url ?? ''
-    const wanted = Object.hasOwn(others, route) ? others[route] : token
-    if (wanted === undefined || !isBearer(request.headers.authorization, wanted))
+    if (!isBearer(request.headers.authorization, token))
       throw new PlatformError('FORBIDDEN', 'this hop needs the token of whoever may call it')
     const said = request.headers[protocolHeader]
     requireKnownProtocol(Array.isArray(said) ? said.join() : said)

@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox'
 export const NodeHere = Type.Object(
   {
     nodeId: Type.String({ minLength: 1, maxLength: 64 }),
-    /** Base URL of the node's port. */
+    /** Base URL of its port for other nodes. */
     url: Type.String({ pattern: '^https?://' }),
     /** It drains: others are asked. */
     leaving: Type.Boolean(),

@@ -181,22 +181,9 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   let closing = false
   const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
-  const { internalToken, schedulerToken, peerToken, tls } = config
-  const app = buildApp({
-    logger,
-    metrics,
-    internalToken,
-    schedulerToken,
-    peerToken,
-    gateway,
-    scheduler,
-    fence,
-    cordon,
-    explainer,
-    codeImages: code.route,
-    notReady,
-    tls,
-  })
+  const { internalToken, schedulerToken, tls } = config
+  const tokens = { internalToken, schedulerToken }
+  const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, cordon, explainer, notReady, tls })
   const address = await app.listen(config.listen)
   const reporter: Reporter = new Reporter({
     connection: store.connection,
@@ -212,7 +199,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     all: () => scheduler.reports(),
   })
   reporter.start()
-  code.open(address)
+  await code.open()
   scheduler.fill()
   logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')
 

@@ -11,7 +11,6 @@ import type { NodeScheduler } from './node-scheduler/node-scheduler.ts'
 import type { NodeCordon } from './node-scheduler/node-cordon.ts'
 import type { TermFence } from './node-scheduler/term-fence.ts'
 import type { ExplainDeps } from './node-scheduler/cache/explain.ts'
-import { codeImageRoute, registerCodeImageRoute, type CodeImageRouteDeps } from './routes/code-images.ts'
 import { registerExplanationRoutes } from './routes/explanations.ts'
 import { instanceSession } from './routes/instance-link.ts'
 import { registerInstanceRoutes } from './routes/instances.ts'
@@ -25,14 +24,11 @@ export interface AppDeps {
   readonly internalToken: string
   /** Of schedulers, over their link alone. */
   readonly schedulerToken: string
-  /** Of other nodes, for code images alone. Absent: none may have one. */
-  readonly peerToken: string | undefined
   readonly gateway: InvocationTaker
   readonly scheduler: NodeScheduler
   readonly fence: TermFence
   readonly cordon: NodeCordon
   readonly explainer: ExplainDeps
-  readonly codeImages: CodeImageRouteDeps
   readonly notReady: () => string | undefined
   readonly tls?: ServiceTls | undefined
 }
@@ -42,19 +38,17 @@ export const buildApp = ({
   metrics,
   internalToken,
   schedulerToken,
-  peerToken,
   gateway,
   scheduler,
   fence,
   cordon,
   explainer,
-  codeImages,
   notReady,
   tls,
 }: AppDeps): FastifyInstance => {
   // An invocation lasts as long as its function may; its own deadline ends it, not the server's.
   const app = buildServer({ logger, metrics, notReady, options: { requestTimeout: 0, ...serverTls(tls) } })
-  requireBearer(app, internalToken, { [codeImageRoute]: peerToken })
+  requireBearer(app, internalToken)
   acceptLinks(
     app,
     { path: instanceLink, token: schedulerToken, open: () => instanceSession(scheduler, fence, cordon) },
@@ -63,6 +57,5 @@ export const buildApp = ({
   registerInvocationRoutes(app, gateway)
   registerInstanceRoutes(app, scheduler, explainer.starter)
   registerExplanationRoutes(app, explainer)
-  registerCodeImageRoute(app, codeImages)
   return app
 }

@@ -36,8 +36,16 @@ export const NodeAgentConfig = Type.Object(
     schedulerToken: Type.String({ minLength: 32 }),
     /** Bearer token for gateways, to whom calls of functions are brought. Absent: there are no calls. */
     callToken: Type.Optional(Type.String({ minLength: 32 })),
-    /** Bearer token of nodes for each other, to copy code images. Absent: all of them come from the store. */
-    peerToken: Type.Optional(Type.String({ minLength: 32 })),
+    /** Where other nodes copy code images, and their bearer token. Absent: all images come from the store. */
+    peers: Type.Optional(
+      Type.Object(
+        {
+          listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
+          token: Type.String({ minLength: 32 }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
@@ -81,7 +89,7 @@ export const NodeAgentConfig = Type.Object(
         /** Prefixes that no policy opens, besides those that are never open. */
         never: Type.Array(Type.String(), { maxItems: 256, default: [] }),
         /** Of other services of the installation: no policy opens them on its hosts, nor this agent's and those of NATS. */
-        platformPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), { maxItems: 3, default: [] }),
+        platformPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), { maxItems: 4, default: [] }),
         /** In all; never more than `capacity.instances`. */
         max: Type.Integer({ minimum: 1, maximum: 4000, default: 1024 }),
       },

@@ -6,7 +6,7 @@ import type { StackConfig } from '../config.ts'
 
 /** Who has to reach the ports of each role: pure. The API is for everybody. */
 export const openPorts = (host: HostConfig, config: StackConfig): FirewallSpec['ports'] => {
-  const { callPort, schedulerPort, nodeAgentPort, natsPort, natsClusterPort, hosts } = config
+  const { callPort, schedulerPort, nodeAgentPort, peerPort, natsPort, natsClusterPort, hosts } = config
   const addressesOf = (...wanted: Role[]) =>
     hosts
       .filter(({ name, roles }) => name !== host.name && wanted.some((role) => roles.includes(role)))
@@ -15,7 +15,8 @@ export const openPorts = (host: HostConfig, config: StackConfig): FirewallSpec['
   const rules: readonly [Role, number, string[]][] = [
     ['gateway', callPort, addressesOf('node')],
     ['scheduler', schedulerPort, addressesOf('gateway')],
-    ['node', nodeAgentPort, addressesOf('gateway', 'scheduler', 'node')],
+    ['node', nodeAgentPort, addressesOf('gateway', 'scheduler')],
+    ['node', peerPort, addressesOf('node')],
     ['nats', natsPort, addressesOf('gateway', 'scheduler', 'node')],
     ['nats', natsClusterPort, addressesOf('nats')],
   ]

@@ -94,7 +94,10 @@ export const nodeAgentConfig = (
       internalToken: known.internalToken,
       schedulerToken: known.schedulerToken,
       callToken: known.callToken,
-      peerToken: known.peerToken,
+      // One node has no others.
+      ...(config.target === 'local'
+        ? {}
+        : { peers: { listen: { host: site.exposure.address, port: config.peerPort }, token: known.peerToken } }),
       ...(known.tls ? { tls: known.tls } : {}),
       nats: known.natsConfig,
       environmentKeys: known.sealing.environment,
@@ -116,7 +119,7 @@ export const nodeAgentConfig = (
         platformPorts: [
           config.schedulerPort,
           config.callPort,
-          ...(config.target === 'local' ? [] : [config.natsClusterPort]),
+          ...(config.target === 'local' ? [] : [config.natsClusterPort, config.peerPort]),
         ],
         ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
       },

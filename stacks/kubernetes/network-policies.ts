@@ -15,11 +15,8 @@ export const openPorts = (
     { to: 'gateway', port: config.gatewayPort, from: [] },
     { to: 'gateway', port: config.callPort, from: pods('node-agent') },
     { to: 'scheduler', port: config.schedulerPort, from: [...pods('gateway'), ...monitoring] },
-    {
-      to: 'node-agent',
-      port: config.nodeAgentPort,
-      from: [...pods('gateway', 'scheduler', 'node-agent'), ...monitoring],
-    },
+    { to: 'node-agent', port: config.nodeAgentPort, from: [...pods('gateway', 'scheduler'), ...monitoring] },
+    { to: 'node-agent', port: config.peerPort, from: pods('node-agent') },
     { to: 'nats', port: config.natsPort, from: pods('gateway', 'scheduler', 'node-agent') },
     { to: 'nats', port: config.natsClusterPort, from: pods('nats') },
   ]

@@ -7,13 +7,13 @@ import type { Verifier } from '../../chassis/signing.ts'
 import { poolFor } from '../../contracts/pool-assignment.ts'
 import type { NodeAgentConfig } from '../config.ts'
 import type { FileDigests } from '../file-digests.ts'
-import type { CodeImageRouteDeps } from '../routes/code-images.ts'
 import { announceNode } from './announce.ts'
 import { createCodeImageMetrics } from './code-image-metrics.ts'
 import { CodeImages } from './code-images.ts'
 import { followDeployments } from './deployments.ts'
 import { FilesReporter } from './files-reporter.ts'
 import { PeerCopies } from './peer-copies.ts'
+import { startPeerServer, type PeerServer } from './peer-server.ts'
 import { homes, Peers } from './peers.ts'
 import { Prefetcher, type PrefetcherDeps } from './prefetcher.ts'
 
@@ -31,10 +31,9 @@ export interface NodeImagesDeps {
 
 export interface NodeImages {
   readonly images: CodeImages
-  readonly route: CodeImageRouteDeps
-  /** This node answers others, and its schedulers know it. @param url of its port */
-  open(url: string): void
-  /** Others are told that it leaves; nothing is fetched ahead any more. */
+  /** To be called once the node is reported. @throws when the port for other nodes cannot be listened on */
+  open(): Promise<void>
+  /** Others are told that it leaves, and get nothing more; nothing is fetched ahead any more. */
   close(): Promise<void>
 }
 
@@ -45,13 +44,11 @@ const spreadMs = 1_500
 
 export const startCodeImages = (deps: NodeImagesDeps): NodeImages => {
   const { config, store, digests, verifier, logger, quiet, checkpoints } = deps
-  const { nodeId, peerToken, stateDir } = config
+  const { nodeId, stateDir, tls } = config
   const metrics = createCodeImageMetrics(deps.metrics)
   const peers = new Peers(nodeId)
   const onFailure = (failure: string): void => metrics.peerFailures.inc({ failure })
-  const copies = peerToken
-    ? new PeerCopies({ peers, token: peerToken, ca: config.tls?.ca, logger, onFailure })
-    : undefined
+  const copies = config.peers && new PeerCopies({ peers, token: config.peers.token, ca: tls?.ca, logger, onFailure })
   const images = new CodeImages({
     dir: join(stateDir, 'code'),
     store: store.code,
@@ -68,6 +65,7 @@ export const startCodeImages = (deps: NodeImagesDeps): NodeImages => {
     code: () => images.revisions(),
   })
   const ends: (() => void)[] = []
+  let server: PeerServer | undefined
 
   const onDeployment: Parameters<typeof followDeployments>[0]['onDeployment'] = (latest) => {
     if (!config.runtimes[latest.runtime]) return
@@ -78,25 +76,25 @@ export const startCodeImages = (deps: NodeImagesDeps): NodeImages => {
     prefetcher.want(latest.imageDigest, latest, delayMs)
   }
 
+  /** The next one who asks finds it here. */
+  const onMissing = (digest: string): void => {
+    if (config.prefetch && peers.ownRank(digest) < homes) prefetcher.want(digest)
+  }
+
   return {
     images,
-    route: {
-      images,
-      metrics,
-      // The next one who asks finds it here.
-      onMissing: (digest) => {
-        if (config.prefetch && peers.ownRank(digest) < homes) prefetcher.want(digest)
-      },
-    },
-    open: (url) => {
-      if (copies) ends.push(announceNode(store.connection, peers, { nodeId, url }, (known) => metrics.peers.set(known)))
-      if (config.prefetch) ends.push(followDeployments({ kv: store.functions, verifier, logger, onDeployment }))
+    open: async () => {
       reporter.start()
       ends.push(() => reporter.stop())
+      if (config.prefetch) ends.push(followDeployments({ kv: store.functions, verifier, logger, onDeployment }))
+      if (!config.peers) return
+      server = await startPeerServer(config.peers, { images, onMissing, metrics, logger, tls })
+      const own = { nodeId, url: server.url }
+      ends.push(announceNode(store.connection, peers, own, (known) => metrics.peers.set(known)))
     },
     close: async () => {
       for (const end of ends.splice(0)) end()
-      await prefetcher.close()
+      await Promise.all([server?.close(), prefetcher.close()])
       await copies?.close()
     },
   }

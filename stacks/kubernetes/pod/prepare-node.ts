@@ -70,6 +70,7 @@ const config = {
   ...agent,
   nodeId,
   listen: { ...agent.listen, host: variable('POD_IP') },
+  ...(agent.peers ? { peers: { ...agent.peers, listen: { ...agent.peers.listen, host: variable('POD_IP') } } } : {}),
   capacity: { memoryMiB: shareOfMemory(Math.floor(totalmem() / 1024 ** 2)), ...agent.capacity },
   runtimes,
 }

@@ -2,6 +2,7 @@
  * An installation on several hosts: NATS, two schedulers, two gateways, and three nodes in network namespaces of their own, each service under
  * the supervisor of this machine. Programs, images and credentials are those of the scratch installation.
  */
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -106,11 +107,19 @@ export const createFleet = async (
 }
 
 /** Ports differ between the hosts of the control plane, which share an address. */
-const ports = { nats: 4222, scheduler: { c1: 7001, c2: 7002 }, gateway: { c1: 8001, c2: 8002 }, node: 7100 } as const
+const ports = {
+  nats: 4222,
+  scheduler: { c1: 7001, c2: 7002 },
+  gateway: { c1: 8001, c2: 8002 },
+  node: 7100,
+  peer: 7200,
+} as const
 
 /** In the order in which they are started. */
 const specsOf = (id: string, target: Premises, capacity: Capacity, differences: Differences): ServiceSpec[] => {
   const host = controlAddress(id)
+  // One machine, which the installed services are for, has no other nodes.
+  const peerToken = randomBytes(32).toString('hex')
   const urlOf = (port: number, address = host): string => `http://${address}:${port}`
   const servers = [`nats://${host}:${ports.nats}`]
   /** What differs on this host from the installed service. */
@@ -144,7 +153,14 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
     const { installation, stateDir, runDir } = premisesOf(id, on)
     const own = { nodeId: on, stateDir: join(stateDir, 'node-agent'), runDir, cgroupParent: cgroupParent(installation) }
     const listen = { host: nodeAddress(id, index), port: ports.node }
-    return spec(on, 'node-agent', () => ({ ...own, capacity, ...differences.node?.(on) }), listen, inNamespace(id, on))
+    const peers = { listen: { host: listen.host, port: ports.peer }, token: peerToken }
+    return spec(
+      on,
+      'node-agent',
+      () => ({ ...own, capacity, peers, ...differences.node?.(on) }),
+      listen,
+      inNamespace(id, on),
+    )
   }
   const natsConfig = readFileSync(join(target.stateDir, 'services', 'nats', 'nats-server.conf'), 'utf8')
     .replace(/^listen: .*$/m, `listen: "${host}:${ports.nats}"`)

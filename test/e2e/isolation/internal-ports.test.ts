@@ -6,7 +6,6 @@ import { connect, PermissionViolationError, type NatsConnection } from '@nats-io
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { linkProtocol } from '../../../services/chassis/link/protocol.ts'
 import { callHeaders } from '../../../services/contracts/calls.ts'
-import { codeImagePath } from '../../../services/contracts/code-images.ts'
 import { instanceLink, livenessLink, placementLink } from '../../../services/contracts/links.ts'
 import { natsRoles, type NatsRole } from '../../../services/contracts/nats-permissions.ts'
 import { protocolHeaders } from '../../../services/contracts/protocol.ts'
@@ -147,7 +146,7 @@ describe('the HTTP port of', () => {
   const held: Readonly<Record<NatsRole, readonly string[]>> = {
     gateway: [gateway.internalToken, gateway.nodeToken],
     scheduler: [scheduler.internalToken, scheduler.nodeToken],
-    'node-agent': [agent.internalToken, agent.schedulerToken, agent.callToken ?? '', agent.peerToken ?? ''],
+    'node-agent': [agent.internalToken, agent.schedulerToken, agent.callToken ?? ''],
   }
   const routes: readonly (readonly [keyof typeof ports, string, string, NatsRole])[] = [
     ['gateway', 'CALL', '/', 'node-agent'],
@@ -162,7 +161,6 @@ describe('the HTTP port of', () => {
     ['node-agent', 'GET', '/v1/cache', 'gateway'],
     ['node-agent', 'GET', '/v1/seeds', 'gateway'],
     ['node-agent', 'GET', '/v1/checkpoints', 'gateway'],
-    ['node-agent', 'GET', codeImagePath('0'.repeat(64)), 'node-agent'],
   ]
   /** Of the answer to a request, or to the wish for a link. */
   const status = (service: keyof typeof ports, method: string, path: string, authorization?: string): Promise<number> =>
