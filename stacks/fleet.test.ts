@@ -130,7 +130,10 @@ describe('one more node', () => {
   it('touches the firewalls of the others, and none of their services', async () => {
     const before = await runFleet(two)
     const after = await runFleet([...two, host('c', 3, 'node')])
-    expect(changedCommands(before, after).filter((name) => !name.startsWith('c-'))).toEqual(['a-firewall'])
+    expect(changedCommands(before, after).filter((name) => !name.startsWith('c-'))).toEqual([
+      'a-firewall',
+      'b-firewall',
+    ])
   })
 })
 

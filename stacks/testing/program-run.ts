@@ -18,6 +18,7 @@ const secretNames = [
   'gateway-scheduler',
   'gateway-node',
   'node-gateway',
+  'node-node',
   'scheduler-node',
   'accessKeyId',
   'secretAccessKey',
