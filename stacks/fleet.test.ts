@@ -126,6 +126,33 @@ describe('a fleet', () => {
   })
 })
 
+/** Commands of the other run alone. */
+const added = (one: Seen, other: Seen) => {
+  const known = new Set(commandsOf(one).map(({ name }) => name))
+  return commandsOf(other).filter(({ name }) => !known.has(name))
+}
+
+describe('a node that the configuration cordons', () => {
+  const cordoned = [two[0], { ...host('b', 2, 'node'), cordoned: true }] as object[]
+
+  it('is cordoned over the API once everything runs, and nothing else changes, nor when it is not any more', async () => {
+    const before = await runFleet(two)
+    const after = await runFleet(cordoned)
+    expect(added(before, after).map(({ name }) => name)).toEqual(['b-cordon'])
+    expect(added(after, before)).toEqual([])
+    const { value } = (commandOf(after, 'b-cordon')?.inputs['stdin'] ?? {}) as { value: string }
+    expect(JSON.parse(value)).toMatchObject({ nodeId: 'blue-b', connection: { endpoint: 'http://10.0.0.1:9000' } })
+    expect(changedCommands(before, after)).toEqual([])
+  })
+
+  it('is one on which a node runs', async () => {
+    const wrong = { ...host('a', 1, 'gateway', 'scheduler', 'nats'), cordoned: true }
+    await expect(async () => runFleet([wrong, two[1] as object])).rejects.toThrow(
+      'forkyard:hosts[0].cordoned: no node runs on this host',
+    )
+  })
+})
+
 describe('one more node', () => {
   it('touches the firewalls of the others, and none of their services', async () => {
     const before = await runFleet(two)

@@ -12,6 +12,7 @@ import { Machine, sha256Of } from './components/machine.ts'
 import { natsAccess, natsName, NatsServer } from './components/nats-server.ts'
 import { NodeAddon } from './components/node-addon.ts'
 import { NodeAgent } from './components/node-agent.ts'
+import { NodeCordon } from './components/node-cordon.ts'
 import { PlacedFile } from './components/placed-file.ts'
 import { RuntimeImage } from './components/runtime-image.ts'
 import { Scheduler } from './components/scheduler.ts'
@@ -103,6 +104,13 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
   })
 
   const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrls }))
+  for (const { name, cordoned, roles } of hosts)
+    if (cordoned && roles.includes('node'))
+      new NodeCordon(
+        workshop,
+        { host: name, nodeId: `${config.installation}-${name}`, credentials },
+        { dependsOn: [...gateways, ...schedulers, ...nodeAgents] },
+      )
   const client = new ClientFile(workshop, credentials, { dependsOn: gateways })
   const services = [...servers, ...schedulers, ...nodeAgents, ...gateways, client]
   return { credentials, nodeAgents, client, services, runtimes: {} }

@@ -62,6 +62,12 @@ export const HostConfig = Type.Object(
     instances: Type.Optional(
       Type.Integer({ minimum: 1, description: 'Of its node, instead of forkyard:nodeInstances' }),
     ),
+    cordoned: Type.Optional(
+      Type.Boolean({
+        description:
+          'true: its node gets nothing new and keeps what it has, as after forkyard cordon; without it, it is uncordoned',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -100,5 +106,8 @@ export const fleetProblems = (key: string, hosts: readonly HostConfig[]): string
       having(role) === 0 ? [`${key}: no host has the role ${role}`] : [],
     ),
     ...([1, 3].includes(having('nats')) ? [] : [`${key}: ${having('nats')} hosts have the role nats; expected 1 or 3`]),
+    ...hosts.flatMap(({ cordoned, roles }, index) =>
+      cordoned && !roles.includes('node') ? [`${key}[${index}].cordoned: no node runs on this host`] : [],
+    ),
   ]
 }

@@ -18,6 +18,7 @@ export const scripts = {
   'service-code': 'stacks/host-scripts/service-code.ts',
   file: 'stacks/host-scripts/file.ts',
   firewall: 'stacks/host-scripts/firewall.ts',
+  cordon: 'stacks/host-scripts/cordon.ts',
   image: 'images/build.ts',
   checkpoint: 'images/checkpoint.ts',
   addon: 'services/node-agent/native/build.ts',

@@ -18,7 +18,7 @@ const digest = createHash('sha256').update(bytes).digest('hex')
 
 const serverOf = async (read: (digest: string) => Promise<ImageFile | undefined>) => {
   const missing: string[] = []
-  const { url, close } = await startPeerServer(
+  const server = await startPeerServer(
     { listen: { host: '127.0.0.1', port: 0 }, token: token('p') },
     {
       images: { read },
@@ -28,9 +28,9 @@ const serverOf = async (read: (digest: string) => Promise<ImageFile | undefined>
       tls: undefined,
     },
   )
-  closes.push(close)
+  closes.push(() => server.close())
   const get = (path: string, as = token('p')) =>
-    fetch(url + path, { headers: { ...protocolHeaders, authorization: `Bearer ${as}` } })
+    fetch(server.url + path, { headers: { ...protocolHeaders, authorization: `Bearer ${as}` } })
   return { get, missing }
 }
 const here = async () => ({ bytes: bytes.length, stream: Readable.from([bytes]) })

@@ -2,7 +2,7 @@
  * Parts of an installation die, stand still, or are cut off, while requests come in: every request gets its answer or a typed error in time,
  * nothing is answered twice or by somebody else, and nothing is left over.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { request } from 'undici'
@@ -133,6 +133,29 @@ describe('after kill -9, under load, again and again, of', () => {
     expect(unknown(outcomes.filter((outcome) => !broken.includes(outcome)))).toEqual([])
     expect(outcomes.filter(({ what: is }) => is === 'ok').length).toBeGreaterThan(outcomes.length / 2)
     expect(count(outcomes.slice(-perSecond))).toEqual({ ok: perSecond })
+    await noOrphans()
+  })
+})
+
+describe('negative control: what a kill does', () => {
+  it('past the gateway there is no answer and no typed error; and what is left over is seen, until it is removed', async () => {
+    await everyNode()
+    await Promise.all(await holdOnEach(3_000))
+    const { n2 } = fleet.nodes
+    // Told by the connection alone that it is over.
+    const direct = askNode(n2, name, { n: 'direct', holdMs: 20_000 }).then(
+      ({ status }) => status,
+      (error: unknown) => (error as { code?: string }).code ?? 'unknown',
+    )
+    await vi.waitFor(async () => expect(await inFlightOn('n2')).toBeGreaterThan(0), { timeout: 20_000, interval: 50 })
+    const before = signal(n2, 'SIGKILL')
+    expect(await direct).toMatch(/^(UND_ERR_SOCKET|ECONNRESET)$/)
+    await untilReplaced(n2, before)
+    await noOrphans()
+    await vi.waitFor(async () => {
+      mkdirSync(join(n2.premises.runDir, 'i', 'deadbeefdeadbeef'), { recursive: true })
+      expect(await leftoversOf(n2.premises)).toContain('deadbeefdeadbeef')
+    })
     await noOrphans()
   })
 })

@@ -198,16 +198,23 @@ describe('a node that lacks the code of a function', () => {
   })
 })
 
+/** Images that nodes fetched ahead, each of them. */
+const fetched = async (): Promise<number[]> =>
+  Promise.all(
+    nodeNames.map(async (node) => (await labelled(node, 'forkyard_node_code_image_prefetches_total'))['fetched'] ?? 0),
+  )
+
+const explain = async (name: string) => {
+  const reply = await signedFetch(connection, { path: `/forkyard/v1/functions/${name}/explain` })
+  const { next } = (await reply.json()) as {
+    next: { nodeId?: string; candidates: { nodeId: string; holds?: string }[] }
+  }
+  return { nodeId: next.nodeId, holds: Object.fromEntries(next.candidates.map((each) => [each.nodeId, each.holds])) }
+}
+
 describe('a deployment', () => {
   beforeAll(() => begin(true))
   afterAll(() => fleet?.remove())
-
-  const fetched = async (): Promise<number[]> =>
-    Promise.all(
-      nodeNames.map(
-        async (node) => (await labelled(node, 'forkyard_node_code_image_prefetches_total'))['fetched'] ?? 0,
-      ),
-    )
 
   it('has its code on every node before anybody asks, and the first request finds it there, strict-cold or not', async () => {
     for (const tags of [once, { ...once, 'forkyard:cache': 'strict-cold' }]) {
@@ -259,12 +266,4 @@ describe('a deployment', () => {
     // One that is not gone yet counts as load.
     expect((await restored()) - from).toBeGreaterThan(2)
   })
-
-  const explain = async (name: string) => {
-    const reply = await signedFetch(connection, { path: `/forkyard/v1/functions/${name}/explain` })
-    const { next } = (await reply.json()) as {
-      next: { nodeId?: string; candidates: { nodeId: string; holds?: string }[] }
-    }
-    return { nodeId: next.nodeId, holds: Object.fromEntries(next.candidates.map((each) => [each.nodeId, each.holds])) }
-  }
 })

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { signedFetch } from '../../../services/cli/signed-fetch.ts'
 import { percentile } from '../../bench/statistics.ts'
 import { createSignedClient } from '../../bench/signed-invocation.ts'
 import { createFunction, lambdaClient, uniqueName } from '../../support/lambda.ts'
@@ -51,19 +52,23 @@ const measurePeak = async (ms: number): Promise<number> => {
   return answered / (ms / 1000)
 }
 
-beforeAll(async () => {
-  fleet = await createFleet(target, capacity)
-  const [first] = connections()
-  if (!first) throw new Error('no gateway')
-  const keep = { Tags: { 'forkyard:keep-alive-ms': '600000' } }
-  await createFunction(lambdaClient(first), name, echo, { MemorySize: 128, Timeout: 60, ...keep })
-  await vi.waitFor(
+/** Every place has an instance. */
+const untilPlaces = () =>
+  vi.waitFor(
     async () => {
       await measurePeak(2_000)
       expect((await nodesOf(fleet)).flatMap(({ instances }) => instances)).toHaveLength(places)
     },
     { timeout: 60_000 },
   )
+
+beforeAll(async () => {
+  fleet = await createFleet(target, capacity)
+  const [first] = connections()
+  if (!first) throw new Error('no gateway')
+  const keep = { Tags: { 'forkyard:keep-alive-ms': '600000' } }
+  await createFunction(lambdaClient(first), name, echo, { MemorySize: 128, Timeout: 60, ...keep })
+  await untilPlaces()
   peak = await measurePeak(8_000)
 })
 
@@ -91,6 +96,34 @@ describe('at half of the peak', () => {
     expect(count(outcomes)).toEqual({ ok: outcomes.length })
     // 5 ms at the 99th percentile, on a machine that does other things too.
     expect(added[0]).toBeLessThan(50)
+  })
+
+  it('negative control: the same load on one node instead of three is too much, and is seen to be', async () => {
+    const away = ['n2', 'n3']
+    const [first] = connections()
+    const tell = async (action: 'cordon' | 'uncordon') => {
+      if (!first) throw new Error('no gateway')
+      for (const node of away)
+        await signedFetch(first, { method: 'POST', path: `/forkyard/v1/nodes/${node}/${action}`, body: {} })
+      await vi.waitFor(
+        async () =>
+          expect((await nodesOf(fleet)).filter(({ cordoned }) => cordoned).map(({ nodeId }) => nodeId)).toEqual(
+            action === 'cordon' ? away : [],
+          ),
+        { timeout: 20_000, interval: 100 },
+      )
+    }
+    await tell('cordon')
+    try {
+      const running = load(peak / 2)
+      await delay(4_000)
+      const outcomes = await running.stop()
+      console.log('half of the peak, on one node', count(outcomes))
+      expect(outcomes.filter(({ what }) => what !== 'ok').length).toBeGreaterThan(outcomes.length / 10)
+    } finally {
+      await tell('uncordon')
+    }
+    await untilPlaces()
   })
 })
 
@@ -126,6 +159,14 @@ describe('at three times the peak', () => {
     // 100 ms, on a machine that does other things too.
     expect(times(refused, 0.5)).toBeLessThan(500)
     for (const [at, mib] of after.entries()) expect(mib).toBeLessThan((before[at] ?? 0) * 1.3 + 64)
+
+    // Negative control: where nobody refuses, past the gateways and schedulers, as many callers as that wait.
+    const direct = await Promise.all(
+      Array.from({ length: capacity.instances * 12 }, (_, n) => askNode(fleet.nodes.n1, name, { n, holdMs })),
+    )
+    console.log('past the gateway', { p50: times(direct, 0.5), all: direct.length })
+    expect(direct.filter(({ status }) => status !== 200)).toEqual([])
+    expect(times(direct, 0.5)).toBeGreaterThan(500)
 
     const calm = load(peak / 2)
     const calmFrom = performance.now()

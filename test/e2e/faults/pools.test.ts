@@ -60,7 +60,8 @@ const whereIs = async (name: string): Promise<Record<string, number>> => {
     nodeId,
     instances.filter(({ revision }) => revision.name === name).length,
   ])
-  return Object.fromEntries(all.filter(([, instances]) => instances > 0).toSorted())
+  const some = all.filter(([, instances]) => instances > 0)
+  return Object.fromEntries(some.toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 const instancesOf = async (name: string): Promise<number> =>
   Object.values(await whereIs(name)).reduce((sum, instances) => sum + instances, 0)
