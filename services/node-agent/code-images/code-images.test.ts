@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pino } from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createMetrics } from '../../chassis/http-server.ts'
 import { imageObject } from '../../contracts/subjects.ts'
 import { FileDigests } from '../file-digests.ts'
@@ -96,6 +96,20 @@ describe('a code image', () => {
     // Nor by the next run of the agent.
     const again = nodeWith({ store, dir })
     await again.images.path(one.digest)
+    expect(read).toHaveLength(1)
+  })
+
+  it('is looked at by everybody: a look of before it was flipped helps nobody who comes later', async () => {
+    const one = image()
+    const { store, read } = storeOf(one)
+    const first = Promise.withResolvers<string>()
+    const of = vi.fn(async () => 'another').mockImplementationOnce(() => first.promise)
+    const { images, dir } = nodeWith({ store, digests: { of } as unknown as FileDigests })
+    const earlier = images.path(one.digest)
+    writeFileSync(join(dir, `${one.digest}.erofs`), one.bytes)
+    const later = images.path(one.digest)
+    first.resolve(one.digest)
+    await Promise.all([earlier, later])
     expect(read).toHaveLength(1)
   })
 

@@ -48,7 +48,7 @@ const isFull = (error: unknown): boolean => error instanceof PlatformError && er
 
 export class CodeImages {
   readonly #deps: CodeImagesDeps
-  readonly #pending = new Map<string, Promise<string>>()
+  readonly #pending = new Map<string, Promise<void>>()
   readonly #fromStoreNow = new Set<string>()
   readonly #here = new Map<string, StoredImage>()
   /** Revision -> digest, used longest ago first. */
@@ -67,20 +67,29 @@ export class CodeImages {
   }
 
   /**
-   * Path of the image, fetched when it is not here or is not what it was. Single-flight per digest. It stays for ten minutes at least.
+   * Path of the image, fetched when it is not here or is not what it was: one fetch for all who want it, but each looks at the file itself, as
+   * somebody else's look may be from before it was changed. It stays for ten minutes at least.
    *
    * @param revision for which it is wanted
    * @throws PlatformError CODE_CORRUPT when the store's bytes do not have the digest; STORAGE_FULL; UNAVAILABLE when the store does
    * not answer for long.
    */
-  path(digest: string, revision?: RevisionRef): Promise<string> {
+  async path(digest: string, revision?: RevisionRef): Promise<string> {
     if (revision) this.#noteRevision(revisionKey(revision), digest)
+    const { digests, metrics } = this.#deps
+    const file = this.#file(digest)
+    if ((await digests.of(file)) === digest) {
+      metrics.uses.inc({ source: 'here' })
+      this.#used(digest, this.#here.get(digest)?.bytes ?? statSync(file).size)
+      return file
+    }
     let pending = this.#pending.get(digest)
     if (!pending) {
-      pending = this.#obtain(digest).finally(() => this.#pending.delete(digest))
+      pending = this.#obtain(digest, file).finally(() => this.#pending.delete(digest))
       this.#pending.set(digest, pending)
     }
-    return pending
+    await pending
+    return file
   }
 
   /** Fetches it for later, if there is room. @throws as `path` */
@@ -146,17 +155,8 @@ export class CodeImages {
     if (this.#revisions.size > maxRevisions && oldest !== undefined) this.#revisions.delete(oldest)
   }
 
-  async #obtain(digest: string): Promise<string> {
-    const { digests, metrics } = this.#deps
-    const file = this.#file(digest)
-    const found = await digests.of(file)
-    if (found === digest) {
-      metrics.uses.inc({ source: 'here' })
-      this.#used(digest, this.#here.get(digest)?.bytes ?? statSync(file).size)
-      return file
-    }
-    // Cut short or flipped since. Sandboxes that use it keep what they have open.
-    if (found !== undefined) await this.#remove(digest)
+  /** Takes the place of one that was cut short or flipped. Sandboxes that use that keep what they have open. */
+  async #obtain(digest: string, file: string): Promise<void> {
     try {
       await this.#fetch(digest, file)
     } catch (error) {
@@ -165,7 +165,6 @@ export class CodeImages {
       await this.#fetch(digest, file)
     }
     await this.#trim(this.#deps.budgetBytes)
-    return file
   }
 
   async #fetch(digest: string, file: string): Promise<void> {
