@@ -86,19 +86,19 @@ describe('a configuration', () => {
   })
 })
 
-describe('a service', () => {
-  const start = (config: unknown) =>
-    promisify(execFile)(
-      process.execPath,
-      [join(import.meta.dirname, '../scheduler/main.ts'), '--config', write(config)],
-      {
-        timeout: 10_000,
-      },
-    ).then(
-      () => ({ code: 0, killed: false, stderr: '' }),
-      (error: unknown) => error as { code: number | null; killed: boolean; stderr: string },
-    )
+const start = (config: unknown) =>
+  promisify(execFile)(
+    process.execPath,
+    [join(import.meta.dirname, '../scheduler/main.ts'), '--config', write(config)],
+    {
+      timeout: 10_000,
+    },
+  ).then(
+    () => ({ code: 0, killed: false, stderr: '' }),
+    (error: unknown) => error as { code: number | null; killed: boolean; stderr: string },
+  )
 
+describe('a service', () => {
   it('with a bad one ends before it opens a port, and names the key', async () => {
     const { code, killed, stderr } = await start(withoutToken)
     expect([code, killed]).toEqual([1, false])

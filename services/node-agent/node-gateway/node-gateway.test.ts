@@ -50,6 +50,7 @@ let willServe: boolean
 let refusal: PlatformError | undefined
 
 beforeEach(async () => {
+  limits.responseBytes = 1000
   dir = mkdtempSync(join(tmpdir(), 'fy-'))
   records = []
   killed = []
@@ -306,12 +307,20 @@ test('the end of the sandbox fails what it was working on, with the evidence', a
   })
 })
 
-test('an answer over the limit becomes a function error', async () => {
+test.each([
+  ['its limit', 1000, 1000, true],
+  ['a byte over it', 1000, 1001, false],
+  // Negative control: nothing but this limit refuses it.
+  ['the same where the limit is one wider', 1001, 1001, true],
+])('an answer of %s', async (_what, limit, length, taken) => {
+  limits.responseBytes = limit
   const instance = await open('a')
   const reply = invoke('one')
   await instance.next()
-  await instance.call('POST', answerPath('one'), 'x'.repeat(1001))
-  expect(JSON.parse((await reply).body)).toMatchObject({ errorType: 'Function.ResponseSizeTooLarge' })
+  await instance.call('POST', answerPath('one'), 'x'.repeat(length))
+  const { body } = await reply
+  if (taken) expect(body).toBe('x'.repeat(length))
+  else expect(JSON.parse(body)).toMatchObject({ errorType: 'Function.ResponseSizeTooLarge' })
 })
 
 test('a streamed answer carries its report in the trailer', async () => {
