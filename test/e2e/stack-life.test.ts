@@ -1,7 +1,7 @@
 /** A stack of its own, from `up` to nothing left, through every accident on the way. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -13,8 +13,11 @@ import { repoRoot } from '../../scripts/setup/paths.ts'
 import { bringUp, takeDown } from '../../scripts/stack.ts'
 import { addressPlan } from '../../services/node-agent/network/addresses.ts'
 import { tableName } from '../../services/node-agent/network/forwarding.ts'
+import { fileDigest } from '../../services/node-agent/file-digests.ts'
 import { cgroupDirs, cgroupParent, mountsBelow } from '../../stacks/host-scripts/leftovers.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
+import { forgeManifest } from './forged-manifest.ts'
+import { configOf } from './host.ts'
 
 const silent = () => undefined
 let stack: ScratchStack
@@ -63,6 +66,19 @@ describe('a stack that is up', () => {
     const output = await runEngine(stack.place, ['preview', ...stackArgs(), '--config', 'forkyard:logLevel=debug'])
     expect(output).toMatch(/gateway-process\s+update/)
     expect([statSync(stateFile(stack.place)).mtimeMs, ...pidsOf('service')]).toEqual(before)
+  })
+
+  it('makes a checkpoint anew that somebody changed, manifest and all, and its node takes the new one', async () => {
+    const { runtimes } = configOf(stack.premises, 'node-agent')
+    const { checkpointPath = '', checkpointDigest } = runtimes['nodejs24.x'] ?? {}
+    truncateSync(join(checkpointPath, 'pages.img'), 4096)
+    expect(await forgeManifest(checkpointPath)).not.toBe(checkpointDigest)
+    const { changes } = await bringUp(stack.place, silent)
+    expect(Object.keys(changes).toSorted()).toEqual(['replaced', 'unchanged', 'updated'])
+    const made = configOf(stack.premises, 'node-agent').runtimes['nodejs24.x']
+    expect(made?.checkpointDigest).not.toBe(checkpointDigest)
+    expect(await fileDigest(join(checkpointPath, 'manifest.json'))).toBe(made?.checkpointDigest)
+    expect(Object.keys((await bringUp(stack.place, silent)).changes)).toEqual(['unchanged'])
   })
 
   it('runs a function', async () => {
