@@ -74,7 +74,7 @@ describe('a stack that is up', () => {
     truncateSync(join(checkpointPath, 'pages.img'), 4096)
     expect(await forgeManifest(checkpointPath)).not.toBe(checkpointDigest)
     const { changes } = await bringUp(stack.place, silent)
-    expect(Object.keys(changes).toSorted()).toEqual(['replaced', 'unchanged', 'updated'])
+    expect(changes).toMatchObject({ replaced: 1 })
     const made = configOf(stack.premises, 'node-agent').runtimes['nodejs24.x']
     expect(made?.checkpointDigest).not.toBe(checkpointDigest)
     expect(await fileDigest(join(checkpointPath, 'manifest.json'))).toBe(made?.checkpointDigest)
