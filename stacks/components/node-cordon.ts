@@ -22,7 +22,7 @@ export class NodeCordon extends pulumi.ComponentResource {
     const { publicUrl: endpoint, region } = workshop.config
     const { accessKeyId, secretAccessKey } = credentials
     const connection = { endpoint, region, accessKeyId, secretAccessKey }
-    const input = { connection, nodeId, reason: 'the configuration of the stack' }
+    const input = { connection: pulumi.secret(connection), nodeId, reason: 'the configuration of the stack' }
     const command = { script: 'cordon', create: ['ensure'], delete: ['remove'], input } as const
     workshop.host.run(name, command, { parent: this, dependsOn: options.dependsOn ?? [] })
     this.registerOutputs({})
