@@ -82,8 +82,11 @@ export const withFiles = (
   let best: Holder | undefined
   let least: number | undefined
   let looked = 0
+  let candidates = 0
   for (const [node, held] of fleet.files.holders(needs.revision)) {
-    if (looked++ === mostNodes) break
+    // What has the code alone comes after all that has a checkpoint.
+    if (looked++ === mostNodes || candidates === mostCandidates || (held === 'code' && best?.held === 'checkpoint'))
+      break
     if (node.nodePool !== pool || !isOpen(node) || freePlaces(node) <= 0 || freeMiB(node) < needs.memoryMiB) continue
     if (objections(node, needs, now) > 0) continue
     least ??= leastLoad(fleet, pool)
@@ -91,6 +94,7 @@ export const withFiles = (
     const here = fleet.poolOn(needs.revision, node.id)
     // What waits for its turn to start here starts sooner elsewhere.
     if ((here?.starting ?? 0) >= startsAtOnce) continue
+    candidates++
     const holder = { node, held, instances: here?.instances.size ?? 0 }
     if (!best || byFiles(holder, best) < 0) best = holder
   }

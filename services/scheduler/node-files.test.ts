@@ -30,6 +30,16 @@ describe('a start goes to a node that has', () => {
     expect(outcome.placement).toMatchObject({ nodeId: 'g', reason: expect.stringContaining('checkpoint') as string })
   })
 
+  it('a checkpoint, however many others have the code', () => {
+    const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`n${at}`, {}]))
+    const yard = new Yard(many)
+    for (const id of Object.keys(many)) tell(yard, id, { code: [key('f')] })
+    tell(yard, 'n150', { checkpoints: [key('f')] })
+    expect(nodeOf(yard)).toBe('n150')
+    tell(yard, 'n150', { code: [key('f')] })
+    expect(nodeOf(yard)).not.toBe('n150')
+  })
+
   it('as long as it is there, and the node too', () => {
     const yard = new Yard(nodes())
     tell(yard, 'g', { checkpoints: [key('f'), key('g'), key('h')] })

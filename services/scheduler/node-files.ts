@@ -7,21 +7,31 @@ import type { Node } from './pool.ts'
 export type FilesHeld = 'checkpoint' | 'code'
 
 export interface NodeFilesView {
-  /** In the order in which they told. */
+  /** Those with a checkpoint first, otherwise in the order in which they told. */
   holders(revision: RevisionRef): Iterable<readonly [Node, FilesHeld]>
   on(revision: RevisionRef, node: Node): FilesHeld | undefined
 }
 
+type Holders = Readonly<Record<FilesHeld, Set<Node>>>
+
+function* inOrder({ checkpoint, code }: Holders): Generator<readonly [Node, FilesHeld]> {
+  for (const node of checkpoint) yield [node, 'checkpoint']
+  for (const node of code) yield [node, 'code']
+}
+
 export class NodeFilesBook implements NodeFilesView {
-  readonly #byRevision = new Map<string, Map<Node, FilesHeld>>()
+  readonly #byRevision = new Map<string, Holders>()
   readonly #byNode = new Map<Node, Set<string>>()
 
   holders(revision: RevisionRef): Iterable<readonly [Node, FilesHeld]> {
-    return this.#byRevision.get(revisionKey(revision)) ?? []
+    const holders = this.#byRevision.get(revisionKey(revision))
+    return holders ? inOrder(holders) : []
   }
 
   on(revision: RevisionRef, node: Node): FilesHeld | undefined {
-    return this.#byRevision.get(revisionKey(revision))?.get(node)
+    const holders = this.#byRevision.get(revisionKey(revision))
+    if (holders?.checkpoint.has(node)) return 'checkpoint'
+    return holders?.code.has(node) ? 'code' : undefined
   }
 
   told(node: Node, { all, checkpoints, code, gone }: NodeFiles): void {
@@ -37,16 +47,20 @@ export class NodeFilesBook implements NodeFilesView {
   }
 
   #put(key: string, node: Node, held: FilesHeld): void {
-    const nodes = this.#byRevision.get(key) ?? new Map<Node, FilesHeld>()
-    this.#byRevision.set(key, nodes.set(node, held))
+    this.#take(key, node)
+    const holders = this.#byRevision.get(key) ?? { checkpoint: new Set(), code: new Set() }
+    this.#byRevision.set(key, holders)
+    holders[held].add(node)
     const keys = this.#byNode.get(node) ?? new Set<string>()
     this.#byNode.set(node, keys.add(key))
   }
 
   #take(key: string, node: Node): void {
-    const nodes = this.#byRevision.get(key)
-    nodes?.delete(node)
-    if (nodes?.size === 0) this.#byRevision.delete(key)
+    const holders = this.#byRevision.get(key)
+    if (!holders) return
+    holders.checkpoint.delete(node)
+    holders.code.delete(node)
+    if (holders.checkpoint.size + holders.code.size === 0) this.#byRevision.delete(key)
     this.#byNode.get(node)?.delete(key)
   }
 }
