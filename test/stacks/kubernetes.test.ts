@@ -8,6 +8,7 @@ import type { UpResult } from '../../scripts/stack.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import { ClusterStack } from './lab/kubernetes/cluster-stack.ts'
 import { apps, core } from './lab/kubernetes/look.ts'
+import { expectFunctionCall } from './lab/function-call.ts'
 import { underLoad } from './lab/load.ts'
 import { later, nextVersion, version } from './lab/next-version.ts'
 
@@ -50,6 +51,9 @@ describe('in a bare cluster', () => {
     await createFunction(client, 'echo', echo)
     await expectAnswer()
   })
+
+  it('a function calls another, by way of the Service for nodes', async () =>
+    expectFunctionCall(await lab.connection()))
 
   it('a second up changes nothing', async () => {
     expect(kinds(await lab.up())).toEqual(['unchanged'])

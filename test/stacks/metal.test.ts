@@ -8,6 +8,7 @@ import { findDrift, mendDrift } from '../../scripts/drift.ts'
 import type { UpResult } from '../../scripts/stack.ts'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../support/lambda.ts'
 import { createLab, labUser, type Lab } from './lab/lab.ts'
+import { expectFunctionCall } from './lab/function-call.ts'
 import type { LabHost } from './lab/lab-host.ts'
 import { LabStack } from './lab/lab-stack.ts'
 import { underLoad } from './lab/load.ts'
@@ -33,14 +34,13 @@ const expectAnswer = async (name: string): Promise<void> =>
   expect((await invoke(client(), name, { word: 'metal' })).json).toMatchObject({ got: 'metal' })
 
 const kinds = ({ changes }: UpResult): string[] => Object.keys(changes)
+/** Of every node and, by its rule, of every function. */
+const pool = 'general'
 const twoHosts = () => [
   stack.hostConfig(h1, { roles: ['gateway', 'scheduler', 'nats'] }),
-  stack.hostConfig(h2, { roles: ['node'], user: labUser }),
+  stack.hostConfig(h2, { roles: ['node'], user: labUser, pool }),
 ]
-const threeHosts = () => [
-  ...twoHosts(),
-  stack.hostConfig(h3, { roles: ['node'], pool: 'spare', labels: { zone: 'north' } }),
-]
+const threeHosts = () => [...twoHosts(), stack.hostConfig(h3, { roles: ['node'], pool, labels: { zone: 'north' } })]
 
 beforeAll(async () => {
   await prepareMachine()
@@ -49,7 +49,7 @@ beforeAll(async () => {
   if (!first || !second || !third) throw new Error('the lab is not whole')
   ;[h1, h2, h3] = [first, second, third]
   stack = new LabStack(lab, `m${lab.dir.slice(-4)}`, say)
-  stack.configure({ runtimes: ['nodejs24.x'], hosts: twoHosts() })
+  stack.configure({ runtimes: ['nodejs24.x'], pools: [{ name: pool }], hosts: twoHosts() })
   bare = await traces(h3)
 }, 600_000)
 
@@ -162,6 +162,8 @@ describe('on two bare hosts', () => {
     const info = await h1.ssh(`timeout 2 bash -c 'exec 3<>/dev/tcp/${h1.address}/9003; head -n1 <&3'`)
     expect(JSON.parse(info.slice('INFO '.length))).toMatchObject({ tls_required: true })
   })
+
+  it('a function calls another, by way of the gateway on the other host', () => expectFunctionCall(stack.connection))
 })
 
 describe('a service', () => {
@@ -242,8 +244,8 @@ describe('one more host', () => {
       `${stack.installation}-h3`,
     ])
     expect((await nodesOf(h1, stack)).map(({ pool, labels }) => [pool, labels])).toEqual([
-      ['default', {}],
-      ['spare', { zone: 'north' }],
+      [pool, {}],
+      [pool, { zone: 'north' }],
     ])
     expect(kinds(await stack.up())).toEqual(['unchanged'])
   })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { vi } from 'vitest'
 import { run } from '../../../scripts/setup/run.ts'
 import { endGroups, makeGroups } from './control-groups.ts'
-import type { LabNetwork } from './network.ts'
+import { removeLink, type LabNetwork } from './network.ts'
 
 export interface LabHostSettings {
   readonly name: string
@@ -100,12 +100,20 @@ export class LabHost {
     ])
     const script = `${joins.map((_, index) => `echo 0 > "$${index + 1}"`).join('; ')}; shift ${joins.length}; exec "$@"`
     spawn('/bin/sh', ['-c', script, 'sh', ...joins, ...nspawn], { stdio: ['ignore', log, log], detached: true }).unref()
-    await vi.waitFor(() => this.ssh('true'), { timeout: 60_000, interval: 300 })
+    try {
+      await vi.waitFor(() => this.ssh('true'), { timeout: 60_000, interval: 300 })
+    } catch (error) {
+      const said = readFileSync(join(dir, `${this.name}.log`), 'utf8').slice(-2000)
+      throw new Error(`the host ${this.name} does not come up: ${said}`, { cause: error })
+    }
   }
 
   /** A power cut. */
   async cutPower(): Promise<void> {
-    await endGroups(this.#settings.group, false)
+    const { group } = this.#settings
+    await endGroups(group, false)
+    // By the name that nspawn gives it. A busy kernel takes seconds to drop the namespace and this with it; until then there is no other of the name.
+    await removeLink(`vb-${group}`)
   }
 
   /** Runs a line of shell as root. @returns its stdout @throws CommandError */

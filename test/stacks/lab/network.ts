@@ -37,8 +37,13 @@ export const makeNetwork = async ({ bridge, prefix }: LabNetwork): Promise<void>
 }
 
 /** Idempotent. */
+export const removeLink = async (name: string): Promise<void> => {
+  await run('ip', ['link', 'del', name]).catch(() => undefined)
+}
+
+/** Idempotent. */
 export const removeNetwork = async ({ bridge }: LabNetwork): Promise<void> => {
-  await run('ip', ['link', 'del', bridge]).catch(() => undefined)
+  await removeLink(bridge)
   await run('nft', ['delete', 'table', 'ip', bridge]).catch(() => undefined)
   // The last lab leaves the machine as the first one found it.
   const isLast = !readdirSync('/sys/class/net').some((name) => name.startsWith(bridgePrefix))
