@@ -42,6 +42,8 @@ export interface FunctionCallerDeps {
 const patienceMs = 10_000
 const backoffMs = 100
 const connectMs = 2_000
+/** What the one who is called must be. undici takes it from the header `host` else, and that is the name that the function called. */
+const called = { servername: 'gateway' } as const
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
 
 export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps): FunctionCaller => {
@@ -51,7 +53,12 @@ export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps
     if (known) return known
     // The called function's own time-out bounds the answer. Gateways close idle connections after 65 s; ours are gone before that.
     const timeouts = { headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 30_000 }
-    const pool = new Pool(url, { connections: 256, pipelining: 1, ...timeouts, ...clientTls(ca, 'gateway', connectMs) })
+    const pool = new Pool(url, {
+      connections: 256,
+      pipelining: 1,
+      ...timeouts,
+      ...clientTls(ca, called.servername, connectMs),
+    })
     pools.set(url, pool)
     return pool
   }
@@ -62,7 +69,7 @@ export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps
     for (;;) {
       for (const url of gateways.inOrder()) {
         try {
-          return await poolOf(url).request({ ...options, body: body.take() as never, signal })
+          return await poolOf(url).request({ ...options, ...called, body: body.take() as never, signal })
         } catch (error) {
           if (!neverSent.has((error as NodeJS.ErrnoException).code ?? '') || body.begun) throw error
           gateways.failed(url)
