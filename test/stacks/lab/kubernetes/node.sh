@@ -27,7 +27,9 @@ done
 # What the machine and its components write lies in the lab; the kernel settings that the kubelet insists on are files.
 mkdir -p machine/log machine/cni machine/forkyard machine/proc
 mount --bind machine/log /var/log
-mkdir -p /var/lib/cni /var/lib/forkyard
+# Of its own as a whole: somebody's `destroy` on this machine may remove an empty /var/lib/forkyard, and with it what is mounted there.
+mount -t tmpfs tmpfs /var/lib
+mkdir /var/lib/cni /var/lib/forkyard
 mount --bind machine/cni /var/lib/cni
 mount --bind machine/forkyard /var/lib/forkyard
 mount -t tmpfs tmpfs /run
