@@ -83,7 +83,7 @@ export type InstanceReport = Static<typeof InstanceReport>
 
 /**
  * What an invocation changes of its instance, and its end, is in a report at most so many milliseconds later: gateways tell the scheduler of both.
- * At once comes whatever nobody else tells: that an instance has ended, and all of instances that serve once or are kept for less than `briefMs`.
+ * At once comes whatever nobody else tells: that an instance has ended by itself, and all of instances that serve once or are kept for less than `briefMs`.
  */
 export const toldWithinMs = 200
 export const briefMs = 1_000

@@ -91,6 +91,14 @@ describe('a reporter', () => {
     expect(changed()).toEqual([['a', 'busy', undefined]])
   })
 
+  it('tells of an end that a scheduler wanted for its keep-alive with all that may wait', () => {
+    reporter.instanceChanged(instance('a', 'ended', { reason: 'keep-alive' }))
+    vi.advanceTimersByTime(toldWithinMs - 1)
+    expect(reports).toHaveLength(1)
+    vi.advanceTimersByTime(1)
+    expect(changed()).toEqual([['a', 'ended', undefined]])
+  })
+
   it.each([
     ['has ended', instance('a', 'ended', { reason: 'exit' })],
     ['serves once', instance('a', 'busy', { policy: { ...policy, reuse: false } })],

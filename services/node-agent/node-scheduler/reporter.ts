@@ -162,8 +162,9 @@ export class Reporter {
   }
 }
 
-const isUrgent = ({ state, policy, keepAliveMs }: InstanceReport): boolean =>
-  state === 'ended' || !policy.reuse || keepAliveOf(policy, keepAliveMs) < briefMs
+/** An end by keep-alive was a scheduler's own word. */
+const isUrgent = ({ state, policy, keepAliveMs, reason }: InstanceReport): boolean =>
+  (state === 'ended' && reason !== 'keep-alive') || !policy.reuse || keepAliveOf(policy, keepAliveMs) < briefMs
 
 const toChange = ({ instanceId, state, inFlight, idleSince, keepAliveMs, reason }: InstanceReport): InstanceChange => ({
   instanceId,
