@@ -44,7 +44,9 @@ const backoffMs = 100
 const connectMs = 2_000
 /** What the one who is called must be. undici takes it from the header `host` else, and that is the name that the function called. */
 const called = { servername: 'gateway' } as const
-const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT'])
+/** Names are looked up too, where gateways are behind a Service; the name server may be away for a moment. */
+const notFound = ['ENOTFOUND', 'EAI_AGAIN']
+const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', ...notFound])
 
 export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps): FunctionCaller => {
   const pools = new Map<string, Pool>()
