@@ -36,6 +36,8 @@ export const makeNetwork = async ({ bridge, prefix }: LabNetwork): Promise<void>
   writeFileSync(forwarding, '1')
 }
 
+const linksOf = (prefix: string): string[] => readdirSync('/sys/class/net').filter((name) => name.startsWith(prefix))
+
 /** Idempotent. */
 export const removeLink = async (name: string): Promise<void> => {
   await run('ip', ['link', 'del', name]).catch(() => undefined)
@@ -43,11 +45,11 @@ export const removeLink = async (name: string): Promise<void> => {
 
 /** Idempotent. */
 export const removeNetwork = async ({ bridge }: LabNetwork): Promise<void> => {
-  await removeLink(bridge)
+  // Ends of nodes are named after it. They go with the nodes' namespaces, when the kernel comes to it; until then this lab would not seem gone.
+  for (const name of linksOf(bridge)) await removeLink(name)
   await run('nft', ['delete', 'table', 'ip', bridge]).catch(() => undefined)
   // The last lab leaves the machine as the first one found it.
-  const isLast = !readdirSync('/sys/class/net').some((name) => name.startsWith(bridgePrefix))
-  if (!isLast || !existsSync(turnedOn)) return
+  if (linksOf(bridgePrefix).length > 0 || !existsSync(turnedOn)) return
   writeFileSync(forwarding, '0')
   rmSync(turnedOn)
 }
