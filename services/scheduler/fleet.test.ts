@@ -167,9 +167,9 @@ describe('a lease that its gateway ended', () => {
     fleet.apply(report(1, { full: true, instances: [instance('x', 'busy', 1)] }), 0)
     fleet.lend(poolOf(fleet), asked('i1'), 0)
     fleet.over('i1', 0)
-    fleet.expire(999, 60_000)
+    fleet.expire(4_999, 60_000)
     expect(poolOf(fleet).over).toBe(1)
-    fleet.expire(1_000, 60_000)
+    fleet.expire(5_000, 60_000)
     expect(poolOf(fleet).over).toBe(0)
   })
 

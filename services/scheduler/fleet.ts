@@ -40,8 +40,11 @@ interface Over {
 
 /** A lease outlives its deadline by this much: the node's report of the end is on its way. */
 const leaseSlackMs = 2_000
-/** The report of the end of a lease that its gateway ended comes within this, or never: its request was given up before it came to the node. */
-const overWithinMs = 1_000
+/**
+ * The report of the end of a lease that its gateway ended comes within this, or never: its request was given up before it came to the node. Long
+ * enough for a scheduler that is behind with its reports: what is forgotten too early takes a slot, and starts more.
+ */
+const overWithinMs = 5_000
 /** A booking that a full report does not name so long after the node took it is gone. */
 const confirmWithinMs = 1_000
 /** How often the leases of a node are compared with what it reports. */
