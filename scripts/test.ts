@@ -97,7 +97,7 @@ try {
   const withStacks = values.stacks === true && (await stacksChanged())
   const inCluster = withStacks && (values.kubernetes === true || missingTools(clusterTools).length === 0)
   await prepareMachine([{ title: 'Checks', steps: checks, goOn: true }], ['test', ...(inCluster ? clusterTools : [])])
-  const steps = [tests('End-to-end tests', 'e2e', 40 * minutes), sweep]
+  const steps = [tests('End-to-end tests', 'e2e', 50 * minutes), sweep]
   await runLanes([{ title: 'Scratch stack', steps, goOn: true }])
   const isLate = values.kubernetes !== true && performance.now() > beginStacksWithin
   if (withStacks && !isLate) {
