@@ -1,4 +1,6 @@
 /** Somebody writes into the store, past the gateways: what was flipped, swapped or replayed there is refused, and nothing of it runs. */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { jetstream } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import { Objm } from '@nats-io/obj'
@@ -8,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import type { FunctionRecord } from '../../../services/contracts/function.ts'
 import { buckets, imageObject, registryKey } from '../../../services/contracts/subjects.ts'
 import { createFunction, invoke, lambdaClient, uniqueName, zipOf } from '../../support/lambda.ts'
-import { natsOf } from '../host.ts'
+import { configOf, natsOf } from '../host.ts'
 import { installation } from '../installation.ts'
 
 const target = installation()
@@ -38,7 +40,6 @@ const recordOf = async (name: string): Promise<FunctionRecord> => {
 const put = async (name: string, record: object): Promise<void> =>
   void (await (await functions()).put(registryKey('default', name), JSON.stringify(record)))
 
-/** Nobody has run it before, so whoever runs it reads the store. */
 const patience = { timeout: 10_000, interval: 100 }
 const refusal = expect.objectContaining({ name: 'InvalidZipFileException' }) as unknown
 
@@ -84,6 +85,9 @@ describe('the object of an image', () => {
   it('that is swapped for another one is refused', async () => {
     const code = await new Objm(jetstream(connection)).open(buckets.code)
     const [mine, other] = [(await recordOf(good)).latest.imageDigest, (await recordOf(evil)).latest.imageDigest]
+    // The node fetches it when it is deployed; without that it reads the store for whoever is first.
+    const fetched = join(configOf(target, 'node-agent').stateDir, 'code', `${mine}.erofs`)
+    await vi.waitFor(() => rmSync(fetched), patience)
     const bytes = await code.getBlob(imageObject(other))
     await code.putBlob({ name: imageObject(mine) }, bytes ?? Buffer.alloc(0))
     await expect(invoke(client, good)).rejects.toMatchObject({ $metadata: { httpStatusCode: 502 } })
