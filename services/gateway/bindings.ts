@@ -35,6 +35,8 @@ export const createBindingStore = (deps: SignedEntryDeps & { readonly sealer: Se
     filter: bindingsKey('*', '*'),
     parse: (value) => Value.Parse(StoredBindings, value),
     adopt: (value) => (Value.Check(UnsignedBindings, value) ? value : undefined),
+    isGone: ({ sealed }) => sealed === null,
+    gone: (lastModified) => ({ sealed: null, lastModified }),
     renewed: (entry, key) => {
       if (entry.sealed === null || !sealer.isOld(entry.sealed)) return undefined
       const record = known(sealer, entry, key)
@@ -59,12 +61,7 @@ export const createBindingStore = (deps: SignedEntryDeps & { readonly sealer: Se
       })
       return { record, lastModified }
     },
-    delete: (tenant, name) =>
-      entries.change(bindingsKey(tenant, name), (before) =>
-        before === undefined || (before !== 'foreign' && before.sealed === null)
-          ? undefined
-          : { sealed: null, lastModified: new Date().toISOString() },
-      ),
+    delete: (tenant, name) => entries.remove(bindingsKey(tenant, name)),
     signAnew: () => entries.signAnew(),
   }
 }

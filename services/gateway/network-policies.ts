@@ -20,6 +20,8 @@ export const createNetworkPolicies = (deps: SignedEntryDeps): NetworkPolicies =>
     filter: registryKey('*', '*'),
     parse: (value) => Value.Parse(StoredNetworkPolicy, value),
     adopt: (value) => (Value.Check(NetworkPolicyRecord, value) ? value : undefined),
+    isGone: ({ policy }) => policy === null,
+    gone: (lastModified) => ({ policy: null, lastModified }),
   })
   return {
     get: async (tenant, name) => {
@@ -28,12 +30,7 @@ export const createNetworkPolicies = (deps: SignedEntryDeps): NetworkPolicies =>
     },
     put: (tenant, name, { policy, lastModified }) =>
       entries.change(registryKey(tenant, name), () => ({ policy, lastModified })),
-    delete: (tenant, name) =>
-      entries.change(registryKey(tenant, name), (before) =>
-        before === undefined || (before !== 'foreign' && before.policy === null)
-          ? undefined
-          : { policy: null, lastModified: new Date().toISOString() },
-      ),
+    delete: (tenant, name) => entries.remove(registryKey(tenant, name)),
     signAnew: () => entries.signAnew(),
   }
 }

@@ -29,6 +29,9 @@ export interface EntryKind<T extends Numbered> {
   readonly parse: (value: unknown) => T & Signed
   /** One from a version that neither signed nor counted; undefined for anything else. */
   readonly adopt: (value: unknown) => Omit<T, 'serial'> | undefined
+  readonly isGone: (entry: T) => boolean
+  /** What says that it was taken away. @param lastModified ISO 8601 */
+  readonly gone: (lastModified: string) => Omit<T, 'serial'>
   /** The same under the keys of now, after a rotation; undefined when it is. */
   readonly renewed?: (entry: T, key: string) => T | undefined
 }
@@ -41,6 +44,8 @@ export interface SignedEntries<T extends Numbered> {
   get(key: string): Promise<T | undefined>
   /** @param next undefined: it may stay as it is. Called again when somebody else was faster. */
   change(key: string, next: (before: Before<T>) => Omit<T, 'serial'> | undefined): Promise<void>
+  /** Leaves an entry that says so. Idempotent. */
+  remove(key: string): Promise<void>
   /** After a rotation of keys, and with `adoptUnsigned` once: for all that there are. @returns how many */
   signAnew(): Promise<number>
 }
@@ -49,7 +54,7 @@ const casAttempts = 20
 
 export const createSignedEntries = <T extends Numbered>(
   { kv, signer, adoptUnsigned }: SignedEntryDeps,
-  { what, filter, parse, adopt, renewed }: EntryKind<T>,
+  { what, filter, parse, adopt, isGone, gone, renewed }: EntryKind<T>,
 ): SignedEntries<T> => {
   const read = (entry: KvEntry): T => {
     const value: unknown = entry.json()
@@ -67,27 +72,32 @@ export const createSignedEntries = <T extends Numbered>(
     const text = JSON.stringify(signer.sign(networkPlace(key), content))
     await (entry?.operation === 'PUT' ? kv.update(key, text, entry.revision) : kv.create(key, text))
   }
+  const change: SignedEntries<T>['change'] = async (key, next) => {
+    for (let attempt = 1; attempt <= casAttempts; attempt++) {
+      const entry = await kv.get(key)
+      // What somebody else wrote there is overwritten, and counts for nothing.
+      const before = entry?.operation === 'PUT' ? tryRead(entry) : undefined
+      const content = next(before)
+      if (!content) return
+      const serial = Math.max(Date.now(), typeof before === 'object' ? before.serial + 1 : 0)
+      try {
+        return await write(entry, key, { ...content, serial } as T)
+      } catch (error) {
+        if (!isConflict(error)) throw error
+      }
+    }
+    throw new PlatformError('ALREADY_EXISTS', `An update is in progress for ${what} ${key}`)
+  }
   return {
     get: async (key) => {
       const entry = await kv.get(key)
       return entry?.operation === 'PUT' ? read(entry) : undefined
     },
-    change: async (key, next) => {
-      for (let attempt = 1; attempt <= casAttempts; attempt++) {
-        const entry = await kv.get(key)
-        // What somebody else wrote there is overwritten, and counts for nothing.
-        const before = entry?.operation === 'PUT' ? tryRead(entry) : undefined
-        const content = next(before)
-        if (!content) return
-        const serial = Math.max(Date.now(), typeof before === 'object' ? before.serial + 1 : 0)
-        try {
-          return await write(entry, key, { ...content, serial } as T)
-        } catch (error) {
-          if (!isConflict(error)) throw error
-        }
-      }
-      throw new PlatformError('ALREADY_EXISTS', `An update is in progress for ${what} ${key}`)
-    },
+    change,
+    remove: (key) =>
+      change(key, (before) =>
+        before === undefined || (before !== 'foreign' && isGone(before)) ? undefined : gone(new Date().toISOString()),
+      ),
     signAnew: async () => {
       let signed = 0
       for await (const entry of await kv.history({ key: filter })) {
