@@ -82,7 +82,11 @@ export class PlatformError extends Error {
   readonly details: Readonly<Record<string, unknown>> | undefined
 
   constructor(code: ErrorCode, message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
+    // Refusals come by the thousand exactly when there is no time for them, and where one was made says nothing: its stack costs most of it.
+    const { stackTraceLimit } = Error
+    if (errorTable[code].retryable) Error.stackTraceLimit = 0
     super(message, options)
+    Error.stackTraceLimit = stackTraceLimit
     this.name = 'PlatformError'
     this.code = code
     this.details = details

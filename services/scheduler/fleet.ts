@@ -9,10 +9,8 @@ import { revisionKey, type PlacementRequest, type RevisionRef } from '../contrac
 import type { ResourcePool } from '../contracts/resource-pool.ts'
 import { roomFor } from './find-node.ts'
 import { FleetIndex } from './fleet-index.ts'
-import { OrderedHeap } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
 import {
-  compareIds,
   newNode,
   newPool,
   noCache,
@@ -56,13 +54,10 @@ const deliveredWithinMs = 2_000
 
 const isFirst = (report: NodeReport): report is FirstReport => report.url !== undefined && report.capacity !== undefined
 
-const byExpiry = (a: Lease, b: Lease): number => a.expiresAt - b.expiresAt || compareIds(a.invocationId, b.invocationId)
-
 export class Fleet {
   readonly #nodes = new Map<string, Node>()
   readonly #index: FleetIndex
   readonly #leases = new Map<string, Lease>()
-  readonly #expiries = new OrderedHeap(byExpiry)
   /** Oldest first. */
   readonly #overs = new Map<string, Over>()
   #latestTerm = 0
@@ -232,9 +227,7 @@ export class Fleet {
     this.release(invocationId)
     pool.leases.set(invocationId, now)
     this.#index.lentChanged(pool, 1)
-    const lease = { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs }
-    this.#leases.set(invocationId, lease)
-    this.#expiries.put(lease)
+    this.#leases.set(invocationId, { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs })
     this.#index.slotsChanged(pool)
   }
 
@@ -268,7 +261,6 @@ export class Fleet {
     if (!lease) return undefined
     const { pool } = lease
     this.#leases.delete(invocationId)
-    this.#expiries.delete(lease)
     pool.leases.delete(invocationId)
     this.#index.lentChanged(pool, -1)
     return pool
@@ -341,8 +333,8 @@ export class Fleet {
 
   /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */
   expire(now: number, nodeTimeoutMs: number): Node[] {
-    for (let lease = this.#expiries.first(); lease && lease.expiresAt <= now; lease = this.#expiries.first())
-      this.release(lease.invocationId)
+    // Looking at all of them some times a second costs less than an order of them, which each placement would change twice.
+    for (const { invocationId, expiresAt } of this.#leases.values()) if (expiresAt <= now) this.release(invocationId)
     for (const [invocationId, { at }] of this.#overs) {
       if (at + overWithinMs > now) break
       this.release(invocationId)

@@ -41,7 +41,10 @@ beforeEach(() => {
   const connection = {
     isClosed: () => false,
     subscribe: (subject: string, { callback }: { callback: (error: null, message: unknown) => void }) => {
-      const tell = (text: string) => callback(null, { subject: subject.replace('*', 'a'), string: () => text })
+      const tell = (text: string) => {
+        callback(null, { subject: subject.replace('*', 'a'), string: () => text })
+        vi.advanceTimersByTime(0)
+      }
       if (subject === subjects.allNodeReports) deliver = tell
       else deliverFiles = tell
       return { unsubscribe: () => undefined, closed: new Promise(() => undefined) }

@@ -1,5 +1,5 @@
 /** Hop in from the nodes: their reports over NATS. */
-import type { NatsConnection } from '@nats-io/transport-node'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { Compile } from 'typebox/compile'
 import { subscribeLastingly } from '../chassis/lasting-subscription.ts'
 import type { Logger } from '../chassis/log.ts'
@@ -11,6 +11,7 @@ import type { Fleet } from './fleet.ts'
 import type { NodeKeeper } from './node-keeper.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import { createReportFilter } from './report-protocol.ts'
+import { YieldingQueue } from './yielding-queue.ts'
 
 export interface ReportListenerDeps {
   readonly connection: NatsConnection
@@ -26,8 +27,19 @@ const tickMs = 100
 /** At most one request for full reports to all nodes, and to each of them, in this time. */
 const askEveryMs = 200
 
+/**
+ * A client reads megabytes of reports in one turn where they have piled up, and nobody would be placed meanwhile. They take a third of the time at
+ * most, unless there is nothing else to do. What is too much is lost, which is noticed as a gap.
+ */
+const reportLimits = { items: 20_000, sliceMs: 2, share: 0.5 }
+
 const schema = Compile(NodeReport)
 const filesSchema = Compile(NodeFiles)
+
+interface Told {
+  readonly message: Msg
+  readonly take: (message: Msg) => void
+}
 
 export interface ReportListener {
   /** Asks all nodes for everything, and tells them the term of who leads from now on. */
@@ -56,24 +68,33 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
     nodesAsked.set(nodeId, now)
     connection.publish(subjects.nodeReportNow(nodeId))
   }
-  const subscription = connection.subscribe(subjects.allNodeReports, {
-    callback: (error, message) => {
-      if (error) return logger.error({ err: error }, 'reports: the subscription failed')
-      if (!isUnderstood(message)) return
-      const report = parse(schema, message.string())
-      if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
-      const inOrder = dispatcher.report(report)
-      keeper.heard(report)
-      if (inOrder) return
-      metrics.lostReports.inc()
-      askNode(report.nodeId)
-    },
-  })
-  const endFiles = subscribeLastingly(connection, subjects.allNodeFiles, (message) => {
-    if (!isUnderstood(message)) return
+  const takeReport = (message: Msg): void => {
+    const report = parse(schema, message.string())
+    if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
+    const inOrder = dispatcher.report(report)
+    keeper.heard(report)
+    if (inOrder) return
+    metrics.lostReports.inc()
+    askNode(report.nodeId)
+  }
+  const takeFiles = (message: Msg): void => {
     const files = parse(filesSchema, message.string())
     if (files) fleet.files(files)
     else logger.error({ subject: message.subject }, 'reports: what a node tells of its files does not fit the schema')
+  }
+  // Both in one: what a node has is of use once the node is known.
+  const told = new YieldingQueue<Told>(({ message, take }) => {
+    if (isUnderstood(message)) take(message)
+  }, reportLimits)
+  const subscription = connection.subscribe(subjects.allNodeReports, {
+    callback: (error, message) => {
+      if (error) logger.error({ err: error }, 'reports: the subscription failed')
+      else if (!told.push({ message, take: takeReport })) metrics.lostReports.inc()
+    },
+  })
+  const endFiles = subscribeLastingly(connection, subjects.allNodeFiles, (message) => {
+    if (!told.push({ message, take: takeFiles }))
+      logger.warn({ subject: message.subject }, 'reports: too many wait: lost')
   })
   const watch = async (): Promise<void> => {
     for await (const { type } of connection.status()) {
@@ -86,9 +107,9 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
   }
   watch().catch((error: unknown) => logger.error({ err: error }, 'reports: the connection cannot be watched'))
   const timer = setInterval(() => {
-    const stood = performance.now() - tickedAt > nodeTimeoutMs / 2
+    const stood = Math.max(performance.now() - tickedAt, told.behindMs) > nodeTimeoutMs / 2
     tickedAt = performance.now()
-    // Without NATS, or after this process stood still, silence says nothing about the nodes.
+    // Without NATS, or while what came is not read, silence says nothing about the nodes.
     if (!connected || stood) fleet.excuse(Date.now())
     dispatcher.tick(nodeTimeoutMs)
     for (const [nodeId, at] of nodesAsked) if (performance.now() - at > askEveryMs) nodesAsked.delete(nodeId)
@@ -100,6 +121,7 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
     stop: () => {
       clearInterval(timer)
       subscription.unsubscribe()
+      told.close()
       endFiles()
     },
   }
