@@ -5,6 +5,7 @@ import { maxClaims, type FunctionClaim } from '../contracts/claims.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { maxOver, maxRevisions, Placed, PlacedLate, placementLink, type RevisionNeeds } from '../contracts/links.ts'
 import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
+import { FullQueues } from './full-queues.ts'
 
 const schemas = { placed: Compile(Placed), late: Compile(PlacedLate) }
 const connectMs = 2_000
@@ -21,6 +22,7 @@ export class PlacementLink {
   #keys: string[] = []
   #next = 0
   #over: string[] = []
+  readonly #full = new FullQueues()
 
   /**
    * @param ca see `clientTls`
@@ -46,11 +48,14 @@ export class PlacementLink {
     // A slot that the caller's last request held may be the one for this.
     this.#tellOver()
     const { invocationId, startWish, deadlineAt, excludeNodes } = request
-    const number = this.#numberOf(request)
+    const key = revisionKey(request.revision)
+    this.#full.pass(key)
+    const number = this.#numberOf(request, key)
     const args = [number, invocationId, startWish, deadlineAt, excludeNodes]
     const result = await this.#client.call('place', args, { signal }).catch((error: unknown) => {
       // The answer may be on its way: nobody will use it.
       if (signal.aborted) this.over(invocationId)
+      if (error instanceof PlatformError) this.#full.refused(key, error)
       throw error
     })
     if (!schemas.placed.Check(result) && !schemas.late.Check(result))
@@ -115,8 +120,7 @@ export class PlacementLink {
     this.#over = []
   }
 
-  #numberOf({ revision, runtime, memoryMiB, policy, reservedConcurrency }: PlacementRequest): number {
-    const key = revisionKey(revision)
+  #numberOf({ revision, runtime, memoryMiB, policy, reservedConcurrency }: PlacementRequest, key: string): number {
     const known = this.#numbers.get(key)
     // A revision never changes; what is reserved for its function may.
     if (known && known.reservedConcurrency === reservedConcurrency) return known.number

@@ -109,6 +109,8 @@ export class Dispatcher {
     const { fleet, firstNodeWaitMs } = this.#deps
     if (request.deadlineAt <= now) throw new PlatformError('DEADLINE_EXCEEDED', 'the deadline has passed')
     fleet.release(request.invocationId)
+    // Nothing is free for it, and whatever becomes free is for those who wait: this costs least when there is least time.
+    this.#waiting.requireRoom(request.revision)
     if (!this.#hasOpenNode(request)) {
       const throttled = throttle(fleet.view, request)
       if (throttled) throw this.#refusal(throttled, request)

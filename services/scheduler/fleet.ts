@@ -10,16 +10,7 @@ import type { ResourcePool } from '../contracts/resource-pool.ts'
 import { roomFor } from './find-node.ts'
 import { FleetIndex } from './fleet-index.ts'
 import type { FleetView } from './place.ts'
-import {
-  newNode,
-  newPool,
-  noCache,
-  recount,
-  type FirstReport,
-  type Instance,
-  type Node,
-  type Pool,
-} from './pool.ts'
+import { newNode, newPool, noCache, recount, type FirstReport, type Instance, type Node, type Pool } from './pool.ts'
 import { instancesFor } from './provisioned.ts'
 import { poolFor } from '../contracts/pool-assignment.ts'
 import type { Right } from './resource-pools/contention.ts'

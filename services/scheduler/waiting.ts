@@ -3,7 +3,7 @@
  * revision; in turn among tenants and among the revisions of a tenant, so that nobody waits for another's burst.
  */
 import { PlatformError, type ErrorCode } from '../contracts/errors.ts'
-import { revisionKey, type Placement, type PlacementRequest } from '../contracts/placement.ts'
+import { revisionKey, type Placement, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
 import { OrderedHeap } from './ordered-heap.ts'
 import { compareIds } from './pool.ts'
 
@@ -41,6 +41,9 @@ export interface WaitingLimits {
 
 type Queue = Set<WaitingPlacement>
 
+const tooMany = (limit: keyof WaitingLimits | 'closed'): PlatformError =>
+  new PlatformError('TOO_MANY_REQUESTS', `too many placements wait: ${limit}`, { limit })
+
 const byTime = (a: WaitingPlacement, b: WaitingPlacement): number =>
   a.giveUpAt - b.giveUpAt || compareIds(a.request.invocationId, b.request.invocationId)
 
@@ -64,6 +67,13 @@ export class WaitingPlacements {
     return this.#tenants.size
   }
 
+  /** @throws PlatformError TOO_MANY_REQUESTS where as many of the revision wait as may */
+  requireRoom(revision: RevisionRef): void {
+    if (this.size < this.#limits.perFunction) return
+    const queue = this.#tenants.get(revision.tenant)?.get(revisionKey(revision))
+    if (queue && queue.size >= this.#limits.perFunction) throw tooMany('perFunction')
+  }
+
   /** @throws PlatformError TOO_MANY_REQUESTS naming the limit that is reached; what it rejects with: see `fail` and `expire` */
   add(request: PlacementRequest, giveUpAt: number, gone: () => boolean, more?: WaitingFor): Promise<Placement> {
     const { tenant } = request.revision
@@ -74,7 +84,7 @@ export class WaitingPlacements {
       this.size >= this.#limits.all ? 'all' : queue.size >= this.#limits.perFunction ? 'perFunction' : undefined
     if (over || this.#closed) {
       const limit = over ?? 'closed'
-      throw new PlatformError('TOO_MANY_REQUESTS', `too many placements wait: ${limit}`, { limit })
+      throw tooMany(limit)
     }
     const { promise, resolve, reject } = Promise.withResolvers<Placement>()
     const { tooLate, begin } = more ?? {}

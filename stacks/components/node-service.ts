@@ -15,6 +15,7 @@ export interface NodeServiceArgs<Config> {
   readonly port: number
   readonly graceMs: number
   readonly privileges: ServiceSpec['privileges']
+  readonly first?: boolean
   readonly ownedPaths?: readonly string[]
   /** See `SupervisedServiceArgs`. */
   readonly writablePaths?: readonly string[]
@@ -46,6 +47,7 @@ export const runNodeService = <Config>(
       ready: args.internal ? readyInside(name, site, args.port) : readyOutside(site, args.port),
       graceMs: args.graceMs,
       privileges: args.privileges,
+      ...(args.first ? { first: true } : {}),
       notify: true,
     },
     { parent, dependsOn: [bundle, ...dependsOn] },

@@ -13,7 +13,8 @@ export class Scheduler extends pulumi.ComponentResource {
     super('forkyard:index:Scheduler', site.name('scheduler'), {}, options)
     const { schedulerPort: port } = site.config
     const config = schedulerConfig(site, credentials, nats, site.name('scheduler'))
-    const service = { config, port, graceMs: 15_000, privileges: 'none', internal: true } as const
+    // All requests wait for it, and it for a CPU (docs/decisions/0071).
+    const service = { config, port, graceMs: 15_000, privileges: 'none', internal: true, first: true } as const
     runNodeService('scheduler', site, service, this, [...nats.dependencies])
     this.url = internalUrl(site, port)
     this.registerOutputs({ url: this.url })

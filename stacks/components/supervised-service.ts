@@ -15,6 +15,7 @@ export interface SupervisedServiceArgs {
   /** Between TERM and KILL. */
   readonly graceMs: number
   readonly privileges: ServiceSpec['privileges']
+  readonly first?: ServiceSpec['first']
   /** It notifies its supervisor (`services/chassis/notify.ts`). */
   readonly notify: boolean
 }

@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import { shellQuote } from '../shell-quote.ts'
 import { fileDrift } from './drift.ts'
 import { killAll, processesOf } from './processes.ts'
-import type { ServiceSpec } from './service-spec.ts'
+import { firstNice, type ServiceSpec } from './service-spec.ts'
 import type { Supervisor } from './supervisor.ts'
 import { writeFileIfChanged } from './write-file.ts'
 
@@ -21,11 +21,12 @@ const exec = promisify(execFile)
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** The service dies with its `runsv`: a new one must never start a second copy beside an orphan. */
-export const runScript = ({ command, privileges }: ServiceSpec): string => {
+export const runScript = ({ command, privileges, first }: ServiceSpec): string => {
   const drop = privileges === 'none' ? ' --no-new-privs --inh-caps -all --bounding-set -all,+dac_read_search' : ''
+  const nice = first ? `nice -n ${firstNice} ` : ''
   return `#!/bin/sh
 exec 2>&1
-exec env -i PATH=${path} HOME=/nonexistent setpriv --pdeathsig KILL${drop} ${command.map(shellQuote).join(' ')}
+exec env -i PATH=${path} HOME=/nonexistent ${nice}setpriv --pdeathsig KILL${drop} ${command.map(shellQuote).join(' ')}
 `
 }
 

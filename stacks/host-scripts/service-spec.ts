@@ -29,9 +29,13 @@ export const ServiceSpec = Type.Object(
     user: Type.Optional(Type.String()),
     /** Directories that the user's service writes to; made for it. */
     writablePaths: Type.Optional(Type.Array(Type.String({ pattern: '^/' }))),
+    /** Where CPU is short it comes before the others. */
+    first: Type.Optional(Type.Boolean()),
     /** Says over `$NOTIFY_SOCKET` that it is ready, and that it is alive. */
     notify: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },
 )
+/** As `nice` counts, of a service that is `first`. */
+export const firstNice = -10
 export type ServiceSpec = Static<typeof ServiceSpec>

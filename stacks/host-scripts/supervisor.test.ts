@@ -24,6 +24,10 @@ exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HO
 `)
   })
 
+  it('who comes first is nicer to itself than the others are, and can raise that no further', () => {
+    expect(runScript({ ...spec, first: true })).toContain('HOME=/nonexistent nice -n -10 setpriv --pdeathsig KILL')
+  })
+
   it('capabilities are kept only by who needs them', () => {
     expect(runScript({ ...spec, privileges: 'root' })).not.toContain('caps')
   })
@@ -36,6 +40,11 @@ describe('under systemd', () => {
     expect(unit).toContain('Restart=always')
     expect(unit).toContain('TimeoutStopSec=36')
     expect(unit).toContain('NoNewPrivileges=yes')
+  })
+
+  it('who comes first has more of the CPU where it is short', () => {
+    expect(unitFile({ ...spec, first: true }).split('\n')).toContain('CPUWeight=1000')
+    expect(unitFile(spec)).not.toContain('CPUWeight')
   })
 
   it('who needs root gets it', () => {

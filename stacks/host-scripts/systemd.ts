@@ -61,6 +61,9 @@ RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 /** The agent's sandboxes have limits of their own. */
 const privileged = 'TasksMax=infinity\n'
 
+/** Units share the CPU by their weights, whatever is nice within them; 100 is what all others have. */
+const firstWeight = 'CPUWeight=1000\n'
+
 /** A service that says nothing for so long, although it promised to, is killed and started anew; seconds. */
 const watchdogSeconds = 30
 
@@ -82,7 +85,7 @@ RestartSec=1
 KillMode=mixed
 TimeoutStopSec=${Math.ceil(spec.graceMs / 1000)}
 OOMPolicy=continue
-${common}${spec.privileges === 'none' ? unprivileged(spec) : privileged}
+${spec.first ? firstWeight : ''}${common}${spec.privileges === 'none' ? unprivileged(spec) : privileged}
 [Install]
 WantedBy=multi-user.target
 `

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { repoRoot, toolPath } from '../../../scripts/setup/paths.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
+import { firstNice } from '../../../stacks/host-scripts/service-spec.ts'
 import { freePort } from '../../../scripts/free-ports.ts'
 import { MeasuredProcess } from './measured-process.ts'
 import type { ScheduleRow } from './row.ts'
@@ -82,18 +83,20 @@ export class Processes {
     this.#profileDir = profileDir
   }
 
-  run(command: string, args: readonly string[], channel = false): ChildProcess {
+  /** @param first before the others, as the stack runs it */
+  run(command: string, args: readonly string[], channel = false, first = false): ChildProcess {
+    const nice = first ? ['nice', '-n', String(firstNice)] : []
     // However this process ends, so do they.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...nice, command, ...args], {
       stdio: channel ? ['ignore', 'ignore', 'inherit', 'ipc'] : 'ignore',
     })
     this.#children.unshift(child)
     return child
   }
 
-  runNode(script: string, args: readonly string[]): MeasuredProcess {
+  runNode(script: string, args: readonly string[], first = false): MeasuredProcess {
     const profile = this.#profileDir ? ['--cpu-prof', '--cpu-prof-dir', this.#profileDir] : []
-    const child = this.run(process.execPath, [...profile, '--import', probe, script, ...args], true)
+    const child = this.run(process.execPath, [...profile, '--import', probe, script, ...args], true, first)
     return new MeasuredProcess(child, true)
   }
 
@@ -150,7 +153,7 @@ export const startScheduler = async (processes: Processes): Promise<SchedulerPro
   const file = join(processes.dir, 'scheduler.json')
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
   const main = join(repoRoot, 'services/scheduler/main.ts')
-  const scheduler = processes.runNode(main, ['--config', file])
+  const scheduler = processes.runNode(main, ['--config', file], true)
   const schedulerUrl = `http://127.0.0.1:${port}`
   await untilAnswers(`${schedulerUrl}/readyz`, scheduler.child)
   return {
