@@ -63,7 +63,7 @@ const whatIsAgainst = (node: Node, { memoryMiB, excludeNodes }: PlacementRequest
 const describePool = (pool: Pool, now: number): Explanation['held'][number] => ({
   nodeId: pool.node.id,
   freeSlots: Math.max(0, freeSlots(pool)),
-  leases: pool.leases.size,
+  leases: pool.leases.length,
   instances: [...pool.instances.values()].map((instance) => describeInstance(instance, now)),
 })
 

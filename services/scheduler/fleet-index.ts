@@ -63,7 +63,7 @@ export class FleetIndex implements FleetView {
   readonly #lent = new Map<string, number>()
   readonly #open = new Set<Node>()
   readonly #nodePools = new Map<string, NodesOfPool>()
-  readonly #checks = new OrderedHeap(byCheck)
+  readonly #checks = new OrderedHeap(byCheck, 2)
 
   onFree: (pool: Pool) => void = () => undefined
   /** Something ended, or may be ended for something else. */
@@ -107,7 +107,7 @@ export class FleetIndex implements FleetView {
 
   lentOfRevision(revision: RevisionRef): number {
     let lent = 0
-    for (const { leases, inherited } of this.poolsOf(revision)) lent += leases.size + inherited
+    for (const { leases, inherited } of this.poolsOf(revision)) lent += leases.length + inherited
     return lent
   }
 
@@ -202,7 +202,7 @@ export class FleetIndex implements FleetView {
     const fresh = {
       open: 0,
       byLoad: new OrderedHeap(byLoad),
-      byFreeMemory: new OrderedHeap(byFreeMemory),
+      byFreeMemory: new OrderedHeap(byFreeMemory, 1),
       idle: new OrderedHeap(byIdleTime),
     }
     this.#nodePools.set(name, fresh)
@@ -213,7 +213,7 @@ export class FleetIndex implements FleetView {
     const { key, revision, node } = pool
     let pools = this.#revisions.get(key)
     if (!pools) {
-      pools = { byNode: new Map(), idle: new OrderedHeap(byRecentUse), free: new OrderedHeap(byFreeSlots) }
+      pools = { byNode: new Map(), idle: new OrderedHeap(byRecentUse), free: new OrderedHeap(byFreeSlots, 1) }
       this.#revisions.set(key, pools)
       const siblings = this.#siblings.get(versionKey(revision)) ?? new Set<string>()
       this.#siblings.set(versionKey(revision), siblings.add(key))

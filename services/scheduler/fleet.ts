@@ -9,17 +9,22 @@ import { revisionKey, type PlacementRequest, type RevisionRef } from '../contrac
 import type { ResourcePool } from '../contracts/resource-pool.ts'
 import { roomFor } from './find-node.ts'
 import { FleetIndex } from './fleet-index.ts'
+import { noPlaces } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
-import { newNode, newPool, noCache, recount, type FirstReport, type Instance, type Node, type Pool } from './pool.ts'
+import {
+  newNode,
+  newPool,
+  noCache,
+  recount,
+  type FirstReport,
+  type Instance,
+  type Lease,
+  type Node,
+  type Pool,
+} from './pool.ts'
 import { instancesFor } from './provisioned.ts'
 import { poolFor } from '../contracts/pool-assignment.ts'
 import type { Right } from './resource-pools/contention.ts'
-
-interface Lease {
-  readonly invocationId: string
-  readonly pool: Pool
-  readonly expiresAt: number
-}
 
 /** A lease that holds no slot any more: the report of its end is awaited. */
 interface Over {
@@ -208,7 +213,7 @@ export class Fleet {
     if (isNew) this.#inheritAll(node)
     if (now - node.leasesCheckedAt >= leasesCheckMs) {
       node.leasesCheckedAt = now
-      for (const pool of node.pools.values()) if (pool.leases.size > 0) this.#dropLostLeases(pool, now)
+      for (const pool of node.pools.values()) if (pool.leases.length > 0) this.#dropLostLeases(pool, now)
     }
     return true
   }
@@ -216,9 +221,11 @@ export class Fleet {
   /** Takes a slot of the pool; an older lease of the same invocation is over. */
   lend(pool: Pool, { invocationId, deadlineAt }: PlacementRequest, now: number): void {
     this.release(invocationId)
-    pool.leases.set(invocationId, now)
+    const expiresAt = deadlineAt + leaseSlackMs
+    const lease: Lease = { invocationId, pool, lentAt: now, expiresAt, at: pool.leases.length }
+    pool.leases.push(lease)
+    this.#leases.set(invocationId, lease)
     this.#index.lentChanged(pool, 1)
-    this.#leases.set(invocationId, { invocationId, pool, expiresAt: deadlineAt + leaseSlackMs })
     this.#index.slotsChanged(pool)
   }
 
@@ -252,7 +259,11 @@ export class Fleet {
     if (!lease) return undefined
     const { pool } = lease
     this.#leases.delete(invocationId)
-    pool.leases.delete(invocationId)
+    const last = pool.leases.pop()
+    if (last && last !== lease) {
+      pool.leases[lease.at] = last
+      last.at = lease.at
+    }
     this.#index.lentChanged(pool, -1)
     return pool
   }
@@ -344,7 +355,7 @@ export class Fleet {
     const node = this.#nodes.get(nodeId)
     if (!node) return
     for (const instance of node.instances.values()) this.drop(instance)
-    for (const pool of node.pools.values()) for (const id of pool.leases.keys()) this.release(id)
+    for (const pool of node.pools.values()) for (const { invocationId } of [...pool.leases]) this.release(invocationId)
     this.#nodes.delete(nodeId)
     this.#index.nodeRemoved(node)
   }
@@ -367,7 +378,7 @@ export class Fleet {
     const { instanceId: id, memoryMiB, policy, state, inFlight, keepAliveMs } = from
     const idleSince = from.idleSince ?? 0
     const known = { id, pool, memoryMiB, policy, state, inFlight, idleSince, keepAliveMs }
-    const instance: Instance = { ...known, confirmed, acceptedAt: undefined }
+    const instance: Instance = { ...known, confirmed, acceptedAt: undefined, places: noPlaces(1) }
     pool.instances.set(id, instance)
     pool.node.instances.set(id, instance)
     pool.node.usedMemoryMiB += memoryMiB
@@ -414,13 +425,13 @@ export class Fleet {
    */
   #dropLostLeases(pool: Pool, now: number): void {
     if (pool.idle === 0 && pool.instances.size > 0) return
-    const old = [...pool.leases].filter(([, lentAt]) => now - lentAt > deliveredWithinMs)
-    for (const [invocationId] of old.slice(0, Math.max(0, old.length - pool.inFlight))) this.release(invocationId)
+    const old = pool.leases.filter(({ lentAt }) => now - lentAt > deliveredWithinMs)
+    for (const { invocationId } of old.slice(0, Math.max(0, old.length - pool.inFlight))) this.release(invocationId)
   }
 
   #settle(pool: Pool): void {
     recount(pool)
-    pool.foreign = Math.max(0, pool.inFlight - pool.leases.size - pool.over)
+    pool.foreign = Math.max(0, pool.inFlight - pool.leases.length - pool.over)
     this.#inherit(pool, Math.min(pool.inherited, pool.foreign))
     this.#index.poolChanged(pool)
     this.#dropIfEmpty(pool)
@@ -440,7 +451,7 @@ export class Fleet {
   }
 
   #dropIfEmpty(pool: Pool): void {
-    if (pool.instances.size > 0 || pool.leases.size > 0) return
+    if (pool.instances.size > 0 || pool.leases.length > 0) return
     if (pool.node.pools.get(pool.key) === pool) pool.node.pools.delete(pool.key)
     this.#index.poolRemoved(pool)
   }

@@ -42,7 +42,8 @@ const fleetWith = (instances: InstanceReport[], leases = 0): { fleet: Fleet; poo
   )
   const [pool] = fleet.poolsOf(revisionOf('r1'))
   if (!pool) throw new Error('no pool')
-  for (let i = 0; i < leases; i++) pool.leases.set(`i${i}`, now)
+  for (let i = 0; i < leases; i++)
+    pool.leases.push({ invocationId: `i${i}`, pool, lentAt: now, expiresAt: Infinity, at: i })
   return { fleet, pool }
 }
 

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { OrderedHeap } from './ordered-heap.ts'
+import { noPlaces, OrderedHeap, type Placed } from './ordered-heap.ts'
 
-interface Item {
+interface Item extends Placed {
   readonly id: number
   rank: number
 }
@@ -15,7 +15,9 @@ describe('an ordered heap', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
         const heap = new OrderedHeap(compare)
-        const items = Array.from({ length: 21 }, (_, id): Item => ({ id, rank: 0 }))
+        const items = Array.from({ length: 21 }, (_, id): Item => ({ id, rank: 0, places: noPlaces(2) }))
+        const other = new OrderedHeap<Item>((a, b) => b.id - a.id, 1)
+        for (const item of items) other.put(item)
         const held = new Set<Item>()
         for (const [id, rank] of steps) {
           const item = items[id] as Item
@@ -31,7 +33,9 @@ describe('an ordered heap', () => {
           expect([...heap.inOrder()]).toEqual(wanted)
           expect(heap.first()).toBe(wanted[0])
           expect(heap.size).toBe(wanted.length)
+          expect(items.filter((each) => heap.has(each))).toEqual(items.filter((each) => held.has(each)))
         }
+        expect([...other.inOrder()]).toEqual(items.toReversed())
       }),
     )
   })

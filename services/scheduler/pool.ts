@@ -5,8 +5,20 @@
 import { keepAliveOf, type InstancePolicy } from '../contracts/function.ts'
 import { briefMs, toldWithinMs, type Cordon, type NodeLabels, type NodeReport } from '../contracts/node.ts'
 import type { RevisionRef } from '../contracts/placement.ts'
+import { noPlaces, type Placed } from './ordered-heap.ts'
 
-export interface Instance {
+/** A slot that an invocation holds. */
+export interface Lease {
+  readonly invocationId: string
+  readonly pool: Pool
+  /** Epoch milliseconds, like the next one. */
+  readonly lentAt: number
+  readonly expiresAt: number
+  /** Where it is among the pool's. */
+  at: number
+}
+
+export interface Instance extends Placed {
   readonly id: string
   readonly pool: Pool
   readonly memoryMiB: number
@@ -23,15 +35,15 @@ export interface Instance {
   acceptedAt: number | undefined
 }
 
-export interface Pool {
+export interface Pool extends Placed {
   readonly key: string
   /** Of its function, over all versions. */
   readonly functionKey: string
   readonly revision: RevisionRef
   readonly node: Node
   readonly instances: Map<string, Instance>
-  /** Invocations that hold a slot, oldest first; value: epoch milliseconds at which it was lent. */
-  readonly leases: Map<string, number>
+  /** In no order. */
+  readonly leases: Lease[]
   /** Leases that are over, as a gateway said; the node's reports count them as in flight until they tell of the end themselves. */
   over: number
   /** In flight without a lease of this process: lent before it started, or by another scheduler. */
@@ -55,7 +67,7 @@ export interface Pool {
   singleUse: boolean
 }
 
-export interface Node {
+export interface Node extends Placed {
   readonly id: string
   url: string
   epoch: string
@@ -122,6 +134,7 @@ export const newNode = ({
   kept: { places: 0, memoryMiB: 0 },
   instances: new Map(),
   pools: new Map(),
+  places: noPlaces(2),
 })
 
 export const newPool = (key: string, revision: RevisionRef, node: Node): Pool => ({
@@ -130,7 +143,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   revision,
   node,
   instances: new Map(),
-  leases: new Map(),
+  leases: [],
   over: 0,
   foreign: 0,
   inherited: 0,
@@ -144,6 +157,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   nextEndAt: Infinity,
   checkAt: Infinity,
   singleUse: false,
+  places: noPlaces(3),
 })
 
 /** Takes placements. */
@@ -162,7 +176,7 @@ export const freePlaces = (node: Node): number => node.capacity.instances - node
 export const functionKey = ({ tenant, name }: Pick<RevisionRef, 'tenant' | 'name'>): string => `${tenant}/${name}`
 
 /** Slots promised to someone: leases of this process and whatever else is in flight. */
-export const spokenFor = (pool: Pool): number => pool.leases.size + pool.foreign
+export const spokenFor = (pool: Pool): number => pool.leases.length + pool.foreign
 
 /**
  * Promised, but no instance has pulled the request yet, as far as reports tell. Negative: so many instances are idle by now, which the reports

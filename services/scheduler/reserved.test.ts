@@ -172,7 +172,7 @@ const countLent = (name: string): number =>
   [...fleet.nodes()]
     .flatMap((node) => [...node.pools.values()])
     .filter(({ revision }) => revision.name === name)
-    .reduce((sum, { leases }) => sum + leases.size, 0)
+    .reduce((sum, { leases }) => sum + leases.length, 0)
 
 describe('for any sequence of placements, ends and losses', () => {
   it('never more of a function is lent than is reserved, nothing is throttled below that, and nothing is ever miscounted', () => {

@@ -4,10 +4,10 @@
  */
 import { PlatformError, type ErrorCode } from '../contracts/errors.ts'
 import { revisionKey, type Placement, type PlacementRequest, type RevisionRef } from '../contracts/placement.ts'
-import { OrderedHeap } from './ordered-heap.ts'
+import { noPlaces, OrderedHeap, type Placed } from './ordered-heap.ts'
 import { compareIds } from './pool.ts'
 
-export interface WaitingPlacement {
+export interface WaitingPlacement extends Placed {
   readonly request: PlacementRequest
   readonly key: string
   /** Epoch milliseconds. */
@@ -88,7 +88,17 @@ export class WaitingPlacements {
     }
     const { promise, resolve, reject } = Promise.withResolvers<Placement>()
     const { tooLate, begin } = more ?? {}
-    const item: WaitingPlacement = { request, key, giveUpAt, gone, resolve, reject, tooLate, over: begin?.() }
+    const item: WaitingPlacement = {
+      request,
+      key,
+      giveUpAt,
+      gone,
+      resolve,
+      reject,
+      tooLate,
+      over: begin?.(),
+      places: noPlaces(1),
+    }
     queue.add(item)
     this.#tenants.set(tenant, revisions.set(key, queue))
     this.#byTime.put(item)

@@ -63,7 +63,7 @@ const view = (node: Node): NodeView => ({
   labels: node.labels,
   usedMemoryMiB: node.usedMemoryMiB,
   cacheMiB: node.cache.heldMiB,
-  leases: [...node.pools.values()].reduce((sum, pool) => sum + pool.leases.size, 0),
+  leases: [...node.pools.values()].reduce((sum, pool) => sum + pool.leases.length, 0),
   lastSeen: node.lastSeen,
   instances: [...node.instances.values()].map(
     ({ id, pool, memoryMiB, policy, state, inFlight, idleSince, keepAliveMs }) => ({

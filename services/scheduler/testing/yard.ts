@@ -130,7 +130,7 @@ export class Yard {
     for (const node of this.fleet.nodes()) {
       const instances: InstanceReport[] = []
       for (const pool of node.pools.values()) {
-        let lent = pool.leases.size
+        let lent = pool.leases.length
         for (const { id, memoryMiB, policy: own } of pool.instances.values()) {
           const inFlight = Math.min(lent, own.concurrency)
           lent -= inFlight

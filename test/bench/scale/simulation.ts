@@ -8,7 +8,7 @@ import type { StartWay } from '../../../services/node-agent/node-scheduler/cache
 import { MeasuredCosts } from '../../../services/node-agent/node-scheduler/cache/measured-costs.ts'
 import { Fleet } from '../../../services/scheduler/fleet.ts'
 import { instancesToEnd } from '../../../services/scheduler/lifecycle.ts'
-import { OrderedHeap } from '../../../services/scheduler/ordered-heap.ts'
+import { noPlaces, OrderedHeap, type Placed } from '../../../services/scheduler/ordered-heap.ts'
 import { place, type Decision } from '../../../services/scheduler/place.ts'
 import type { Instance } from '../../../services/scheduler/pool.ts'
 import { initMs, revisionOf, runtime } from './adaptive-keeper.ts'
@@ -26,7 +26,7 @@ export interface SimulationInput {
   readonly keeper: Keeper
 }
 
-interface Event {
+interface Event extends Placed {
   readonly at: number
   readonly order: number
   readonly happens: () => void
@@ -79,7 +79,8 @@ export class Simulation implements World {
   }
 
   after(ms: number, happens: () => void): void {
-    this.#events.put({ at: this.now + Math.max(0, Math.ceil(ms)), order: this.#order++, happens })
+    const at = this.now + Math.max(0, Math.ceil(ms))
+    this.#events.put({ at, order: this.#order++, happens, places: noPlaces(1) })
   }
 
   nodesOf(app: App): SimulatedNode[] {
