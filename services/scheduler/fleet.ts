@@ -26,12 +26,6 @@ import { instancesFor } from './provisioned.ts'
 import { poolFor } from '../contracts/pool-assignment.ts'
 import type { Right } from './resource-pools/contention.ts'
 
-/** A lease that holds no slot any more: the report of its end is awaited. */
-interface Over {
-  readonly pool: Pool
-  readonly at: number
-}
-
 /** A lease outlives its deadline by this much: the node's report of the end is on its way. */
 const leaseSlackMs = 2_000
 /**
@@ -54,8 +48,8 @@ export class Fleet {
   readonly #nodes = new Map<string, Node>()
   readonly #index: FleetIndex
   readonly #leases = new Map<string, Lease>()
-  /** Oldest first. */
-  readonly #overs = new Map<string, Over>()
+  /** Of the leases, those that hold no slot any more. */
+  #overs = 0
   #latestTerm = 0
 
   /** @param rules of the pools of nodes; none: all functions run in `default`, or in the pool that they chose */
@@ -99,7 +93,7 @@ export class Fleet {
   }
 
   get leaseCount(): number {
-    return this.#leases.size
+    return this.#leases.size - this.#overs
   }
 
   get openNodes(): number {
@@ -222,7 +216,7 @@ export class Fleet {
   lend(pool: Pool, { invocationId, deadlineAt }: PlacementRequest, now: number): void {
     this.release(invocationId)
     const expiresAt = deadlineAt + leaseSlackMs
-    const lease: Lease = { invocationId, pool, lentAt: now, expiresAt, at: pool.leases.length }
+    const lease: Lease = { invocationId, pool, lentAt: now, expiresAt, at: pool.leases.length, overAt: undefined }
     pool.leases.push(lease)
     this.#leases.set(invocationId, lease)
     this.#index.lentChanged(pool, 1)
@@ -238,34 +232,37 @@ export class Fleet {
 
   /** A gateway told that the invocation holds its slot no longer. Its node tells that later, and counts it as in flight until then. */
   over(invocationId: string, now: number): void {
-    const pool = this.#endLease(invocationId)
-    if (!pool) return
-    this.#overs.set(invocationId, { pool, at: now })
-    pool.over++
-    this.#gaveBack(pool)
+    const lease = this.#leases.get(invocationId)
+    if (!lease || lease.overAt !== undefined) return
+    this.#freeSlot(lease)
+    lease.overAt = now
+    lease.pool.over++
+    this.#overs++
+    this.#gaveBack(lease.pool)
   }
 
   /** @returns the pool, whose slots are to be looked at again */
   #end(invocationId: string): Pool | undefined {
-    const over = this.#overs.get(invocationId)
-    if (!over) return this.#endLease(invocationId)
-    this.#overs.delete(invocationId)
-    over.pool.over--
-    return over.pool
-  }
-
-  #endLease(invocationId: string): Pool | undefined {
     const lease = this.#leases.get(invocationId)
     if (!lease) return undefined
-    const { pool } = lease
+    const { pool, overAt } = lease
     this.#leases.delete(invocationId)
+    if (overAt === undefined) this.#freeSlot(lease)
+    else {
+      pool.over--
+      this.#overs--
+    }
+    return pool
+  }
+
+  #freeSlot(lease: Lease): void {
+    const { pool } = lease
     const last = pool.leases.pop()
     if (last && last !== lease) {
       pool.leases[lease.at] = last
       last.at = lease.at
     }
     this.#index.lentChanged(pool, -1)
-    return pool
   }
 
   #gaveBack(pool: Pool): void {
@@ -317,7 +314,7 @@ export class Fleet {
 
   /** All leases, and starts that no report has named: another scheduler decides, and the nodes know what there is. */
   forgetPromises(): void {
-    for (const invocationId of [...this.#leases.keys(), ...this.#overs.keys()]) this.release(invocationId)
+    for (const invocationId of [...this.#leases.keys()]) this.release(invocationId)
     for (const node of this.#nodes.values())
       for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
   }
@@ -336,11 +333,8 @@ export class Fleet {
   /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */
   expire(now: number, nodeTimeoutMs: number): Node[] {
     // Looking at all of them some times a second costs less than an order of them, which each placement would change twice.
-    for (const { invocationId, expiresAt } of this.#leases.values()) if (expiresAt <= now) this.release(invocationId)
-    for (const [invocationId, { at }] of this.#overs) {
-      if (at + overWithinMs > now) break
-      this.release(invocationId)
-    }
+    for (const { invocationId, expiresAt, overAt } of this.#leases.values())
+      if (overAt === undefined ? expiresAt <= now : overAt + overWithinMs <= now) this.release(invocationId)
     const lost = [...this.#nodes.values()].filter(({ lastSeen }) => now - lastSeen > nodeTimeoutMs)
     for (const { id } of lost) this.removeNode(id)
     return lost

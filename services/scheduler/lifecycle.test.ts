@@ -43,7 +43,7 @@ const fleetWith = (instances: InstanceReport[], leases = 0): { fleet: Fleet; poo
   const [pool] = fleet.poolsOf(revisionOf('r1'))
   if (!pool) throw new Error('no pool')
   for (let i = 0; i < leases; i++)
-    pool.leases.push({ invocationId: `i${i}`, pool, lentAt: now, expiresAt: Infinity, at: i })
+    pool.leases.push({ invocationId: `i${i}`, pool, lentAt: now, expiresAt: Infinity, at: i, overAt: undefined })
   return { fleet, pool }
 }
 

@@ -7,15 +7,17 @@ import { briefMs, toldWithinMs, type Cordon, type NodeLabels, type NodeReport } 
 import type { RevisionRef } from '../contracts/placement.ts'
 import { noPlaces, type Placed } from './ordered-heap.ts'
 
-/** A slot that an invocation holds. */
+/** A slot that an invocation holds, or has held. */
 export interface Lease {
   readonly invocationId: string
   readonly pool: Pool
   /** Epoch milliseconds, like the next one. */
   readonly lentAt: number
   readonly expiresAt: number
-  /** Where it is among the pool's. */
+  /** Where it is among the pool's, until it is over. */
   at: number
+  /** When a gateway told that it holds its slot no longer; the report of its end is awaited. */
+  overAt: number | undefined
 }
 
 export interface Instance extends Placed {
