@@ -314,7 +314,7 @@ export class Fleet {
 
   /** All leases, and starts that no report has named: another scheduler decides, and the nodes know what there is. */
   forgetPromises(): void {
-    for (const invocationId of [...this.#leases.keys()]) this.release(invocationId)
+    for (const invocationId of this.#leases.keys()) this.release(invocationId)
     for (const node of this.#nodes.values())
       for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
   }
@@ -349,7 +349,8 @@ export class Fleet {
     const node = this.#nodes.get(nodeId)
     if (!node) return
     for (const instance of node.instances.values()) this.drop(instance)
-    for (const pool of node.pools.values()) for (const { invocationId } of [...pool.leases]) this.release(invocationId)
+    for (const { leases } of node.pools.values())
+      for (let lease = leases.at(-1); lease; lease = leases.at(-1)) this.release(lease.invocationId)
     this.#nodes.delete(nodeId)
     this.#index.nodeRemoved(node)
   }
