@@ -18,6 +18,7 @@ import { missingTools } from './setup/tools.ts'
 import { CommandError, run } from './setup/run.ts'
 import { removeAbandonedFleets } from '../test/e2e/faults/fleet-place.ts'
 import { removeAbandonedLabs } from '../test/stacks/lab/abandoned.ts'
+import { removeAbandonedDirs } from '../test/stacks/lab/claimed-dir.ts'
 import { addTotals, readTotals, summaryLine, type Totals } from './test-report.ts'
 
 const { values } = parseArgs({ options: { stacks: { type: 'boolean' }, kubernetes: { type: 'boolean' } } })
@@ -87,11 +88,18 @@ const sweep: Step = {
   title: 'Leftovers of runs that were killed',
   run: async (report) => {
     await removeAbandonedFleets()
+    await removeAbandonedDirs()
     await removeAbandonedStacks(report)
   },
 }
 
-const sweepLabs: Step = { title: 'Hosts of runs that were killed', run: () => removeAbandonedLabs() }
+const sweepLabs: Step = {
+  title: 'Hosts and installations of runs that were killed',
+  run: async () => {
+    await removeAbandonedLabs()
+    await removeAbandonedDirs()
+  },
+}
 
 try {
   const withStacks = values.stacks === true && (await stacksChanged())

@@ -4,8 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LambdaClient } from '@aws-sdk/client-lambda'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -17,6 +16,7 @@ import { repoRoot } from '../../scripts/setup/paths.ts'
 import { leaveVariable } from '../../stacks/components/release.ts'
 import { processesOf } from '../../stacks/host-scripts/processes.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
+import { claimDir, claimInstallation, removeClaimedDir } from './lab/claimed-dir.ts'
 import { LabStack } from './lab/lab-stack.ts'
 import { underLoad } from './lab/load.ts'
 import { later, nextVersion, version } from './lab/next-version.ts'
@@ -24,8 +24,9 @@ import type { TreeCopy } from './lab/tree-copy.ts'
 
 const say = (line: string): void => void writeSync(2, `local: ${line}\n`)
 
-const dir = mkdtempSync(join(tmpdir(), 'forkyard-local-'))
+const dir = claimDir(`l${process.pid}`)
 const stack = new LabStack({ dir, privateKey: '' }, `l${process.pid}`, say, 'local')
+claimInstallation(dir, stack)
 let client: LambdaClient
 let newer: TreeCopy
 
@@ -50,7 +51,7 @@ beforeAll(async () => {
 afterAll(async () => {
   stack.useTree(repoRoot)
   await stack.down()
-  rmSync(dir, { recursive: true, force: true })
+  await removeClaimedDir(dir)
 }, 120_000)
 
 describe('a first update that is killed again and again', () => {

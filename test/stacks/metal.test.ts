@@ -307,6 +307,29 @@ describe('the next version', () => {
   })
 })
 
+/** Of what a service shows on its port, as a neighbour on `h1` sees it. */
+const certificateOf = async (host: LabHost, port: number): Promise<string> => {
+  const show = `const s=require('tls').connect({host:'${host.address}',port:${port},rejectUnauthorized:false},()=>{console.log(s.getPeerCertificate().serialNumber);s.end()})`
+  return (await h1.ssh(`${stack.stateDir}/bin/node -e "${show}"`)).trim()
+}
+
+const certificates = (): Promise<string[]> =>
+  Promise.all([certificateOf(h1, 9001), certificateOf(h2, 9002), certificateOf(h3, 9002)])
+
+describe('certificates in the last third of their life', () => {
+  it('are made anew by an up, under load without a failed request', async () => {
+    const before = await certificates()
+    // Those of 365 days are in the last third of 1200.
+    stack.configure({ certificateDays: 1200 })
+    await upUnderLoad()
+    const after = await certificates()
+    expect(after.filter((certificate) => before.includes(certificate))).toEqual([])
+    expect(new Set(after).size).toBe(3)
+    await expectAnswer('echo')
+    expect(kinds(await stack.up())).toEqual(['unchanged'])
+  })
+})
+
 describe('a host that is down', () => {
   it('keeps no other from being changed, and catches up', async () => {
     await h3.cutPower()

@@ -4,8 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -14,15 +13,15 @@ import { freePorts } from '../../scripts/free-ports.ts'
 import { cacheDir, pulumiHome } from '../../scripts/setup/paths.ts'
 import { prepareMachine } from '../../scripts/setup/prepare.ts'
 import { CommandError, run } from '../../scripts/setup/run.ts'
-import { removeLeftovers } from '../../stacks/host-scripts/leftovers.ts'
-import { removeUnits } from '../../stacks/host-scripts/systemd.ts'
 import { startStore, type TestStore } from '../support/s3-store.ts'
+import { claimDir, claimInstallation, removeClaimedDir } from './lab/claimed-dir.ts'
 import { copyTree, type TreeCopy } from './lab/tree-copy.ts'
 
 const name = `p${process.pid}`
-const base = mkdtempSync(join(tmpdir(), 'forkyard-pipeline-'))
+const base = claimDir(name)
 const stateDir = join(base, 'state')
 const runDir = `/run/forkyard/${name}`
+claimInstallation(base, { installation: name, stateDir, runDir })
 const bucket = 'state'
 let tree: TreeCopy
 let url: string
@@ -113,11 +112,9 @@ beforeAll(async () => {
 }, 600_000)
 
 afterAll(async () => {
-  await removeUnits(name)
-  await removeLeftovers({ installation: name, stateDir, runDir })
   objects?.destroy()
   await store?.stop()
-  rmSync(base, { recursive: true, force: true })
+  await removeClaimedDir(base)
 }, 120_000)
 
 const nothingToDo = /^Resources:\n\s+\d+ unchanged$/m
