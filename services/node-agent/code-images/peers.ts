@@ -51,6 +51,7 @@ export class Peers {
   nearest(digest: string): Peer[] {
     const now = this.#now()
     return this.#ranked(digest)
+      .map(({ peer }) => peer)
       .filter(({ avoidedUntil }) => avoidedUntil <= now)
       .slice(0, homes)
   }
@@ -58,19 +59,18 @@ export class Peers {
   /** How many others are asked before this node; below `homes` others ask this node. */
   ownRank(digest: string): number {
     const own = rankOf(digest, this.#own)
-    return this.#ranked(digest).filter(({ nodeId }) => rankOf(digest, nodeId) < own).length
+    return this.#ranked(digest).filter(({ rank }) => rank < own).length
   }
 
   get size(): number {
     return this.#known.size
   }
 
-  #ranked(digest: string): Known[] {
+  #ranked(digest: string): { readonly peer: Known; readonly rank: string }[] {
     const now = this.#now()
     for (const { nodeId, heardAt } of this.#known.values()) if (now - heardAt > forgottenMs) this.#known.delete(nodeId)
     return [...this.#known.values()]
       .map((peer) => ({ peer, rank: rankOf(digest, peer.nodeId) }))
       .toSorted((a, b) => (a.rank < b.rank ? -1 : 1))
-      .map(({ peer }) => peer)
   }
 }
