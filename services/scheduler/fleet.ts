@@ -9,52 +9,33 @@ import { revisionKey, type PlacementRequest, type RevisionRef } from '../contrac
 import type { ResourcePool } from '../contracts/resource-pool.ts'
 import { roomFor } from './find-node.ts'
 import { FleetIndex } from './fleet-index.ts'
+import { LeaseBook } from './lease-book.ts'
 import { noPlaces } from './ordered-heap.ts'
 import type { FleetView } from './place.ts'
-import {
-  newNode,
-  newPool,
-  noCache,
-  recount,
-  type FirstReport,
-  type Instance,
-  type Lease,
-  type Node,
-  type Pool,
-} from './pool.ts'
+import { newNode, newPool, noCache, recount, type FirstReport, type Instance, type Node, type Pool } from './pool.ts'
 import { instancesFor } from './provisioned.ts'
 import { poolFor } from '../contracts/pool-assignment.ts'
 import type { Right } from './resource-pools/contention.ts'
 
-/** A lease outlives its deadline by this much: the node's report of the end is on its way. */
-const leaseSlackMs = 2_000
-/**
- * The report of the end of a lease that its gateway ended comes within this, or never: its request was given up before it came to the node. Long
- * enough for a scheduler that is behind with its reports: what is forgotten too early takes a slot, and starts more.
- */
-const overWithinMs = 5_000
 /** A booking that a full report does not name so long after the node took it is gone. */
 const confirmWithinMs = 1_000
 /** How often the leases of a node are compared with what it reports. */
 const leasesCheckMs = 1_000
 /** Reservations for which room is looked for at a time. */
 const mostReservationsAtOnce = 16
-/** Time in which a lent request surely reached the node. */
-const deliveredWithinMs = 2_000
 
 const isFirst = (report: NodeReport): report is FirstReport => report.url !== undefined && report.capacity !== undefined
 
 export class Fleet {
   readonly #nodes = new Map<string, Node>()
   readonly #index: FleetIndex
-  readonly #leases = new Map<string, Lease>()
-  /** Of the leases, those that hold no slot any more. */
-  #overs = 0
+  readonly #leases: LeaseBook
   #latestTerm = 0
 
   /** @param rules of the pools of nodes; none: all functions run in `default`, or in the pool that they chose */
   constructor(rules: readonly ResourcePool[] = []) {
     this.#index = new FleetIndex(rules)
+    this.#leases = new LeaseBook((pool, by) => this.#index.lentChanged(pool, by))
     for (const { name: pool, reserved = {} } of rules)
       for (const [tenant, { instances: places, memoryMiB }] of Object.entries(reserved))
         this.#index.reservations.reserve({ pool, tenant, places, memoryMiB })
@@ -93,7 +74,7 @@ export class Fleet {
   }
 
   get leaseCount(): number {
-    return this.#leases.size - this.#overs
+    return this.#leases.size
   }
 
   get openNodes(): number {
@@ -167,7 +148,7 @@ export class Fleet {
     if (node && report.seq <= node.seq) return true
     const gaveBack = new Set<Pool>()
     for (const invocationId of report.endedInvocations) {
-      const pool = this.#end(invocationId)
+      const pool = this.#leases.end(invocationId)
       if (!pool) continue
       // Of a revision there is one pool on a node: no order has two changes at a time.
       if (pool.node === node) gaveBack.add(pool)
@@ -207,7 +188,8 @@ export class Fleet {
     if (isNew) this.#inheritAll(node)
     if (now - node.leasesCheckedAt >= leasesCheckMs) {
       node.leasesCheckedAt = now
-      for (const pool of node.pools.values()) if (pool.leases.length > 0) this.#dropLostLeases(pool, now)
+      for (const pool of node.pools.values())
+        for (const invocationId of this.#leases.lost(pool, now)) this.release(invocationId)
     }
     return true
   }
@@ -215,54 +197,21 @@ export class Fleet {
   /** Takes a slot of the pool; an older lease of the same invocation is over. */
   lend(pool: Pool, { invocationId, deadlineAt }: PlacementRequest, now: number): void {
     this.release(invocationId)
-    const expiresAt = deadlineAt + leaseSlackMs
-    const lease: Lease = { invocationId, pool, lentAt: now, expiresAt, at: pool.leases.length, overAt: undefined }
-    pool.leases.push(lease)
-    this.#leases.set(invocationId, lease)
-    this.#index.lentChanged(pool, 1)
+    this.#leases.begin(pool, invocationId, deadlineAt, now)
     this.#index.slotsChanged(pool)
   }
 
   /** The node told that the invocation has ended, or it never comes there. */
   release(invocationId: string): boolean {
-    const pool = this.#end(invocationId)
+    const pool = this.#leases.end(invocationId)
     if (pool) this.#gaveBack(pool)
     return pool !== undefined
   }
 
   /** A gateway told that the invocation holds its slot no longer. Its node tells that later, and counts it as in flight until then. */
   over(invocationId: string, now: number): void {
-    const lease = this.#leases.get(invocationId)
-    if (!lease || lease.overAt !== undefined) return
-    this.#freeSlot(lease)
-    lease.overAt = now
-    lease.pool.over++
-    this.#overs++
-    this.#gaveBack(lease.pool)
-  }
-
-  /** @returns the pool, whose slots are to be looked at again */
-  #end(invocationId: string): Pool | undefined {
-    const lease = this.#leases.get(invocationId)
-    if (!lease) return undefined
-    const { pool, overAt } = lease
-    this.#leases.delete(invocationId)
-    if (overAt === undefined) this.#freeSlot(lease)
-    else {
-      pool.over--
-      this.#overs--
-    }
-    return pool
-  }
-
-  #freeSlot(lease: Lease): void {
-    const { pool } = lease
-    const last = pool.leases.pop()
-    if (last && last !== lease) {
-      pool.leases[lease.at] = last
-      last.at = lease.at
-    }
-    this.#index.lentChanged(pool, -1)
+    const pool = this.#leases.over(invocationId, now)
+    if (pool) this.#gaveBack(pool)
   }
 
   #gaveBack(pool: Pool): void {
@@ -314,7 +263,7 @@ export class Fleet {
 
   /** All leases, and starts that no report has named: another scheduler decides, and the nodes know what there is. */
   forgetPromises(): void {
-    for (const invocationId of this.#leases.keys()) this.release(invocationId)
+    for (const invocationId of this.#leases.invocationIds()) this.release(invocationId)
     for (const node of this.#nodes.values())
       for (const instance of node.instances.values()) if (!instance.confirmed) this.drop(instance)
   }
@@ -332,9 +281,7 @@ export class Fleet {
 
   /** Ends leases past their deadline, and nodes that have been silent for too long. @returns those nodes. */
   expire(now: number, nodeTimeoutMs: number): Node[] {
-    // Looking at all of them some times a second costs less than an order of them, which each placement would change twice.
-    for (const { invocationId, expiresAt, overAt } of this.#leases.values())
-      if (overAt === undefined ? expiresAt <= now : overAt + overWithinMs <= now) this.release(invocationId)
+    for (const invocationId of this.#leases.due(now)) this.release(invocationId)
     const lost = [...this.#nodes.values()].filter(({ lastSeen }) => now - lastSeen > nodeTimeoutMs)
     for (const { id } of lost) this.removeNode(id)
     return lost
@@ -412,16 +359,6 @@ export class Fleet {
       const { confirmed, acceptedAt } = instance
       if (confirmed || (acceptedAt !== undefined && now - acceptedAt > confirmWithinMs)) this.drop(instance)
     }
-  }
-
-  /**
-   * Where an instance is idle nothing waits: leases that are neither in flight nor fresh lost the report of their end. Which of
-   * them it was cannot be known and does not matter; the count does.
-   */
-  #dropLostLeases(pool: Pool, now: number): void {
-    if (pool.idle === 0 && pool.instances.size > 0) return
-    const old = pool.leases.filter(({ lentAt }) => now - lentAt > deliveredWithinMs)
-    for (const { invocationId } of old.slice(0, Math.max(0, old.length - pool.inFlight))) this.release(invocationId)
   }
 
   #settle(pool: Pool): void {
