@@ -222,6 +222,7 @@ export class Dispatcher {
     const command: StartInstance = { instanceId, revision, runtime, memoryMiB, policy, startWish, ...forced }
     for (const instance of end) fleet.drop(instance)
     fleet.lend(fleet.book(node, command), request, this.#now())
+    fleet.outdateOthers(revision)
     for (const { instance, reason } of outdated(fleet.otherRevisions(revision))) {
       fleet.drop(instance)
       void this.#commands.end(instance, reason)

@@ -73,6 +73,19 @@ export class Fleet {
     return this.#index.otherRevisions(revision)
   }
 
+  /** The revision is the one in use: what other revisions of the same version have ends, also what is busy by now. */
+  outdateOthers(revision: RevisionRef): void {
+    for (const [pools, outdated] of [
+      [this.poolsOf(revision), false],
+      [this.otherRevisions(revision), true],
+    ] as const)
+      for (const pool of pools)
+        if (pool.outdated !== outdated) {
+          pool.outdated = outdated
+          this.#settle(pool)
+        }
+  }
+
   get leaseCount(): number {
     return this.#leases.size
   }

@@ -55,6 +55,17 @@ describe('instancesToEnd', () => {
     expect(ids(instancesToEnd(pool, now))).toEqual(['old keep-alive'])
   })
 
+  it('ends what becomes idle after a newer revision was started, until the old one is in use again', () => {
+    const { fleet, pool } = fleetWith([idle('x', 0)])
+    const ended = () => ids(instancesToEnd(pool, 1))
+    fleet.outdateOthers(revisionOf('r1'))
+    expect(ended()).toEqual([])
+    pool.outdated = true
+    expect(ended()).toEqual(['x old-revision'])
+    fleet.outdateOthers(revisionOf('r1'))
+    expect(ended()).toEqual([])
+  })
+
   it('ends at once with a keep-alive of 0', () => {
     const { pool } = fleetWith([idle('x', 0, { keepAliveMs: 0 })])
     expect(ids(instancesToEnd(pool, now))).toEqual(['x keep-alive'])

@@ -13,6 +13,7 @@ export interface End {
 export const instancesToEnd = (pool: Pool, now: number, most = Infinity): End[] => {
   const spare = spareInstances(pool)
   const used = spare.filter(({ policy }) => !policy.reuse)
+  if (pool.outdated) return spare.map((instance) => ({ instance, reason: 'old-revision' as const }))
   const over = spare.filter((instance) => instance.policy.reuse && endsAt(instance) <= now)
   return [
     ...used.map((instance) => ({ instance, reason: 'single-use' as const })),

@@ -65,6 +65,8 @@ export interface Pool extends Placed {
   nextEndAt: number
   /** Epoch milliseconds at which the pool is looked at for that. */
   checkAt: number
+  /** A newer revision of the same version was started since: its instances end as they become idle. */
+  outdated: boolean
   /** Some instance of the pool ends after its first batch. */
   singleUse: boolean
 }
@@ -159,6 +161,7 @@ export const newPool = (key: string, revision: RevisionRef, node: Node): Pool =>
   nextEndAt: Infinity,
   checkAt: Infinity,
   singleUse: false,
+  outdated: false,
   places: noPlaces(3),
 })
 
@@ -240,7 +243,7 @@ export const recount = (pool: Pool): void => {
       pool.idle++
       pool.idleSlots += policy.concurrency
       pool.lastIdleSince = Math.max(pool.lastIdleSince, instance.idleSince)
-      pool.nextEndAt = Math.min(pool.nextEndAt, endsAt(instance))
+      pool.nextEndAt = pool.outdated ? 0 : Math.min(pool.nextEndAt, endsAt(instance))
     } else if (state === 'starting') {
       pool.starting++
       pool.startingSlots += policy.concurrency

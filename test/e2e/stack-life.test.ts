@@ -92,7 +92,7 @@ describe('a stack that is up', () => {
   it('is whole again after everything was killed, supervisors and all', async () => {
     for (const role of ['supervisor', 'service', 'log', 'sandbox'])
       for (const pid of pidsOf(role)) process.kill(pid, 'SIGKILL')
-    expect(pidsOf('supervisor')).toEqual([])
+    await vi.waitFor(() => expect(pidsOf('supervisor')).toEqual([]))
     const { changes } = await bringUp(stack.place, silent)
     expect(Object.keys(changes)).toEqual(['unchanged'])
     expect((await sayHello(stack.premises.stateDir)).answer).toContain('Hello, Forkyard!')
