@@ -6,7 +6,7 @@ import { PlatformError } from '../contracts/errors.ts'
 import type { NodeReport, StartInstance } from '../contracts/node.ts'
 import type { Placement, PlacementRequest, RevisionRef } from '../contracts/placement.ts'
 import type { Fleet } from './fleet.ts'
-import { instancesToEnd, outdated } from './lifecycle.ts'
+import { instancesToEnd } from './lifecycle.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import type { NodeClient } from './node-client.ts'
 import { NodeCommands } from './node-commands.ts'
@@ -222,11 +222,7 @@ export class Dispatcher {
     const command: StartInstance = { instanceId, revision, runtime, memoryMiB, policy, startWish, ...forced }
     for (const instance of end) fleet.drop(instance)
     fleet.lend(fleet.book(node, command), request, this.#now())
-    fleet.outdateOthers(revision)
-    for (const { instance, reason } of outdated(fleet.otherRevisions(revision))) {
-      fleet.drop(instance)
-      void this.#commands.end(instance, reason)
-    }
+    for (const pool of fleet.supersede(revision)) this.#endOver(pool)
     void this.#commands.start(node, command, end)
   }
 
@@ -278,11 +274,16 @@ export class Dispatcher {
   #endIdle(): void {
     const { fleet, claimsKnown } = this.#deps
     if (this.#term === undefined || claimsKnown?.() === false) return
-    for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs))
-      for (const { instance, reason } of instancesToEnd(pool, this.#now(), fleet.unprovisioned(pool.revision))) {
-        fleet.drop(instance)
-        void this.#commands.end(instance, reason)
-      }
+    for (const pool of fleet.dueForEnd(this.#now(), lookAgainMs)) this.#endOver(pool)
+  }
+
+  /** Those of its idle instances that end now. */
+  #endOver(pool: Pool): void {
+    const { fleet } = this.#deps
+    for (const { instance, reason } of instancesToEnd(pool, this.#now(), fleet.unprovisioned(pool.revision))) {
+      fleet.drop(instance)
+      void this.#commands.end(instance, reason)
+    }
   }
 }
 

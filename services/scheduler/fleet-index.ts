@@ -31,6 +31,13 @@ interface RevisionPools {
   readonly free: OrderedHeap<Pool>
 }
 
+/** Revisions of one function and version that have pools. */
+interface Siblings {
+  readonly keys: Set<string>
+  /** The one that was started last; absent: none since any of them is known. */
+  inUse: string | undefined
+}
+
 /** Nodes of one pool, and what is idle on them. */
 interface NodesOfPool {
   open: number
@@ -57,8 +64,8 @@ export class FleetIndex implements FleetView {
   readonly provisioned = new Provisioned()
   readonly files = new NodeFilesBook()
   readonly #revisions = new Map<string, RevisionPools>()
-  /** Function and version -> keys of its revisions that have pools. */
-  readonly #siblings = new Map<string, Set<string>>()
+  /** By function and version. */
+  readonly #siblings = new Map<string, Siblings>()
   /** Function -> its invocations that hold a slot, over all versions and nodes. */
   readonly #lent = new Map<string, number>()
   readonly #open = new Set<Node>()
@@ -93,12 +100,15 @@ export class FleetIndex implements FleetView {
     return this.#revisions.get(revisionKey(revision))?.byNode.get(nodeId)
   }
 
-  /** Pools of the other revisions of the same function and version. */
-  *otherRevisions(revision: RevisionRef): Iterable<Pool> {
-    const keys = this.#siblings.get(versionKey(revision))
-    if (!keys || keys.size < 2) return
+  /** The revision, which has a pool, is the one in use. @returns pools of its version that are to be counted anew, where another one was in use */
+  supersede(revision: RevisionRef): Pool[] {
+    const siblings = this.#siblings.get(versionKey(revision))
     const own = revisionKey(revision)
-    for (const key of keys) if (key !== own) yield* this.#revisions.get(key)?.byNode.values() ?? []
+    if (!siblings || siblings.inUse === own) return []
+    siblings.inUse = own
+    const pools = [...siblings.keys].flatMap((key) => [...(this.#revisions.get(key)?.byNode.values() ?? [])])
+    for (const pool of pools) pool.outdated = pool.key !== own
+    return pools
   }
 
   lentOf(revision: RevisionRef): number {
@@ -211,13 +221,16 @@ export class FleetIndex implements FleetView {
 
   poolAdded(pool: Pool): void {
     const { key, revision, node } = pool
+    const version = versionKey(revision)
+    const siblings = this.#siblings.get(version) ?? { keys: new Set(), inUse: undefined }
     let pools = this.#revisions.get(key)
     if (!pools) {
       pools = { byNode: new Map(), idle: new OrderedHeap(byRecentUse), free: new OrderedHeap(byFreeSlots, 1) }
       this.#revisions.set(key, pools)
-      const siblings = this.#siblings.get(versionKey(revision)) ?? new Set<string>()
-      this.#siblings.set(versionKey(revision), siblings.add(key))
+      siblings.keys.add(key)
+      this.#siblings.set(version, siblings)
     }
+    pool.outdated = siblings.inUse !== undefined && siblings.inUse !== key
     pools.byNode.set(node.id, pool)
   }
 
@@ -252,9 +265,9 @@ export class FleetIndex implements FleetView {
     if (pools.byNode.size > 0) return
     this.#revisions.delete(pool.key)
     const name = versionKey(pool.revision)
-    const keys = this.#siblings.get(name)
-    keys?.delete(pool.key)
-    if (keys?.size === 0) this.#siblings.delete(name)
+    const siblings = this.#siblings.get(name)
+    siblings?.keys.delete(pool.key)
+    if (siblings?.keys.size === 0) this.#siblings.delete(name)
   }
 
   instanceAdded(instance: Instance): void {

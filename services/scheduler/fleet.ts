@@ -68,22 +68,15 @@ export class Fleet {
     return this.#index.poolsOf(revision)
   }
 
-  /** Pools of the other revisions of the same function and version. */
-  otherRevisions(revision: RevisionRef): Iterable<Pool> {
-    return this.#index.otherRevisions(revision)
-  }
-
-  /** The revision is the one in use: what other revisions of the same version have ends, also what is busy by now. */
-  outdateOthers(revision: RevisionRef): void {
-    for (const [pools, outdated] of [
-      [this.poolsOf(revision), false],
-      [this.otherRevisions(revision), true],
-    ] as const)
-      for (const pool of pools)
-        if (pool.outdated !== outdated) {
-          pool.outdated = outdated
-          this.#settle(pool)
-        }
+  /**
+   * The revision is the one in use: what other revisions of the same version have ends, also what is busy by now.
+   *
+   * @returns their pools, where another one was in use
+   */
+  supersede(revision: RevisionRef): Pool[] {
+    const pools = this.#index.supersede(revision)
+    for (const pool of pools) this.#settle(pool)
+    return pools.filter(({ outdated }) => outdated)
   }
 
   get leaseCount(): number {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { InstancePolicy } from '../contracts/function.ts'
 import { toldWithinMs, type InstanceReport } from '../contracts/node.ts'
 import { Fleet } from './fleet.ts'
-import { instancesToEnd, outdated } from './lifecycle.ts'
+import { instancesToEnd } from './lifecycle.ts'
 import { spokenFor, type Pool } from './pool.ts'
 
 const now = 100_000
@@ -55,17 +55,6 @@ describe('instancesToEnd', () => {
     expect(ids(instancesToEnd(pool, now))).toEqual(['old keep-alive'])
   })
 
-  it('ends what becomes idle after a newer revision was started, until the old one is in use again', () => {
-    const { fleet, pool } = fleetWith([idle('x', 0)])
-    const ended = () => ids(instancesToEnd(pool, 1))
-    fleet.outdateOthers(revisionOf('r1'))
-    expect(ended()).toEqual([])
-    pool.outdated = true
-    expect(ended()).toEqual(['x old-revision'])
-    fleet.outdateOthers(revisionOf('r1'))
-    expect(ended()).toEqual([])
-  })
-
   it('ends at once with a keep-alive of 0', () => {
     const { pool } = fleetWith([idle('x', 0, { keepAliveMs: 0 })])
     expect(ids(instancesToEnd(pool, now))).toEqual(['x keep-alive'])
@@ -112,13 +101,34 @@ describe('instancesToEnd', () => {
   })
 })
 
-describe('outdated', () => {
+describe('a revision that is superseded', () => {
   it('names the idle instances of every revision but the newest', () => {
     const { fleet } = fleetWith([
       idle('a', 1),
       idle('b', 2, {}, 'r0'),
       { ...idle('c', 0, {}, 'r0'), state: 'busy', inFlight: 1 },
     ])
-    expect(ids(outdated(fleet.otherRevisions(revisionOf('r1'))))).toEqual(['b old-revision'])
+    const ended = fleet.supersede(revisionOf('r1')).flatMap((pool) => instancesToEnd(pool, now))
+    expect(ids(ended)).toEqual(['b old-revision'])
+  })
+
+  it('has what becomes idle, or is heard of, afterwards ended as well, until it is in use again', () => {
+    const busy: Partial<InstanceReport> = { state: 'busy', inFlight: 1 }
+    const { fleet } = fleetWith([idle('a', 0), { ...idle('b', 0, {}, 'r0'), ...busy }])
+    const due = () => [...fleet.dueForEnd(now, 1)].flatMap((pool) => ids(instancesToEnd(pool, now)))
+    fleet.supersede(revisionOf('r1'))
+    expect(due()).toEqual([])
+    const report = { nodeId: 'a', epoch: 'e', full: false, accepting: true, endedInvocations: [] }
+    const settled = { instanceId: 'b', state: 'idle', inFlight: 0, idleSince: now } as const
+    fleet.apply({ ...report, seq: 2, instances: [], changed: [settled] }, now)
+    expect(due()).toEqual(['b old-revision'])
+    for (const pool of fleet.poolsOf(revisionOf('r0')))
+      for (const instance of pool.instances.values()) fleet.drop(instance)
+    fleet.apply({ ...report, seq: 3, instances: [idle('c', 0, {}, 'r0')] }, now)
+    expect(due()).toEqual(['c old-revision'])
+    expect(fleet.supersede(revisionOf('r0')).flatMap((pool) => ids(instancesToEnd(pool, now)))).toEqual([
+      'a old-revision',
+    ])
+    expect(due()).not.toContain('c old-revision')
   })
 })

@@ -13,6 +13,7 @@ export interface End {
 export const instancesToEnd = (pool: Pool, now: number, most = Infinity): End[] => {
   const spare = spareInstances(pool)
   const used = spare.filter(({ policy }) => !policy.reuse)
+  // What is idle of it serves nobody.
   if (pool.outdated) return spare.map((instance) => ({ instance, reason: 'old-revision' as const }))
   const over = spare.filter((instance) => instance.policy.reuse && endsAt(instance) <= now)
   return [
@@ -20,7 +21,3 @@ export const instancesToEnd = (pool: Pool, now: number, most = Infinity): End[] 
     ...over.slice(0, Math.max(0, most)).map((instance) => ({ instance, reason: 'keep-alive' as const })),
   ]
 }
-
-/** A newer revision of the same function and version starts: what the older ones keep idle serves nobody. */
-export const outdated = (older: Iterable<Pool>): End[] =>
-  [...older].flatMap(spareInstances).map((instance) => ({ instance, reason: 'old-revision' }))

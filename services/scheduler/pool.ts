@@ -65,7 +65,7 @@ export interface Pool extends Placed {
   nextEndAt: number
   /** Epoch milliseconds at which the pool is looked at for that. */
   checkAt: number
-  /** A newer revision of the same version was started since: its instances end as they become idle. */
+  /** Another revision of the same version is in use: its instances end as they become idle. */
   outdated: boolean
   /** Some instance of the pool ends after its first batch. */
   singleUse: boolean
