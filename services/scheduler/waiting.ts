@@ -80,12 +80,9 @@ export class WaitingPlacements {
     const key = revisionKey(request.revision)
     const revisions = this.#tenants.get(tenant) ?? new Map<string, Queue>()
     const queue: Queue = revisions.get(key) ?? new Set()
-    const over =
-      this.size >= this.#limits.all ? 'all' : queue.size >= this.#limits.perFunction ? 'perFunction' : undefined
-    if (over || this.#closed) {
-      const limit = over ?? 'closed'
-      throw tooMany(limit)
-    }
+    if (this.size >= this.#limits.all) throw tooMany('all')
+    this.requireRoom(request.revision)
+    if (this.#closed) throw tooMany('closed')
     const { promise, resolve, reject } = Promise.withResolvers<Placement>()
     const { tooLate, begin } = more ?? {}
     const item: WaitingPlacement = {

@@ -8,21 +8,26 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** A clock that work moves. */
 const clock = (): { now: number } => {
   const time = { now: 0 }
   vi.spyOn(performance, 'now').mockImplementation(() => time.now)
   return time
 }
 
+/** Each item takes a millisecond of its clock. */
+const timedQueue = () => {
+  const time = clock()
+  const done: number[] = []
+  const queue = new YieldingQueue<number>((item) => {
+    done.push(item)
+    time.now++
+  }, limits)
+  return { time, done, queue }
+}
+
 describe('a yielding queue', () => {
   it('does everything in order, a slice a turn', async () => {
-    const time = clock()
-    const done: number[] = []
-    const queue = new YieldingQueue<number>((item) => {
-      done.push(item)
-      time.now++
-    }, limits)
+    const { done, queue } = timedQueue()
     for (let item = 0; item < 7; item++) expect(queue.push(item)).toBe(true)
     const after: number[] = []
     while (queue.size > 0) {
@@ -34,12 +39,7 @@ describe('a yielding queue', () => {
   })
 
   it('takes its share where everything else takes long', async () => {
-    const time = clock()
-    const done: number[] = []
-    const queue = new YieldingQueue<number>((item) => {
-      done.push(item)
-      time.now++
-    }, limits)
+    const { time, done, queue } = timedQueue()
     for (let item = 0; item < 100; item++) queue.push(item)
     await turn()
     expect(done).toHaveLength(2)

@@ -36,6 +36,7 @@ export const ServiceSpec = Type.Object(
   },
   { additionalProperties: false },
 )
+export type ServiceSpec = Static<typeof ServiceSpec>
+
 /** As `nice` counts, of a service that is `first`. */
 export const firstNice = -10
-export type ServiceSpec = Static<typeof ServiceSpec>
