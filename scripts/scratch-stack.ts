@@ -1,10 +1,11 @@
 /** A second installation on the machine, for as long as one process lives: the tests' own. Shares only the cache. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findConnection, type Connection } from '../services/cli/connection.ts'
 import { freePorts } from './free-ports.ts'
+import { abandonedDirs, makeOwnedDir } from './owned-dir.ts'
 import { findPremises, recordPremises, type Place, type Premises } from './place.ts'
 import { bringUp, takeDown, type Report } from './stack.ts'
 
@@ -16,7 +17,6 @@ export interface ScratchStack {
 }
 
 const prefix = 'forkyard-scratch-'
-const ownerFile = (dir: string): string => join(dir, 'owner')
 const placeIn = (dir: string, configText: () => string = () => ''): Place => ({
   stack: dir.slice(dir.lastIndexOf(prefix) + prefix.length),
   engineDir: join(dir, 'engine'),
@@ -30,8 +30,7 @@ export const createScratchStack = async (
 ): Promise<ScratchStack> => {
   const name = `t${randomBytes(3).toString('hex')}`
   const dir = join(tmpdir(), `${prefix}${name}`)
-  mkdirSync(dir, { mode: 0o700 })
-  writeFileSync(ownerFile(dir), processIdentity(process.pid) ?? '')
+  makeOwnedDir(dir)
   const premises = { installation: name, stateDir: join(dir, 'state'), runDir: `/run/forkyard/${name}` }
   const [gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort] = await freePorts(5)
   const config = { ...premises, gatewayPort, schedulerPort, nodeAgentPort, natsPort, callPort, ...settings }
@@ -55,26 +54,9 @@ const removeScratch = async (dir: string, place: Place, report: Report): Promise
 
 /** What runs that were killed left behind: stacks whose owner lives no more. */
 export const removeAbandonedStacks = async (report: Report): Promise<void> => {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
-    const dir = join(tmpdir(), name)
-    if (isOwned(dir)) continue
+  for (const name of abandonedDirs(tmpdir(), prefix)) {
+    const dir = join(tmpdir(), `${prefix}${name}`)
     report(`removing ${findPremises(placeIn(dir)).installation}, which a killed run left`)
     await removeScratch(dir, placeIn(dir), report)
-  }
-}
-
-const isOwned = (dir: string): boolean => {
-  if (!existsSync(ownerFile(dir))) return false
-  const owner = readFileSync(ownerFile(dir), 'utf8')
-  return owner !== '' && processIdentity(Number.parseInt(owner)) === owner
-}
-
-/** Pid and start time: pids come again. */
-export const processIdentity = (pid: number): string | undefined => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
-  } catch {
-    return undefined
   }
 }

@@ -1,8 +1,8 @@
 /** What a fleet has on this machine, found by its id alone: its own test removes it at the end, and the next one what a killed run left. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { abandonedDirs, makeOwnedDir } from '../../../scripts/owned-dir.ts'
 import { removeLeftovers, type InstallationRef } from '../../../stacks/host-scripts/leftovers.ts'
 import { removeNamespaces } from './fleet-network.ts'
 
@@ -28,8 +28,7 @@ export const premisesOf = (id: string, host: NodeName | ControlName): Installati
 export const openFleetPlace = async (): Promise<string> => {
   await removeAbandonedFleets()
   const id = randomBytes(2).toString('hex')
-  mkdirSync(fleetDir(id), { mode: 0o700 })
-  writeFileSync(join(fleetDir(id), 'owner'), processIdentity(process.pid) ?? '')
+  makeOwnedDir(fleetDir(id))
   return id
 }
 
@@ -41,10 +40,5 @@ export const removeFleet = async (id: string): Promise<void> => {
 }
 
 export const removeAbandonedFleets = async (): Promise<void> => {
-  for (const name of readdirSync(parent).filter((entry) => entry.startsWith(prefix))) {
-    const owner = join(parent, name, 'owner')
-    const text = existsSync(owner) ? readFileSync(owner, 'utf8') : ''
-    if (text !== '' && processIdentity(Number.parseInt(text)) === text) continue
-    await removeFleet(name.slice(prefix.length))
-  }
+  for (const id of abandonedDirs(parent, prefix)) await removeFleet(id)
 }

@@ -1,7 +1,7 @@
 /** Takes labs away: a test's own at its end, and those that killed runs left. */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { abandonedDirs } from '../../../scripts/owned-dir.ts'
 import { endGroups, groupsBeginning } from './control-groups.ts'
 import { networkOf, removeNetwork } from './network.ts'
 
@@ -22,10 +22,5 @@ export const removeLab = async (id: string): Promise<void> => {
 }
 
 export const removeAbandonedLabs = async (): Promise<void> => {
-  for (const name of readdirSync(parent).filter((entry) => entry.startsWith(prefix))) {
-    const owner = join(parent, name, 'owner')
-    const text = existsSync(owner) ? readFileSync(owner, 'utf8') : ''
-    if (text !== '' && processIdentity(Number.parseInt(text)) === text) continue
-    await removeLab(name.slice(prefix.length))
-  }
+  for (const id of abandonedDirs(parent, prefix)) await removeLab(id)
 }

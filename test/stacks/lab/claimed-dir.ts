@@ -2,21 +2,19 @@
  * The directory of a test that makes an installation on the machine itself. It says what the installation is and whose, so that the next run can
  * take away what a killed one left.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { abandonedDirs, makeOwnedDir } from '../../../scripts/owned-dir.ts'
 import { removeLeftovers, type InstallationRef } from '../../../stacks/host-scripts/leftovers.ts'
 import { removeUnits } from '../../../stacks/host-scripts/systemd.ts'
 
 const prefix = 'forkyard-installed-'
-const ownerFile = (dir: string): string => join(dir, 'owner')
 const installationFile = (dir: string): string => join(dir, 'installation.json')
 
 export const claimDir = (name: string): string => {
   const dir = join(tmpdir(), `${prefix}${name}`)
-  mkdirSync(dir, { mode: 0o700 })
-  writeFileSync(ownerFile(dir), processIdentity(process.pid) ?? '')
+  makeOwnedDir(dir)
   return dir
 }
 
@@ -35,10 +33,8 @@ export const removeClaimedDir = async (dir: string): Promise<void> => {
 }
 
 export const removeAbandonedDirs = async (): Promise<void> => {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
-    const dir = join(tmpdir(), name)
-    const owner = existsSync(ownerFile(dir)) ? readFileSync(ownerFile(dir), 'utf8') : ''
-    if (owner !== '' && processIdentity(Number.parseInt(owner)) === owner) continue
+  for (const name of abandonedDirs(tmpdir(), prefix)) {
+    const dir = join(tmpdir(), `${prefix}${name}`)
     // An engine would go on making things.
     for (const pid of processesNaming(dir)) process.kill(pid, 'SIGKILL')
     await removeClaimedDir(dir)

@@ -3,9 +3,9 @@
  * killed one left, the next one removes.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { processIdentity } from '../../../scripts/scratch-stack.ts'
+import { makeOwnedDir } from '../../../scripts/owned-dir.ts'
 import { run } from '../../../scripts/setup/run.ts'
 import { groupPrefix, labDir, removeAbandonedLabs, removeLab } from './abandoned.ts'
 import { provideBaseSystem } from './base-system.ts'
@@ -28,8 +28,7 @@ export const openLabPlace = async (): Promise<{ readonly id: string; readonly di
   await removeAbandonedLabs()
   const id = randomBytes(2).toString('hex')
   const dir = labDir(id)
-  mkdirSync(dir, { mode: 0o700 })
-  writeFileSync(join(dir, 'owner'), processIdentity(process.pid) ?? '')
+  makeOwnedDir(dir)
   return { id, dir }
 }
 
