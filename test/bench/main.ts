@@ -7,6 +7,7 @@ import { describeHost, type Host, type Machine } from './machine.ts'
 import { benchNetwork } from './network.ts'
 import { benchProtocols } from './protocols/protocols.ts'
 import { benchScale, type ScaleInput } from './scale/scale.ts'
+import { sameMix } from './schedule/row.ts'
 import { benchSchedule } from './schedule/schedule.ts'
 import { benchSoak, soakTypes, type SoakType } from './soak.ts'
 import type { Waterfall } from './waterfall.ts'
@@ -17,7 +18,7 @@ const usage = `usage: npm run bench -- start [--runtime ${benchRuntimes.join('|'
        npm run bench -- soak [--start-type ${soakTypes.join('|')}] [--starts N] [--json FILE]
        npm run bench -- cache
        npm run bench -- scale [--nodes N] [--functions N] [--hours H] [--most-per-day N] [--seed N] [--json FILE]
-       npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS,...] [--only scheduler] [--profile DIR]
+       npm run bench -- schedule [--rate N] [--seconds N] [--scale NODESxFUNCTIONS[xKEEP_ALIVE_MS],...] [--only scheduler] [--profile DIR]
                                      [--json FILE]
        npm run bench -- protocols [--rate N] [--seconds N] [--json FILE]
        npm run bench -- network [--rounds N] [--json FILE]
@@ -75,12 +76,13 @@ interface Result {
 
 const scalesOf = (text: string) =>
   text.split(',').map((scale) => {
-    const [nodes, functions] = scale.split('x')
-    return { nodes: count(nodes, 0), functions: count(functions, 0) }
+    const [nodes, functionsText, keepAlive] = scale.split('x')
+    const functions = count(functionsText, 0)
+    return { nodes: count(nodes, 0), functions, keepAliveMs: count(keepAlive, sameMix(functions)) }
   })
 
 const runSchedule = async (): Promise<Result> => {
-  const scales = scalesOf(values.scale ?? '100x1000,1000x10000')
+  const scales = scalesOf(values.scale ?? '100x1000,1000x10000,1000x10000x2000')
   const [perSecond, seconds] = [count(values.rate, 10_000), count(values.seconds, 60)]
   const reference = values.only === undefined || (values.only !== 'scheduler' && fail())
   const input = { perSecond, seconds, scales, reference, profileDir: values.profile }

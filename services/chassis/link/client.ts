@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers'
 import { PlatformError } from '../../contracts/errors.ts'
 import { protocolHeader, protocolHeaders, requireKnownProtocol } from '../../contracts/protocol.ts'
 import type { CalledService } from '../internal-tls.ts'
+import { CallTable } from './call-table.ts'
 import { defaultLimits, Link, type Message } from './link.ts'
 import { linkProtocol } from './protocol.ts'
 
@@ -50,10 +51,9 @@ const maxCalls = 20_000
 
 export class LinkClient {
   readonly #options: LinkClientOptions
-  readonly #calls = new Map<number, Call>()
+  readonly #calls = new CallTable<Call>()
   #link: Link | undefined
   #opening: Promise<Link> | undefined
-  #lastCall = 0
   #closed = false
 
   constructor(options: LinkClientOptions) {
@@ -80,10 +80,9 @@ export class LinkClient {
     if (!link) throw new Error('the connection is not there')
     if (this.#calls.size >= maxCalls)
       throw new PlatformError('TOO_MANY_REQUESTS', 'too many calls wait for an answer', { limit: maxCalls })
-    const call = ++this.#lastCall
     const { promise, resolve, reject } = Promise.withResolvers<Message>()
     const give = (reason: unknown): void => {
-      this.#calls.delete(call)
+      this.#calls.take(call)
       settled()
       link.send(['cancel', call])
       reject(reason)
@@ -95,7 +94,7 @@ export class LinkClient {
       signal?.removeEventListener('abort', abort)
     }
     signal?.addEventListener('abort', abort)
-    this.#calls.set(call, { link, resolve, reject, settled })
+    const call = this.#calls.add({ link, resolve, reject, settled })
     link.send([kind, call, ...args], hurry)
     return promise
   }
@@ -149,19 +148,18 @@ export class LinkClient {
   }
 
   #take([kind, number, ...rest]: Message): void {
-    const call = this.#calls.get(Number(number))
+    const call = this.#calls.take(Number(number))
     // Its caller has given up.
     if (!call) return
-    this.#calls.delete(Number(number))
     call.settled()
     if (kind === 'done') call.resolve(rest)
     else call.reject(PlatformError.fromBody(rest[0]))
   }
 
   #failAll(link: Link, error: Error): void {
-    for (const [number, call] of this.#calls) {
+    for (const [number, call] of this.#calls.numbers()) {
       if (call.link !== link) continue
-      this.#calls.delete(number)
+      this.#calls.take(number)
       call.settled()
       call.reject(error)
     }

@@ -1,10 +1,7 @@
 /** What load and simulated nodes know of an invocation, so that only numbers go from one process to the other. */
 import type { VersionConfig } from '../../../services/contracts/function.ts'
 
-/** Short, so that the functions that are called rarely are started again and again. */
-const keepAliveMs = 2_000
-
-export const versionOf = (index: number): VersionConfig =>
+export const versionOf = (index: number, keepAliveMs: number): VersionConfig =>
   ({
     tenant: `tenant-${index % 50}`,
     name: `function-${index}`,

@@ -17,7 +17,7 @@ const gateways = 2
 const meanHandlerMs = 50
 const deadlineMs = 30_000
 
-const { schedulerUrl, token, nodes, functions, perSecond, seconds, socketPaths } = JSON.parse(
+const { schedulerUrl, token, nodes, functions, keepAliveMs, perSecond, seconds, socketPaths } = JSON.parse(
   process.argv[2] ?? '',
 ) as LoadInput
 
@@ -27,7 +27,7 @@ const streams = socketPaths.map(
   (path) => new RecordStream(connectTo(path), endFields, ([number = 0]) => linkOf(number).over(invocationIdOf(number))),
 )
 const nodeIndexes = new Map(Array.from({ length: nodes }, (_, index) => [nodeIdOf(index), index]))
-const versions = Array.from({ length: functions }, (_, index) => versionOf(index))
+const versions = Array.from({ length: functions }, (_, index) => versionOf(index, keepAliveMs))
 const draw = zipf(functions)
 
 /** Growing arrays of so many numbers would be collected in the middle of the measurement. */

@@ -9,8 +9,8 @@ import { RecordStream } from './record-stream.ts'
 import { SimulatedTime } from './simulated-time.ts'
 import { startFleet } from './simulated-nodes.ts'
 
-const { nats, token, indexes, functions, socketPath } = JSON.parse(process.argv[2] ?? '') as NodesInput
-const keys = Array.from({ length: functions }, (_, index) => revisionKey(versionOf(index)))
+const { nats, token, indexes, functions, keepAliveMs, socketPath } = JSON.parse(process.argv[2] ?? '') as NodesInput
+const keys = Array.from({ length: functions }, (_, index) => revisionKey(versionOf(index, keepAliveMs)))
 /** Shared by all of them; in life each has its own. */
 const connection = await connect({ servers: nats.url, user: nats.login.user, pass: nats.login.password })
 const time = new SimulatedTime()

@@ -22,6 +22,7 @@ export interface NodesInput {
   /** Numbers of its nodes. */
   readonly indexes: readonly number[]
   readonly functions: number
+  readonly keepAliveMs: number
   /** Where it takes invocations. */
   readonly socketPath: string
 }
@@ -33,6 +34,7 @@ export interface LoadInput {
   readonly token: string
   readonly nodes: number
   readonly functions: number
+  readonly keepAliveMs: number
   readonly perSecond: number
   readonly seconds: number
   /** Of the processes of nodes; node `n` is in the `n % length`th. */
@@ -42,7 +44,7 @@ export interface LoadInput {
 /** What it found. */
 export interface LoadResult extends Omit<
   ScheduleRow,
-  'name' | 'nodes' | 'functions' | 'cpuSecondsPerMillion' | 'processes'
+  'name' | 'nodes' | 'functions' | 'keepAliveMs' | 'cpuSecondsPerMillion' | 'processes'
 > {
   readonly placements: number
 }

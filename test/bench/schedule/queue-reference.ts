@@ -76,6 +76,7 @@ export const measureQueue = async (
     name: 'work queue',
     nodes,
     functions,
+    keepAliveMs: null,
     offeredPerSecond: round(offered / seconds),
     achievedPerSecond: round(waits.length / tookSeconds),
     p50Ms: round(percentile(waits, 0.5)),

@@ -5,6 +5,7 @@ export interface ScheduleRow {
   readonly name: string
   readonly nodes: number
   readonly functions: number
+  readonly keepAliveMs: number | null
   readonly offeredPerSecond: number
   readonly achievedPerSecond: number
   readonly p50Ms: number
@@ -32,10 +33,25 @@ export interface ProcessFigures extends Partial<Probed> {
   readonly waitedForCpuShare: number
 }
 
+export interface ScheduleScale {
+  readonly nodes: number
+  readonly functions: number
+  /** Of each function: short, so that those that are called rarely are started again and again. */
+  readonly keepAliveMs: number
+}
+
+/**
+ * Per function. Twice as many functions are called half as often each: with twice the time as large a part of all calls finds an instance, and
+ * only the number of functions and nodes is another one.
+ */
+const keepAliveMsPerFunction = 2
+
+export const sameMix = (functions: number): number => functions * keepAliveMsPerFunction
+
 export interface ScheduleInput {
   readonly perSecond: number
   readonly seconds: number
-  readonly scales: readonly { readonly nodes: number; readonly functions: number }[]
+  readonly scales: readonly ScheduleScale[]
   /** With the work queue. */
   readonly reference: boolean
   readonly profileDir?: string | undefined

@@ -16,19 +16,17 @@ import {
   type SchedulerProcesses,
 } from './processes.ts'
 import { measureQueue } from './queue-reference.ts'
-import type { ProcessFigures, ScheduleInput, ScheduleRow } from './row.ts'
+import type { ProcessFigures, ScheduleInput, ScheduleRow, ScheduleScale } from './row.ts'
 
 /** In which the simulated nodes are, besides the gateways' own. */
 const nodeProcesses = 1
 /** Connections to NATS of the work queue's nodes. */
 const queueConnections = 8
 
-type Scale = ScheduleInput['scales'][number]
-
 const measureScheduler = async (
   processes: Processes,
   { nats, natsServer, scheduler, schedulerUrl }: SchedulerProcesses,
-  { nodes, functions }: Scale,
+  { nodes, functions, keepAliveMs }: ScheduleScale,
   { perSecond, seconds }: ScheduleInput,
 ): Promise<ScheduleRow> => {
   const socketPaths = Array.from({ length: nodeProcesses }, (_, part) => join(processes.dir, `nodes-${part}.sock`))
@@ -36,10 +34,10 @@ const measureScheduler = async (
   const parts = await Promise.all(
     socketPaths.map(async (socketPath, part) => {
       const indexes = all.filter((index) => index % nodeProcesses === part)
-      return startNodes(processes, { nats, token: internalToken, indexes, functions, socketPath })
+      return startNodes(processes, { nats, token: internalToken, indexes, functions, keepAliveMs, socketPath })
     }),
   )
-  const common = { nodes, functions, perSecond, seconds }
+  const common = { nodes, functions, keepAliveMs, perSecond, seconds }
   const load = startLoad(processes, { ...common, schedulerUrl, token: internalToken, socketPaths })
   const measured: Record<string, MeasuredProcess> = {
     scheduler,
@@ -58,6 +56,7 @@ const measureScheduler = async (
     name: 'scheduler',
     nodes,
     functions,
+    keepAliveMs,
     ...found,
     cpuSecondsPerMillion: figures['scheduler']?.cpuSecondsPerMillion ?? null,
     processes: figures,
@@ -81,10 +80,10 @@ const withNats = async <T>(
 export const benchSchedule = async (input: ScheduleInput, progress: (line: string) => void): Promise<ScheduleRow[]> => {
   const rows: ScheduleRow[] = []
   for (const scale of input.scales) {
-    const { nodes, functions } = scale
+    const { nodes, functions, keepAliveMs } = scale
     const processes = new Processes(input.profileDir)
     try {
-      progress(`${nodes} nodes, ${functions} functions`)
+      progress(`${nodes} nodes, ${functions} functions kept for ${keepAliveMs / 1000} s`)
       const scheduler = await startScheduler(processes)
       rows.push(await measureScheduler(processes, scheduler, scale, input))
       if (rows.length === 1 && input.reference) {
