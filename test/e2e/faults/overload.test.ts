@@ -20,6 +20,8 @@ const places = 3 * capacity.instances
 const holdMs = 500
 /** Answers a second that the places are good for. */
 const most = places / (holdMs / 1000)
+/** Of the load at half of the peak. */
+const halfPeakMs = 120_000
 const name = uniqueName('overload')
 
 let fleet: Fleet
@@ -85,18 +87,23 @@ const times = (outcomes: readonly { readonly tookMs: number }[], share: number):
   )
 
 describe('at half of the peak', () => {
-  it('nothing is refused, and the platform adds little to a call of the node itself', async () => {
+  it('nothing is refused for two minutes, and the platform adds little to a call of the node itself', async () => {
     const running = load(peak / 2)
     await delay(2_000)
+    const from = performance.now()
     const direct: Direct[] = []
-    for (let n = 0; n < 60; n++) direct.push(await askNode(fleet.nodes.n1, name, { n, holdMs }))
+    // One after the other: they are to take no place from the load.
+    for (let n = 0; performance.now() - from < halfPeakMs; n++)
+      direct.push(await askNode(fleet.nodes.n1, name, { n, holdMs }))
     const outcomes = await running.stop()
-    const added = [0.5, 0.99].map((share) => Math.round((times(outcomes, share) - times(direct, share)) * 10) / 10)
-    console.log('half of the peak', { peak, added, ...count(outcomes) })
+    const shares = [0.5, 0.99] as const
+    const added = shares.map((share) => Math.round((times(outcomes, share) - times(direct, share)) * 10) / 10)
+    console.log('half of the peak', { peak, direct: direct.length, added, ...count(outcomes) })
     expect(count(outcomes)).toEqual({ ok: outcomes.length })
-    // 5 ms at the 99th percentile, on a machine that does other things too.
-    expect(added[0]).toBeLessThan(50)
-  })
+    // 5 ms at the 99th percentile, on a machine that does nothing else; of this one a share of the call is asked.
+    expect(times(outcomes, 0.5) / times(direct, 0.5)).toBeLessThan(1.1)
+    expect(times(outcomes, 0.99) / times(direct, 0.99)).toBeLessThan(1.5)
+  }, 240_000)
 
   it('negative control: the same load on one node instead of three is too much, and is seen to be', async () => {
     const away = ['n2', 'n3']
