@@ -2,6 +2,7 @@
 /**
  * `asyncState`: attempts so far of asynchronous events that failed at least once, by invocation id.
  * `schedulers`: who leads. `access`: principals and their access keys. `network`: network policies of functions.
+ * `nodes`: nodes that joined, and tokens to join with (`joining.ts`).
  */
 export const buckets = {
   functions: 'functions',
@@ -10,6 +11,7 @@ export const buckets = {
   access: 'access',
   network: 'network',
   schedulers: 'schedulers',
+  nodes: 'nodes',
 } as const
 export const streams = { async: 'ASYNC', dlq: 'DLQ', usage: 'USAGE', logs: 'LOGS', audit: 'AUDIT' } as const
 
@@ -46,3 +48,5 @@ export const principalKey = (tenant: string, name: string): string => `principal
 export const accessKeyKey = (accessKeyId: string): string => `key.${accessKeyId}`
 export const zipObject = (digest: string): string => `zip/${digest}`
 export const imageObject = (digest: string): string => `image/${digest}`
+export const joinTokenKey = (tokenId: string): string => `token.${tokenId}`
+export const joinedNodeKey = (nodeId: string): string => `node.${nodeId}`
