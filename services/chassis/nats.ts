@@ -48,6 +48,8 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     pass: config.password,
     inboxPrefix: inboxPrefix(config.user),
     maxReconnectAttempts: -1,
+    // A user that joined is known only while a gateway says so, and none may be there for a moment.
+    ignoreAuthErrorAbort: true,
     reconnectTimeWait: 250,
     waitOnFirstConnect: true,
     // A way that is open again is found by the next attempt, not by one that has waited ever longer.

@@ -46,7 +46,8 @@ export interface Signer extends Verifier {
 const privatePrefix = '302e020100300506032b657004220420'
 const publicPrefix = '302a300506032b6570032100'
 
-const privateKey = (seed: string): KeyObject =>
+/** @param seed 32 bytes, hex */
+export const privateKeyOf = (seed: string): KeyObject =>
   createPrivateKey({ key: Buffer.from(privatePrefix + seed, 'hex'), format: 'der', type: 'pkcs8' })
 
 const publicKey = (key: string): KeyObject =>
@@ -54,7 +55,7 @@ const publicKey = (key: string): KeyObject =>
 
 /** @param seed 32 bytes, hex. @returns the public key, raw, hex */
 export const publicKeyOf = (seed: string): string =>
-  createPublicKey(privateKey(seed)).export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex')
+  createPublicKey(privateKeyOf(seed)).export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex')
 
 /** The same for equal entries, in whatever order their members are. */
 const canonical = (value: unknown): string =>
@@ -83,7 +84,7 @@ export const createVerifier = (keys: VerifyingKeys): Verifier => {
 export const createSigner = (keys: SigningKeys): Signer => {
   const current = keys[0]
   if (!current) throw new SignatureError('there is no key to sign with')
-  const key = privateKey(current.seed)
+  const key = privateKeyOf(current.seed)
   return {
     ...createVerifier(keys.map(({ id, seed }) => ({ id, key: publicKeyOf(seed) }))),
     sign: (place, entry) => {

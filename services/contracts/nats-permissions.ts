@@ -7,11 +7,16 @@ export type NatsRole = (typeof natsRoles)[number]
 export interface NatsPermissions {
   readonly publish: { readonly allow: readonly string[]; readonly deny?: readonly string[] }
   readonly subscribe: { readonly allow: readonly string[] }
+  /** Answers to what it hears, wherever these are wanted: so many, for so long. */
+  readonly allow_responses?: { readonly max: number; readonly expires: string }
 }
 
 /** Answers go to subjects of the role's own: nobody reads those of others. */
 export const inboxPrefix = (role: string): string => `_INBOX_${role}`
 const inbox = (role: NatsRole): string => `${inboxPrefix(role)}.>`
+
+/** Where a server asks who somebody is. */
+export const userQuestions = '$SYS.REQ.USER.AUTH'
 
 const api = '$JS.API'
 const kv = (bucket: string): string => `KV_${bucket}`
@@ -33,6 +38,38 @@ const reading = (stream: string): string[] => [
 /** Records that nobody takes back. */
 const kept = [streams.usage, streams.logs, streams.audit]
 
+/**
+ * Reads functions with their code and networks, and writes what it reports.
+ *
+ * @param user in NATS @param node whose reports it writes: its id, or `*`
+ */
+const nodePermissions = (user: string, node: string): NatsPermissions => ({
+  publish: {
+    allow: [
+      `${api}.INFO`,
+      '$JS.FC.>',
+      ...reading(kv(buckets.functions)),
+      ...reading(kv(buckets.network)),
+      ...reading(objects(buckets.code)),
+      'usage.>',
+      'logs.>',
+      'audit.>',
+      subjects.nodeReport(node),
+      subjects.nodeHere(node),
+      subjects.nodeFiles(node),
+    ],
+  },
+  subscribe: {
+    allow: [
+      `${inboxPrefix(user)}.>`,
+      subjects.reportNow,
+      subjects.nodeReportNow(node),
+      subjects.gatewayHere,
+      subjects.allNodesHere,
+    ],
+  },
+})
+
 export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
   /** Makes streams and buckets, and writes all but what nodes report. */
   gateway: {
@@ -45,7 +82,9 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
         ...kept.flatMap((stream) => [`${api}.STREAM.PURGE.${stream}`, `${api}.STREAM.MSG.DELETE.${stream}`]),
       ],
     },
-    subscribe: { allow: [inbox('gateway')] },
+    // Who joined nodes are, a server asks a gateway (`gateway/joining/nats-users.ts`).
+    subscribe: { allow: [inbox('gateway'), userQuestions] },
+    allow_responses: { max: 1, expires: '5s' },
   },
   /** Hears of nodes, and finds out with other schedulers who leads. Nothing of functions, callers or events. */
   scheduler: {
@@ -54,6 +93,7 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
         `${api}.INFO`,
         `${api}.STREAM.CREATE.${kv(buckets.schedulers)}`,
         ...reading(kv(buckets.schedulers)),
+        ...reading(kv(buckets.nodes)),
         `$KV.${buckets.schedulers}.>`,
         subjects.reportNow,
         'node.*.report-now',
@@ -61,31 +101,8 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
     },
     subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports, subjects.allNodeFiles] },
   },
-  /** Reads functions with their code and networks, and writes what it reports. */
-  'node-agent': {
-    publish: {
-      allow: [
-        `${api}.INFO`,
-        '$JS.FC.>',
-        ...reading(kv(buckets.functions)),
-        ...reading(kv(buckets.network)),
-        ...reading(objects(buckets.code)),
-        'usage.>',
-        'logs.>',
-        'audit.>',
-        subjects.allNodeReports,
-        subjects.allNodesHere,
-        subjects.allNodeFiles,
-      ],
-    },
-    subscribe: {
-      allow: [
-        inbox('node-agent'),
-        subjects.reportNow,
-        'node.*.report-now',
-        subjects.gatewayHere,
-        subjects.allNodesHere,
-      ],
-    },
-  },
+  'node-agent': nodePermissions('node-agent', '*'),
 }
+
+/** Those of a node that joined: it reports in no other's name, and hears nothing that is for others. */
+export const joinedNodePermissions = (nodeId: string): NatsPermissions => nodePermissions(nodeId, nodeId)

@@ -31,6 +31,8 @@ export interface NatsServerSettings {
   readonly tls?: NatsTls
   /** For probes alone: health and figures, for whoever reaches it. Absent: none. */
   readonly monitorPort?: number
+  /** Public key of the account whose word on other users counts, which gateways give. Absent: there are no other users. */
+  readonly issuer?: string | undefined
   /** Absent: one server. */
   readonly peers?: NatsPeers | undefined
 }
@@ -45,6 +47,10 @@ const hostPort = (address: string, port: number): string =>
 
 const tlsBlock = ({ ca, cert, key }: NatsTls, extra = ''): string =>
   `tls {\n  ca_file: ${text(ca)}\n  cert_file: ${text(cert)}\n  key_file: ${text(key)}\n${extra}}\n`
+
+/** Users that are not of the services themselves. */
+const calloutBlock = (issuer: string): string =>
+  `  auth_callout { issuer: ${issuer}, auth_users: [ ${natsRoles.map((role) => text(role)).join(', ')} ] }\n`
 
 /** Peers prove themselves by certificate and by password. */
 const clusterBlock = ({ address, port, addresses, password }: NatsPeers, tls: NatsTls | undefined): string => `cluster {
@@ -64,6 +70,7 @@ export const natsServerConfig = ({
   passwords,
   tls,
   monitorPort,
+  issuer,
   peers,
 }: NatsServerSettings): string => `server_name: ${serverName}
 listen: ${text(hostPort(address, port))}
@@ -76,5 +83,5 @@ authorization {
   users = [
 ${natsRoles.map((role) => userBlock(role, passwords[role])).join('\n')}
   ]
-}
+${issuer === undefined ? '' : calloutBlock(issuer)}}
 ${tls ? tlsBlock(tls) : ''}${peers ? clusterBlock(peers, tls) : ''}`
