@@ -4,7 +4,7 @@ import type { RuntimeName } from '../services/contracts/function.ts'
 import { Certificates } from './components/certificates.ts'
 import { CheckpointImage, checkpointsDir } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
-import { ClusterSecret, Credentials } from './components/credentials.ts'
+import { ClusterSecret, Credentials, JoiningSecret } from './components/credentials.ts'
 import { Gateway } from './components/gateway.ts'
 import { HostDirectories } from './components/host-directories.ts'
 import { HostFirewall } from './components/host-firewall.ts'
@@ -13,6 +13,7 @@ import { natsAccess, natsName, NatsServer } from './components/nats-server.ts'
 import { NodeAddon } from './components/node-addon.ts'
 import { NodeAgent } from './components/node-agent.ts'
 import { NodeCordon } from './components/node-cordon.ts'
+import { internalUrl } from './components/node-service.ts'
 import { PlacedFile } from './components/placed-file.ts'
 import { RuntimeImage } from './components/runtime-image.ts'
 import { Scheduler } from './components/scheduler.ts'
@@ -66,6 +67,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     ssh.waitFor(directories)
     return { host, ssh, machine, site }
   }
+  const joining = config.joinFrom.length > 0 ? new JoiningSecret('joining') : undefined
   const prepared = new Map(hosts.map((host) => [host.name, prepare(host)]))
   const on = (role: Role) => having(hosts, role).flatMap(({ name }) => prepared.get(name) ?? [])
 
@@ -73,7 +75,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
   const cluster = natsHosts.length > 1 ? new ClusterSecret('nats-cluster') : undefined
   const servers = natsHosts.map(({ host, site }) => {
     const others = natsHosts.map((other) => internalAddress(other.host)).filter((at) => at !== internalAddress(host))
-    return new NatsServer(site, credentials, cluster && { others, password: cluster.password })
+    return new NatsServer(site, credentials, cluster && { others, password: cluster.password }, joining)
   })
   const nats = natsAccess(
     credentials,
@@ -103,7 +105,16 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     return new NodeAgent(place.site, agent, { dependsOn: [addon, ...files] })
   })
 
-  const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrls }))
+  const joiningArgs = joining && {
+    issuerSeed: joining.issuerSeed,
+    callUrls: on('gateway').map(({ site }) => internalUrl(site, config.callPort)),
+    controlAddresses: [
+      ...new Set([...having(hosts, 'gateway'), ...having(hosts, 'scheduler')].map(internalAddress)),
+    ].toSorted(),
+  }
+  const gateways = on('gateway').map(
+    ({ site }) => new Gateway(site, { credentials, nats, schedulerUrls, joining: joiningArgs }),
+  )
   for (const { name, cordoned, roles } of hosts)
     if (cordoned && roles.includes('node'))
       new NodeCordon(

@@ -17,6 +17,14 @@ export type ServiceTls = Static<typeof ServiceTls>
 export const serverTls = (tls: ServiceTls | undefined): Partial<FastifyServerOptions> =>
   tls ? ({ https: { cert: tls.cert, key: tls.key, minVersion: 'TLSv1.3' } } as Partial<FastifyServerOptions>) : {}
 
+/** How a service calls another one. */
+export interface HopTrust {
+  /** Bearer token. */
+  readonly token: string
+  /** What the other one's certificate must come from (PEM); undefined: no TLS. */
+  readonly ca: string | undefined
+}
+
 /** What the one who is called must be. */
 export type CalledService = 'gateway' | 'scheduler' | 'node-agent'
 

@@ -3,19 +3,12 @@ import type { KvEntry } from '@nats-io/kv'
 import { Compile } from 'typebox/compile'
 import { derivedToken, JoinedNode } from '../contracts/joining.ts'
 import { joinedNodeKey } from '../contracts/subjects.ts'
+import type { HopTrust } from './internal-tls.ts'
 import type { Verifier } from './signing.ts'
 import { WatchedBucket, type BucketDeps } from './watched-bucket.ts'
 
-/** How a service calls a node. */
-export interface NodeTrust {
-  /** Bearer token. */
-  readonly token: string
-  /** What the node's certificate must come from (PEM); absent: no TLS. */
-  readonly ca: string | undefined
-}
-
 /** @param nodeUrl base URL of its agent */
-export type TrustOf = (nodeUrl: string) => NodeTrust
+export type TrustOf = (nodeUrl: string) => HopTrust
 
 export interface JoinedNodes {
   get(nodeId: string): JoinedNode | undefined

@@ -68,8 +68,14 @@ export const isConflict = (error: unknown): boolean =>
 
 const day = 24 * 3600 * 1_000_000_000
 
+/** That of a gateway. */
+export interface GatewayStore extends Store {
+  /** Those that joined, and tokens to join with. */
+  readonly nodes: KV
+}
+
 /** Makes sure that buckets and streams exist, and opens them. Idempotent; for gateways, whose user alone may. */
-export const makeStore = async (connection: NatsConnection, config: NatsConfig): Promise<Store> => {
+export const makeStore = async (connection: NatsConnection, config: NatsConfig): Promise<GatewayStore> => {
   const manager = await jetstreamManager(connection)
   const js = jetstream(connection)
   const common = { storage: StorageType.File, num_replicas: config.replicas }
@@ -87,8 +93,9 @@ export const makeStore = async (connection: NatsConnection, config: NatsConfig):
   const bucket = { history: 1, replicas: config.replicas }
   const functions = await new Kvm(js).create(buckets.functions, bucket)
   const network = await new Kvm(js).create(buckets.network, bucket)
+  const nodes = await new Kvm(js).create(buckets.nodes, bucket)
   const code = await new Objm(js).create(buckets.code, { replicas: config.replicas })
-  return { connection, js, functions, network, code }
+  return { connection, js, functions, network, nodes, code }
 }
 
 /** @throws when a gateway has not made it yet */

@@ -7,6 +7,7 @@ import { addList, addRemove } from './commands/functions.ts'
 import { addInvoke } from './commands/invoke.ts'
 import { addKeys } from './commands/keys.ts'
 import { addLogs } from './commands/logs.ts'
+import { addJoining } from './commands/joining.ts'
 import { addNodes } from './commands/nodes.ts'
 import { addPrincipals, addWhoami } from './commands/principals.ts'
 import { addStatus } from './commands/status.ts'
@@ -24,6 +25,7 @@ export const buildProgram = (): Command => {
     addRemove,
     addStatus,
     addNodes,
+    addJoining,
     addExplain,
     addEnv,
     addPrincipals,

@@ -19,6 +19,7 @@ import { explainOperations } from './routes/explain.ts'
 import { functionOperations } from './routes/functions.ts'
 import { invokeOperations } from './routes/invoke.ts'
 import { invokeStreamOperations } from './routes/invoke-stream.ts'
+import { joiningOperations } from './routes/joining.ts'
 import { logOperations } from './routes/logs.ts'
 import { bindingOperations } from './routes/bindings.ts'
 import { networkPolicyOperations } from './routes/network-policy.ts'
@@ -90,6 +91,7 @@ export const buildApp = (deps: GatewayDeps): FastifyInstance => {
       ...invokeStreamOperations(deps),
       ...statusOperations(deps),
       ...nodeOperations(deps),
+      ...joiningOperations(deps),
       ...explainOperations(deps),
       ...networkPolicyOperations(deps),
       ...bindingOperations(deps),

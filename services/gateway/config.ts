@@ -80,6 +80,28 @@ export const GatewayConfig = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    /** How machines join as nodes, over the port of `calls`. Absent: none can. */
+    joining: Type.Optional(
+      Type.Object(
+        {
+          /** First part of the ids of nodes that join. */
+          installation: Type.String({ pattern: '^[a-z][a-z0-9-]*$' }),
+          /** Of all gateways, as nodes reach their port for calls. */
+          urls: Type.Array(Type.String({ pattern: '^https?://' }), { minItems: 1 }),
+          /** Schedulers' bearer token for nodes: a node that joins has one that is derived from it. */
+          schedulerNodeToken: Type.String({ minLength: 32 }),
+          /** 32 bytes, hex: of the account key with which the servers of NATS are told who joined nodes are. */
+          issuerSeed: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+          /** As nodes reach NATS. */
+          nats: Type.Omit(NatsConfig, ['user', 'password']),
+          /** IP addresses of gateways and schedulers, for the firewall of the node. */
+          controlAddresses: Type.Array(Type.String()),
+          /** Members of `NodeAgentConfig` that are the installation's. */
+          agent: Type.Record(Type.String(), Type.Unknown()),
+        },
+        { additionalProperties: false },
+      ),
+    ),
     nats: NatsConfig,
     /** The stack's own keys: principal `root`, roles `admin` and `operator`. Others are made at run time. */
     accounts: Type.Array(Account, { minItems: 1 }),

@@ -9,6 +9,7 @@ import type { CodeStore } from './code-store.ts'
 import type { GatewayConfig } from './config.ts'
 import type { AuditTail, LogTail } from './logs/tail.ts'
 import type { Invoker } from './invoke/invoker.ts'
+import type { Joining } from './joining/joining.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { BindingStore } from './bindings.ts'
 import type { NetworkPolicies } from './network-policies.ts'
@@ -32,6 +33,8 @@ export interface GatewayDeps {
   readonly invoker: Invoker
   readonly scheduler: SchedulerClient
   readonly nodes: Pick<NodeClient, 'explain'>
+  /** Absent: no machine can join. */
+  readonly joining?: Joining | undefined
   readonly queue: AsyncQueue
   readonly deadLetters: DeadLetters
   readonly logs: LogTail

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
+import { followJoinedNodes, trustOfNodes } from '../chassis/joined-nodes.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats, makeStore, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
@@ -22,6 +23,9 @@ import { createTickets } from './calls/tickets.ts'
 import { createCodeStore } from './code-store.ts'
 import { GatewayConfig } from './config.ts'
 import { createInvoker } from './invoke/invoker.ts'
+import { createJoining } from './joining/joining.ts'
+import { answerForNatsUsers } from './joining/nats-users.ts'
+import { createNodeHop } from './joining/node-hop.ts'
 import { createAuditTail, createLogTail } from './logs/tail.ts'
 import { createGatewayMetrics } from './metrics.ts'
 import { createBindingStore } from './bindings.ts'
@@ -92,9 +96,14 @@ await runService(
     })
     access.start()
     const scheduler = createSchedulerClient(schedulerUrls, internalToken, internalCa)
+    if (config.joining && !config.calls)
+      throw new Error('joining: machines join over the port of calls, which is missing')
+    const joined = followJoinedNodes({ kv: store.nodes, connection, logger, verifier: signer }, (_nodeId, urls) => {
+      for (const url of urls) nodes.changed(url)
+    })
+    joined.start()
     const nodes = createNodeClient({
-      token: nodeToken,
-      ca: internalCa,
+      trustOf: trustOfNodes(joined, nodeToken, internalCa),
       onLost: (nodeUrl) => {
         metrics.lostNodes.inc()
         logger.warn({ nodeUrl }, 'a node gives no signs of life: what it had is answered with an error')
@@ -111,6 +120,10 @@ await runService(
       verifier: signer,
     })
     functionBindings.start()
+    const joining = createJoining({ config, kv: store.nodes, signer, joined, scheduler, logger })
+    await joining?.signAnew()
+    const endNatsUsers =
+      config.joining && answerForNatsUsers({ connection, joined, issuerSeed: config.joining.issuerSeed, logger })
     const queue = createAsyncQueue(store.js)
     const readiness = watchReadiness({ connection, registry, access, scheduler, closing: closing.signal })
     const deps = {
@@ -127,6 +140,7 @@ await runService(
       invoker,
       scheduler,
       nodes,
+      joining,
       queue,
       deadLetters: createDeadLetters(store.js, queue),
       logs: createLogTail(store.js),
@@ -149,7 +163,8 @@ await runService(
     })
     const address = await app.listen(config.listen)
     const onCall = createCallHandler({ ...deps, tickets, functionBindings })
-    const calls = config.calls && (await startCallServer(config.calls, limits.requestMs, onCall))
+    const nodeHop = joining && { isNode: joining.isNode, handle: createNodeHop(joining, logger) }
+    const calls = config.calls && (await startCallServer(config.calls, limits.requestMs, onCall, nodeHop))
     const leave = calls && announceGateway(connection, calls.url)
     logger.info({ address, calls: calls?.url }, 'listening')
     return {
@@ -162,6 +177,8 @@ await runService(
         registry.close()
         functionBindings.close()
         access.close()
+        joined.close()
+        endNatsUsers?.()
         await Promise.all([scheduler.close(), nodes.close()])
         await connection.close()
       },

@@ -89,7 +89,11 @@ beforeEach(async () => {
   handler = Promise.withResolvers()
   await startNode()
   await lay()
-  client = createNodeClient({ token, times, onLost: (nodeUrl) => void lost.push(nodeUrl) })
+  client = createNodeClient({
+    trustOf: () => ({ token, ca: undefined }),
+    times,
+    onLost: (nodeUrl) => void lost.push(nodeUrl),
+  })
 })
 
 afterEach(async () => {

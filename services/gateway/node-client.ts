@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import { clientTls } from '../chassis/internal-tls.ts'
+import type { TrustOf } from '../chassis/joined-nodes.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { invocationHeaders, replyHeaders, type NodeExplanation } from '../contracts/node.ts'
 import { protocolHeaders } from '../contracts/protocol.ts'
@@ -40,6 +41,8 @@ export interface NodeClient {
   invoke(nodeUrl: string, request: NodeRequest): Promise<NodeReply>
   /** What the node holds for the revision, and how it would start it. @throws PlatformError what the node answered; UNAVAILABLE */
   explain(nodeUrl: string, revision: RevisionRef): Promise<NodeExplanation>
+  /** How the node is trusted is another thing now: what is sent from here on goes over new connections. */
+  changed(nodeUrl: string): void
   close(): Promise<void>
 }
 
@@ -66,15 +69,14 @@ const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTF
 const connectMs = 2_000
 
 export interface NodeClientOptions {
-  readonly token: string
-  /** See `clientTls`. */
-  readonly ca?: string | undefined
+  readonly trustOf: TrustOf
   /** A node gave no more signs of life; its requests have failed. */
   readonly onLost?: (nodeUrl: string) => void
   readonly times?: NodeWatchOptions['times']
 }
 
-export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOptions): NodeClient => {
+export const createNodeClient = ({ trustOf, onLost, times = {} }: NodeClientOptions): NodeClient => {
+  const authorization = (nodeUrl: string): string => `Bearer ${trustOf(nodeUrl).token}`
   const pools = new Map<string, Pool>()
   const lose = (nodeUrl: string, error: NodeLost): void => {
     const pool = pools.get(nodeUrl)
@@ -82,7 +84,7 @@ export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOp
     void pool?.destroy(error)
     onLost?.(nodeUrl)
   }
-  const watch = new NodeWatch({ token, ca, onLost: lose, times })
+  const watch = new NodeWatch({ trustOf, onLost: lose, times })
   const poolOf = (nodeUrl: string): Pool => {
     const known = pools.get(nodeUrl)
     if (known) return known
@@ -92,7 +94,7 @@ export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOp
       connections: 1024,
       pipelining: 1,
       ...timeouts,
-      ...clientTls(ca, 'node-agent', connectMs),
+      ...clientTls(trustOf(nodeUrl).ca, 'node-agent', connectMs),
     })
     pools.set(nodeUrl, pool)
     return pool
@@ -108,7 +110,7 @@ export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOp
           method: 'POST',
           path: `/v1/invocations/${invocationId}`,
           headers: {
-            authorization: `Bearer ${token}`,
+            authorization: authorization(nodeUrl),
             ...protocolHeaders,
             ...headers,
             ...(length === undefined ? {} : { 'content-length': String(length) }),
@@ -146,7 +148,7 @@ export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOp
         const reply = await poolOf(nodeUrl).request({
           method: 'POST',
           path: '/v1/explanations',
-          headers: { authorization: `Bearer ${token}`, ...protocolHeaders, 'content-type': 'application/json' },
+          headers: { authorization: authorization(nodeUrl), ...protocolHeaders, 'content-type': 'application/json' },
           body: JSON.stringify(revision),
           signal: AbortSignal.timeout(explainMs),
         })
@@ -157,6 +159,12 @@ export const createNodeClient = ({ token, ca, onLost, times = {} }: NodeClientOp
         if (cause instanceof PlatformError) throw cause
         throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} does not answer`, undefined, { cause })
       }
+    },
+    changed: (nodeUrl) => {
+      const pool = pools.get(nodeUrl)
+      pools.delete(nodeUrl)
+      // Requests that it has are answered.
+      void pool?.close()
     },
     close: async () => {
       watch.close()

@@ -2,6 +2,7 @@
  * Which nodes this gateway reaches. A node that stands still, or that is cut off, breaks no connection: without a sign of life its requests
  * would wait for their deadlines. So there is a link to every node that was sent something.
  */
+import type { TrustOf } from '../chassis/joined-nodes.ts'
 import { LinkClient, LinkRefused } from '../chassis/link/client.ts'
 import { PlatformError } from '../contracts/errors.ts'
 import { livenessLink } from '../contracts/links.ts'
@@ -13,9 +14,7 @@ export class NodeUnreachable extends Error {}
 export class NodeLost extends Error {}
 
 export interface NodeWatchOptions {
-  readonly token: string
-  /** See `clientTls`. */
-  readonly ca: string | undefined
+  readonly trustOf: TrustOf
   /** Once for each loss. What was sent to the node is not answered any more. */
   readonly onLost: (nodeUrl: string, error: NodeLost) => void
   /** For tests. */
@@ -74,9 +73,9 @@ export class NodeWatch {
   }
 
   #add(nodeUrl: string): Watched {
-    const { token, ca } = this.#options
     const { connectMs, silenceMs } = this.#times
-    const common = { url: nodeUrl, token, ca, path: livenessLink, service: 'node-agent', connectMs, silenceMs } as const
+    const trust = () => this.#options.trustOf(nodeUrl)
+    const common = { url: nodeUrl, trust, path: livenessLink, service: 'node-agent', connectMs, silenceMs } as const
     const onClose = (error: Error | undefined): void => void this.#broke(nodeUrl, node, error)
     const link = new LinkClient({ ...common, onClose })
     const node: Watched = { link, attempt: undefined, unwatchedUntil: 0, doubtful: false }

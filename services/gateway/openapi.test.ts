@@ -125,7 +125,7 @@ const ids = [
   'RedriveDeadLetters', 'DownloadCode', 'AddPermission', 'RemovePermission', 'GetCaller', 'ListTenants', 'ListPrincipals',
   'PutPrincipal', 'DeletePrincipal', 'ListAccessKeys', 'CreateAccessKey', 'UpdateAccessKey', 'DeleteAccessKey',
   'PutNetworkPolicy', 'GetNetworkPolicy', 'DeleteNetworkPolicy', 'GetAudit', 'PutBindings', 'GetBindings', 'DeleteBindings',
-  'CordonNode', 'DrainNode', 'UncordonNode',
+  'CordonNode', 'DrainNode', 'UncordonNode', 'CreateJoinToken', 'ListJoinedNodes', 'RemoveJoinedNode',
   'PutFunctionConcurrency', 'DeleteFunctionConcurrency', 'PutProvisionedConcurrencyConfig', 'GetProvisionedConcurrencyConfig',
   'DeleteProvisionedConcurrencyConfig',
 ] // prettier-ignore

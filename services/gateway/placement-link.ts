@@ -29,7 +29,7 @@ export class PlacementLink {
    * @param claims what is claimed, told first on each connection; nothing while it is not known
    */
   constructor(url: string, token: string, ca?: string, claims?: () => readonly FunctionClaim[] | undefined) {
-    const common = { url, token, ca, path: placementLink, service: 'scheduler', connectMs } as const
+    const common = { url, trust: () => ({ token, ca }), path: placementLink, service: 'scheduler', connectMs } as const
     this.#client = new LinkClient({
       ...common,
       onOpen: () => {

@@ -1,6 +1,7 @@
 /** Puts the agent together: node gateway and node scheduler, and what carries their records off the node. */
 import { mkdirSync } from 'node:fs'
 import { cpus } from 'node:os'
+import type { Server as TlsServer } from 'node:tls'
 import { join } from 'node:path'
 import type { Registry } from 'prom-client'
 import type { Logger } from '../chassis/log.ts'
@@ -15,6 +16,7 @@ import { runtimeNames } from '../contracts/function.ts'
 import type { NodeAgentConfig } from './config.ts'
 import { FileDigests } from './file-digests.ts'
 import type { NodeGatewayEvents } from './instance.ts'
+import { StayJoined } from './joining/stay-joined.ts'
 import { LogPublisher } from './logs/log-publisher.ts'
 import { UsageJournal } from './metering/usage-journal.ts'
 import { UsagePublisher } from './metering/usage-publisher.ts'
@@ -40,6 +42,8 @@ import type { SandboxHost } from './sandbox/sandbox.ts'
 
 export interface AgentDeps {
   readonly config: NodeAgentConfig
+  /** Path of the file that it was read from. */
+  readonly configFile: string
   readonly logger: Logger
   readonly metrics: Registry
   readonly store: Store
@@ -54,7 +58,13 @@ const publishGraceMs = 5_000
 const answerGraceMs = 5_000
 
 /** Listens, and reports the node once everything of an earlier run is gone. */
-export const startAgent = async ({ config: given, logger, metrics, store }: AgentDeps): Promise<Service> => {
+export const startAgent = async ({
+  config: given,
+  configFile,
+  logger,
+  metrics,
+  store,
+}: AgentDeps): Promise<Service> => {
   const digests = new FileDigests()
   const checks = new RuntimeChecks(digests)
   const config = { ...given, runtimes: await checks.usable(given, logger) }
@@ -179,7 +189,25 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   const fence = new TermFence()
   const cordon = new NodeCordon(join(stateDir, 'cordon.json'), logger, () => reporter.publishFull())
   let closing = false
-  const notReady = () => (closing ? 'draining' : store.connection.isClosed() ? 'nats' : journal.problem)
+  const notReady = () =>
+    closing
+      ? 'draining'
+      : stayJoined?.removed
+        ? 'its place in the installation'
+        : store.connection.isClosed()
+          ? 'nats'
+          : journal.problem
+  const stayJoined =
+    given.joined &&
+    new StayJoined({
+      config: given,
+      configFile,
+      logger,
+      useCertificate: ({ cert, key }) =>
+        (app.server as unknown as TlsServer).setSecureContext({ cert, key, minVersion: 'TLSv1.3' }),
+      // As a supervisor does it: what it has is answered first.
+      beginAnew: () => process.kill(process.pid, 'SIGTERM'),
+    })
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
   const { internalToken, schedulerToken, tls } = config
   const tokens = { internalToken, schedulerToken }
@@ -191,7 +219,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     fence,
     cordon: () => cordon.current,
     url: () => address,
-    accepting: () => !closing && journal.problem === undefined,
+    accepting: () => !closing && stayJoined?.removed !== true && journal.problem === undefined,
     capacity: { ...capacity, cpus: cpus().length },
     pool: config.pool,
     labels: config.labels,
@@ -199,6 +227,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
     all: () => scheduler.reports(),
   })
   reporter.start()
+  stayJoined?.start()
   await code.open()
   scheduler.fill()
   logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')
@@ -206,6 +235,7 @@ export const startAgent = async ({ config: given, logger, metrics, store }: Agen
   return {
     close: async () => {
       closing = true
+      stayJoined?.close()
       // The schedulers hear it before the instances go.
       reporter.publishFull()
       clearInterval(sweeping)

@@ -48,6 +48,17 @@ export const NodeAgentConfig = Type.Object(
     ),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
+    /** Of a node that joined by a token: which gateways it asks what the installation says of it. */
+    joined: Type.Optional(
+      Type.Object(
+        {
+          urls: Type.Array(Type.String({ pattern: '^https?://' }), { minItems: 1 }),
+          /** Issuer of the gateways' certificates (PEM). Absent: plain connections. */
+          authority: Type.Optional(Type.String()),
+        },
+        { additionalProperties: false },
+      ),
+    ),
     nats: NatsConfig,
     /** Open the variables of functions, which are sealed in the registry. */
     environmentKeys: SealingKeys,

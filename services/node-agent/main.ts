@@ -6,11 +6,12 @@ import { runService } from '../chassis/process.ts'
 import { startAgent } from './agent.ts'
 import { NodeAgentConfig } from './config.ts'
 
-const config = readConfig(NodeAgentConfig, configPath())
+const configFile = configPath()
+const config = readConfig(NodeAgentConfig, configFile)
 const logger = createLogger('node-agent', config.logLevel)
 
 await runService(logger, async () => {
   const connection = await connectNats(config.nats, `node-agent ${config.nodeId}`)
   const store = await whenReady(connection, logger, () => openStore(connection))
-  return startAgent({ config, logger, metrics: createMetrics(), store })
+  return startAgent({ config, configFile, logger, metrics: createMetrics(), store })
 })

@@ -119,7 +119,7 @@ const build = async (firstNodeWaitMs: number): Promise<void> => {
   const registry = createMetrics()
   const logger = pino({ level: 'silent' })
   fleet = new Fleet()
-  nodes = createNodeClient(token)
+  nodes = createNodeClient(() => ({ token, ca: undefined }))
   const metrics = createSchedulerMetrics(registry, fleet)
   dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs })
   const keeper = new NodeKeeper({ fleet, nodes, metrics, logger, leads: () => true, term: () => 0 })
@@ -281,8 +281,15 @@ describe('a placement', () => {
   })
 })
 
-const client = (over: Partial<LinkClientOptions> = {}) =>
-  new LinkClient({ url, path: placementLink, token, service: 'scheduler', connectMs: 2_000, ...over })
+const client = (shown = token, over: Partial<LinkClientOptions> = {}) =>
+  new LinkClient({
+    url,
+    path: placementLink,
+    trust: () => ({ token: shown, ca: undefined }),
+    service: 'scheduler',
+    connectMs: 2_000,
+    ...over,
+  })
 
 describe('what is reserved for a function', () => {
   it('is told again when it changes', async () => {
@@ -309,7 +316,7 @@ describe('a link', () => {
   })
 
   it('is refused to a caller without the token', async () => {
-    await expect(client({ token: 'b'.repeat(32) }).open()).rejects.toMatchObject({ code: 'FORBIDDEN' })
+    await expect(client('b'.repeat(32)).open()).rejects.toMatchObject({ code: 'FORBIDDEN' })
   })
 })
 

@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { ServiceTls } from '../chassis/internal-tls.ts'
 import { NatsConfig } from '../chassis/nats.ts'
+import { VerifyingKeys } from '../chassis/signing.ts'
 import { ResourcePool } from '../contracts/resource-pool.ts'
 
 export const SchedulerConfig = Type.Object(
@@ -15,6 +16,8 @@ export const SchedulerConfig = Type.Object(
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
     nats: NatsConfig,
+    /** Whose signature the records of nodes that joined must have. Absent: none can join. */
+    verifyingKeys: Type.Optional(VerifyingKeys),
     /** A node that has not reported for so long gets no placements. */
     nodeTimeoutMs: Type.Integer({ minimum: 1000, default: 5_000 }),
     /** Rules of the pools of nodes. None: all functions run in `default`, or in the pool that they chose. */

@@ -3,6 +3,7 @@ import { jetstream } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import { configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
+import { trustOfNodes } from '../chassis/joined-nodes.ts'
 import { createLogger } from '../chassis/log.ts'
 import { connectNats, whenReady } from '../chassis/nats.ts'
 import { runService } from '../chassis/process.ts'
@@ -12,6 +13,7 @@ import { SchedulerConfig } from './config.ts'
 import { ClaimBook } from './claim-book.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
+import { followJoined } from './joined-nodes.ts'
 import { leaseMs, Leadership } from './leadership.ts'
 import { createSchedulerMetrics } from './metrics.ts'
 import { createNodeClient } from './node-client.ts'
@@ -37,7 +39,7 @@ await runService(logger, async () => {
   const claimsKnown = () => claims.isComplete || performance.now() - leadsSince > claimsWaitMs
   const term = (): number | undefined => leadership.term
   const metrics = createSchedulerMetrics(registry, fleet, term)
-  const nodes = createNodeClient(nodeToken, tls?.ca)
+  const nodes = createNodeClient((url) => trustOf(url))
   const deps = { fleet, nodes, metrics, logger, firstNodeWaitMs, term, claimsKnown }
   const dispatcher = new Dispatcher(deps)
   const connection = await connectNats(config.nats, 'scheduler')
@@ -53,7 +55,27 @@ await runService(logger, async () => {
     leads: () => term() !== undefined,
     term: () => term() ?? 0,
   })
-  const listener = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs, keeper })
+  const joined = followJoined({
+    connection,
+    open: () => kvm.open(buckets.nodes),
+    verifyingKeys: config.verifyingKeys,
+    logger,
+    onChange: (nodeId, isNode, urls) => {
+      if (!isNode) fleet.removeNode(nodeId)
+      for (const url of urls) nodes.forget(url)
+    },
+  })
+  const trustOf = trustOfNodes(joined, nodeToken, tls?.ca)
+  const listener = listenToReports({
+    connection,
+    fleet,
+    dispatcher,
+    metrics,
+    logger,
+    nodeTimeoutMs,
+    keeper,
+    joined,
+  })
   const run = randomUUID()
   const leadership: Leadership = new Leadership({
     kv,
@@ -94,6 +116,7 @@ await runService(logger, async () => {
       dispatcher.close()
       await drainServer(app, drainMs)
       listener.stop()
+      joined.close()
       await nodes.close()
       await connection.close()
     },

@@ -79,6 +79,11 @@ export const createSchedulerMetrics = (registry: Registry, fleet: Fleet, term: (
       help: 'Gaps in the reports of nodes; each asks for a full report',
       registers,
     }),
+    refusedReports: new Counter({
+      name: 'forkyard_scheduler_refused_reports_total',
+      help: 'Reports that were not their node’s to make, and were dropped',
+      registers,
+    }),
     selfCordons: new Counter({
       name: 'forkyard_scheduler_self_cordons_total',
       help: 'Nodes that were cordoned because their starts failed; answer no: it was the last one of its pool',

@@ -1,4 +1,5 @@
 /** Hop out to the nodes: start and end instances, over one link to each. */
+import type { TrustOf } from '../chassis/joined-nodes.ts'
 import { LinkClient } from '../chassis/link/client.ts'
 import type { Message } from '../chassis/link/link.ts'
 import { PlatformError } from '../contracts/errors.ts'
@@ -28,8 +29,7 @@ const timeoutMs = 2_000
 /** Of what may go with the next sign of life. */
 const unhurriedTimeoutMs = timeoutMs + 1_000
 
-/** @param ca see `clientTls` */
-export const createNodeClient = (token: string, ca?: string): NodeClient => {
+export const createNodeClient = (trustOf: TrustOf): NodeClient => {
   const links = new Map<string, LinkClient>()
   const linkOf = (nodeUrl: string): LinkClient => {
     const known = links.get(nodeUrl)
@@ -37,8 +37,7 @@ export const createNodeClient = (token: string, ca?: string): NodeClient => {
     const options = {
       url: nodeUrl,
       path: instanceLink,
-      token,
-      ca,
+      trust: () => trustOf(nodeUrl),
       service: 'node-agent',
       connectMs: timeoutMs,
     } as const

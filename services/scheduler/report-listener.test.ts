@@ -7,6 +7,7 @@ import { subjects } from '../contracts/subjects.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { createSchedulerMetrics } from './metrics.ts'
+import { nobodyJoined } from './vouched-reports.ts'
 import { listenToReports } from './report-listener.ts'
 
 const report = (seq: number, full: boolean): NodeReport => ({
@@ -72,7 +73,16 @@ beforeEach(() => {
   }
   const keeper = { heard: () => undefined }
   const dispatcher = new Dispatcher({ fleet, nodes, metrics, logger, firstNodeWaitMs: 0 })
-  stop = listenToReports({ connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs: 5_000, keeper }).stop
+  stop = listenToReports({
+    connection,
+    fleet,
+    dispatcher,
+    metrics,
+    logger,
+    nodeTimeoutMs: 5_000,
+    keeper,
+    joined: nobodyJoined,
+  }).stop
 })
 
 afterEach(() => {

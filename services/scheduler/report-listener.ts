@@ -2,6 +2,7 @@
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { Compile } from 'typebox/compile'
 import { subscribeLastingly } from '../chassis/lasting-subscription.ts'
+import type { JoinedNodes } from '../chassis/joined-nodes.ts'
 import type { Logger } from '../chassis/log.ts'
 import { NodeFiles } from '../contracts/code-images.ts'
 import { NodeReport } from '../contracts/node.ts'
@@ -11,6 +12,7 @@ import type { Fleet } from './fleet.ts'
 import type { NodeKeeper } from './node-keeper.ts'
 import type { SchedulerMetrics } from './metrics.ts'
 import { createReportFilter } from './report-protocol.ts'
+import { objection, type Told as NodeSaid } from './vouched-reports.ts'
 import { YieldingQueue } from './yielding-queue.ts'
 
 export interface ReportListenerDeps {
@@ -21,6 +23,7 @@ export interface ReportListenerDeps {
   readonly logger: Logger
   readonly nodeTimeoutMs: number
   readonly keeper: Pick<NodeKeeper, 'heard'>
+  readonly joined: Pick<JoinedNodes, 'get' | 'byUrl'>
 }
 
 const tickMs = 100
@@ -32,6 +35,9 @@ const askEveryMs = 200
  * most, unless there is nothing else to do. What is too much is lost, which is noticed as a gap.
  */
 const reportLimits = { items: 20_000, sliceMs: 2, share: 0.5 }
+
+/** Subjects of which it is known why they do not count. */
+const maxObjected = 1_000
 
 const schema = Compile(NodeReport)
 const filesSchema = Compile(NodeFiles)
@@ -50,7 +56,7 @@ export interface ReportListener {
 }
 
 export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
-  const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs, keeper } = deps
+  const { connection, fleet, dispatcher, metrics, logger, nodeTimeoutMs, keeper, joined } = deps
   let connected = true
   let askedAt = -Infinity
   const nodesAsked = new Map<string, number>()
@@ -68,9 +74,24 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
     nodesAsked.set(nodeId, now)
     connection.publish(subjects.nodeReportNow(nodeId))
   }
+  /** Told each second: once is enough for the log. */
+  const objected = new Map<string, string>()
+  const counts = (subject: string, told: NodeSaid): boolean => {
+    const why = objection(subject.split('.')[1], told, joined)
+    if (why === undefined) {
+      if (objected.size > 0) objected.delete(subject)
+      return true
+    }
+    metrics.refusedReports.inc()
+    if (objected.get(subject) !== why && objected.size < maxObjected)
+      logger.error({ subject, nodeId: told.nodeId, why }, 'reports: what a node tells does not count')
+    objected.set(subject, why)
+    return false
+  }
   const takeReport = (message: Msg): void => {
     const report = parse(schema, message.string())
     if (!report) return logger.error({ subject: message.subject }, 'reports: a report does not fit the schema')
+    if (!counts(message.subject, report)) return
     const inOrder = dispatcher.report(report)
     keeper.heard(report)
     if (inOrder) return
@@ -79,8 +100,9 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
   }
   const takeFiles = (message: Msg): void => {
     const files = parse(filesSchema, message.string())
-    if (files) fleet.files(files)
-    else logger.error({ subject: message.subject }, 'reports: what a node tells of its files does not fit the schema')
+    if (files) {
+      if (counts(message.subject, files)) fleet.files(files)
+    } else logger.error({ subject: message.subject }, 'reports: what a node tells of its files does not fit the schema')
   }
   // Both in one: what a node has is of use once the node is known.
   const told = new YieldingQueue<Told>(({ message, take }) => {

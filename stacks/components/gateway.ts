@@ -3,14 +3,24 @@ import * as pulumi from '@pulumi/pulumi'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import { functionUrlDomain } from '../config.ts'
 import type { Site } from '../site.ts'
-import type { Credentials } from './credentials.ts'
+import type { Credentials, JoiningSecret } from './credentials.ts'
 import type { NatsAccess } from './nats-server.ts'
+import { agentSettings } from './node-agent.ts'
 import { internalUrl, runNodeService } from './node-service.ts'
 
 export interface GatewayArgs {
   readonly credentials: Credentials
   readonly nats: NatsAccess
   readonly schedulerUrls: readonly string[]
+  /** Absent: no machine can join. */
+  readonly joining?: JoiningArgs | undefined
+}
+
+export interface JoiningArgs extends Pick<JoiningSecret, 'issuerSeed'> {
+  /** Of all gateways, as nodes reach them. */
+  readonly callUrls: readonly string[]
+  /** Of gateways and schedulers, as they reach nodes. */
+  readonly controlAddresses: readonly string[]
 }
 
 /** Where every request enters: the Lambda API and function URLs. */
@@ -41,10 +51,28 @@ export class Gateway extends pulumi.ComponentResource {
 
 export const stagingDir = (site: Site): string => join(site.config.stateDir, 'gateway', 'staging')
 
+const joiningConfig = (
+  { config }: Site,
+  credentials: Credentials,
+  nats: NatsAccess,
+  { issuerSeed, callUrls, controlAddresses }: JoiningArgs,
+): pulumi.Output<NonNullable<GatewayConfig['joining']>> =>
+  pulumi
+    .all([issuerSeed, credentials.hops['scheduler-node'], nats.configFor('node-agent')])
+    .apply(([seed, schedulerNodeToken, { user: _user, password: _password, ...asNodes }]) => ({
+      installation: config.installation,
+      urls: [...callUrls],
+      schedulerNodeToken,
+      issuerSeed: seed,
+      nats: asNodes,
+      controlAddresses: [...controlAddresses],
+      agent: agentSettings(config),
+    }))
+
 /** @param callUrl as nodes reach it. Limits stay at the defaults of `services/gateway/config.ts`. */
 export const gatewayConfig = (
   site: Site,
-  { credentials, nats, schedulerUrls }: GatewayArgs,
+  { credentials, nats, schedulerUrls, joining }: GatewayArgs,
   callUrl = internalUrl(site, site.config.callPort),
 ): pulumi.Output<Omit<GatewayConfig, 'limits' | 'asyncWorkers'>> => {
   const { gatewayPort, callPort, listenHost, publicUrl, region, tenant, logLevel } = site.config
@@ -60,6 +88,7 @@ export const gatewayConfig = (
       signing,
       natsConfig: nats.configFor('gateway'),
       tls: site.exposure.tls,
+      joining: joining && joiningConfig(site, credentials, nats, joining),
     })
     .apply((known) => ({
       listen: { host: listenHost, port: gatewayPort },
@@ -76,6 +105,7 @@ export const gatewayConfig = (
         token: known.callToken,
         ...(known.tls ? { tls: known.tls } : {}),
       },
+      ...(known.joining ? { joining: known.joining } : {}),
       nats: known.natsConfig,
       accounts: [{ accessKeyId: known.accessKeyId, secretAccessKey: known.secretAccessKey, tenant }],
       sealing: known.sealing,

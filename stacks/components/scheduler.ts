@@ -34,14 +34,16 @@ export const schedulerConfig = (
       credentials.hops['scheduler-node'],
       nats.configFor('scheduler'),
       site.exposure.tls,
+      credentials.verifying,
     ])
-    .apply(([internalToken, nodeToken, natsConfig, tls]) => ({
+    .apply(([internalToken, nodeToken, natsConfig, tls, verifyingKeys]) => ({
       listen: { host: site.exposure.address, port: site.config.schedulerPort },
       ...(id === undefined ? {} : { id }),
       internalToken,
       nodeToken,
       ...(tls ? { tls } : {}),
       nats: natsConfig,
+      ...(site.config.joinFrom.length > 0 ? { verifyingKeys } : {}),
       nodeTimeoutMs: 5_000,
       pools: site.config.pools,
       logLevel: site.config.logLevel,

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { issueCertificates } from '../../../stacks/components/issue-certificates.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { protocolHeader, protocolVersion } from '../../contracts/protocol.ts'
-import { serverTls } from '../internal-tls.ts'
+import { serverTls, type HopTrust } from '../internal-tls.ts'
 import { acceptLinks, type Session } from './accept.ts'
 import { LinkClient, type LinkClientOptions } from './client.ts'
 import type { Message } from './link.ts'
@@ -37,8 +37,9 @@ const serve = async (options: Partial<FastifyServerOptions> = {}) => {
   return { app, url, seen, release: () => late.resolve(['late']) }
 }
 
-const call = async (url: string, over: Partial<LinkClientOptions> = {}) => {
-  const client = new LinkClient({ url, path, token, service: 'scheduler', connectMs: 2_000, ...over })
+const call = async (url: string, over: Partial<LinkClientOptions & HopTrust> = {}) => {
+  const trust = () => ({ token: over.token ?? token, ca: over.ca })
+  const client = new LinkClient({ url, path, trust, service: 'scheduler', connectMs: 2_000, ...over })
   clients.push(client)
   await client.open()
   return client

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { PlatformError } from '../../contracts/errors.ts'
 import { protocolHeader, protocolHeaders, requireKnownProtocol } from '../../contracts/protocol.ts'
-import type { CalledService } from '../internal-tls.ts'
+import type { CalledService, HopTrust } from '../internal-tls.ts'
 import { CallTable } from './call-table.ts'
 import { defaultLimits, Link, type Message } from './link.ts'
 import { linkProtocol } from './protocol.ts'
@@ -14,9 +14,8 @@ export interface LinkClientOptions {
   /** Base URL of the service. */
   readonly url: string
   readonly path: string
-  readonly token: string
-  /** Issuer of the service's certificate; absent: no TLS. */
-  readonly ca?: string | undefined
+  /** Asked for with each connection. */
+  readonly trust: () => HopTrust
   readonly service: CalledService
   readonly connectMs: number
   /** A service that sends nothing for so long is gone. Absent: 3 s, as its own side has it. */
@@ -172,7 +171,8 @@ interface Upgraded {
   readonly head: Buffer
 }
 
-const upgrade = ({ url, path, token, ca, service, connectMs }: LinkClientOptions): Promise<Upgraded> => {
+const upgrade = ({ url, path, trust, service, connectMs }: LinkClientOptions): Promise<Upgraded> => {
+  const { token, ca } = trust()
   const { promise, resolve, reject } = Promise.withResolvers<Upgraded>()
   const headers = {
     authorization: `Bearer ${token}`,

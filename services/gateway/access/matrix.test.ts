@@ -10,11 +10,15 @@ import { operationTable, rowOf, urlOperation } from './operation-table.ts'
 import { withStatement } from './policy.ts'
 
 const aboutAccess = /Principal|AccessKey|ListTenants/
-const aboutNodes = /(Cordon|Drain|Uncordon)Node/
+const aboutNodes = /^(Cordon|Drain|Uncordon)Node$|JoinToken$|JoinedNodes?$/
 
 /** What a role is for, in words of its own: nothing of this is taken from the table. */
 const mayDo: Readonly<Record<Role, (id: string) => boolean>> = {
-  viewer: (id) => /^(Get|List|Explain|Download)/.test(id) && !aboutAccess.test(id) && id !== 'ListDeadLetters',
+  viewer: (id) =>
+    /^(Get|List|Explain|Download)/.test(id) &&
+    !aboutAccess.test(id) &&
+    !aboutNodes.test(id) &&
+    id !== 'ListDeadLetters',
   invoker: (id) => id.startsWith('Invoke') || id === 'GetCaller',
   deployer: (id) => !aboutAccess.test(id) && !aboutNodes.test(id),
   admin: (id) => id !== 'ListTenants' && !aboutNodes.test(id),

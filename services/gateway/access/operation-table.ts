@@ -92,7 +92,19 @@ export const operationTable: ReadonlyMap<string, OperationRow> = new Map<string,
     'UpdateAccessKey',
     'DeleteAccessKey',
   ]),
-  ...rows('forkyard', ['operator'], ['ListTenants', 'CordonNode', 'DrainNode', 'UncordonNode']),
+  ...rows(
+    'forkyard',
+    ['operator'],
+    [
+      'ListTenants',
+      'CordonNode',
+      'DrainNode',
+      'UncordonNode',
+      'CreateJoinToken',
+      'ListJoinedNodes',
+      'RemoveJoinedNode',
+    ],
+  ),
 ])
 
 /** No operation of the API; `function-url/handle.ts` asks for it. */

@@ -10,6 +10,8 @@ import { callHeaders } from '../../contracts/calls.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { protocolHeader, requireKnownProtocol } from '../../contracts/protocol.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { Joining } from '../joining/joining.ts'
+import { isNodeHop, type NodeHopHandler } from '../joining/node-hop.ts'
 import { refuseCall } from './handle-call.ts'
 
 export interface CallServer {
@@ -25,11 +27,17 @@ const keepAliveMs = 65_000
 const maxHeaderBytes = 64 * 1024
 const idleSweepMs = 50
 
-/** @throws Error when the port cannot be listened on. */
+/** Nodes that joined, and machines that are about to. */
+export interface JoiningHop extends Pick<Joining, 'isNode'> {
+  readonly handle: NodeHopHandler
+}
+
+/** With its authority's certificate, by which machines that are to join know it. @throws Error when the port cannot be listened on. */
 export const startCallServer = async (
   { listen, url, token, tls }: NonNullable<GatewayConfig['calls']>,
   requestMs: number,
   handle: (request: IncomingMessage, response: ServerResponse) => void,
+  joining?: JoiningHop,
 ): Promise<CallServer> => {
   const options = {
     requestTimeout: requestMs,
@@ -39,14 +47,16 @@ export const startCallServer = async (
   }
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     try {
-      requireNode(request, token)
+      requireProtocol(request)
+      if (joining && isNodeHop(request)) return joining.handle(request, response)
+      requireNode(request, token, joining)
       handle(request, response)
     } catch (error) {
       refuseCall(response, toPlatformError(error), randomUUID())
     }
   }
   const server: Server = tls
-    ? createTlsServer({ ...options, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.3' }, onRequest)
+    ? createTlsServer({ ...options, cert: `${tls.cert}\n${tls.ca}`, key: tls.key, minVersion: 'TLSv1.3' }, onRequest)
     : createServer(options, onRequest)
   server.listen(listen.port, listen.host)
   await once(server, 'listening')
@@ -54,10 +64,15 @@ export const startCallServer = async (
   return { url, port, close: (cutAfterMs) => drain(server, cutAfterMs) }
 }
 
-/** @throws PlatformError FORBIDDEN, UNSUPPORTED_PROTOCOL */
-const requireNode = ({ headers }: IncomingMessage, token: string): void => {
-  if (!isBearer(headers[callHeaders.token], token))
+/** @throws PlatformError FORBIDDEN */
+const requireNode = ({ headers }: IncomingMessage, token: string, joining: JoiningHop | undefined): void => {
+  const shown = headers[callHeaders.token]
+  if (!isBearer(shown, token) && joining?.isNode(shown) !== true)
     throw new PlatformError('FORBIDDEN', 'this hop needs the token of nodes')
+}
+
+/** @throws PlatformError UNSUPPORTED_PROTOCOL */
+const requireProtocol = ({ headers }: IncomingMessage): void => {
   const said = headers[protocolHeader]
   requireKnownProtocol(Array.isArray(said) ? said.join() : said)
 }

@@ -9,6 +9,7 @@ import { Value } from 'typebox/value'
 import { ZipFile } from 'yazl'
 import type { NodeExplanation } from '../../contracts/node.ts'
 import type { PlacementRequest } from '../../contracts/placement.ts'
+import { followJoinedNodes } from '../../chassis/joined-nodes.ts'
 import { createSealer } from '../../chassis/sealing.ts'
 import { createSigner } from '../../chassis/signing.ts'
 import { AccessDirectory } from '../access/directory.ts'
@@ -20,6 +21,7 @@ import type { AsyncEvent } from '../async/queue.ts'
 import { GatewayConfig } from '../config.ts'
 import type { GatewayDeps } from '../deps.ts'
 import { createInvoker } from '../invoke/invoker.ts'
+import { createJoining } from '../joining/joining.ts'
 import { createGatewayMetrics } from '../metrics.ts'
 import { createBindingStore } from '../bindings.ts'
 import { createNetworkPolicies } from '../network-policies.ts'
@@ -93,6 +95,20 @@ export const testConfig = (
     }),
   )
 
+/** What an installation has that nodes may join. */
+export const testJoining = {
+  calls: { listen: { host: '127.0.0.1', port: 0 }, url: 'http://127.0.0.1:7002', token: 'c'.repeat(32) },
+  joining: {
+    installation: 'yard',
+    urls: ['http://127.0.0.1:7002'],
+    schedulerNodeToken: 's'.repeat(32),
+    issuerSeed: '1'.repeat(64),
+    nats: { servers: ['nats://127.0.0.1:1'], replicas: 1 },
+    controlAddresses: ['127.0.0.1'],
+    agent: { region, logLevel: 'warn' },
+  },
+} satisfies Pick<GatewayConfig, 'calls' | 'joining'>
+
 export const startGateway = async ({
   limits = {},
   deps: given = {},
@@ -122,6 +138,7 @@ export const startGateway = async ({
     accounts: config.accounts,
   })
   access.start()
+  const joinedKv = memoryKv()
   const placements: PlacementRequest[] = []
   const toldNodes: string[][] = []
   const over: string[] = []
@@ -155,8 +172,18 @@ export const startGateway = async ({
     tellNode: async (nodeId, action, reason) => void toldNodes.push([nodeId, action, reason]),
     close: async () => undefined,
   }
+  const joined = followJoinedNodes({ kv: joinedKv, connection: connection as never, logger, verifier: testSigner })
+  joined.start()
+  const joining = createJoining({
+    config: { ...config, ...testJoining },
+    kv: joinedKv,
+    signer: testSigner,
+    joined,
+    scheduler,
+    logger,
+  })
   const zips = new Map<string, Buffer>()
-  const nodes = createNodeClient({ token: config.nodeToken })
+  const nodes = createNodeClient({ trustOf: () => ({ token: config.nodeToken, ca: undefined }) })
   const tickets = createTickets(config.signing)
   const metricsRegistry = new MetricsRegistry()
   const closing = new AbortController()
@@ -190,6 +217,7 @@ export const startGateway = async ({
     },
     invoker: createInvoker({ scheduler, nodes, registry, region, startBudgetMs: config.limits.startBudgetMs, tickets }),
     scheduler,
+    joining,
     queue: {
       push: async (event, payload) => void pushed.push({ event, payload: Buffer.from(payload) }),
       bury: async () => undefined,
@@ -230,6 +258,7 @@ export const startGateway = async ({
       await app.close()
       registry.close()
       access.close()
+      joined.close()
       await nodes.close()
       await node.close()
     },
