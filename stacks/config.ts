@@ -10,6 +10,7 @@ import { cacheModes } from '../services/node-agent/node-scheduler/cache/input.ts
 import { runtimeNames } from '../services/contracts/function.ts'
 import { ResourcePool } from '../services/contracts/resource-pool.ts'
 import { describeProblem } from './config-problem.ts'
+import { joinFromProblems } from './join-from.ts'
 import { fleetProblems, HostConfig, hostProblems, internalAddress } from './host-config.ts'
 import { poolProblems, unknownPools } from './pool-problems.ts'
 import { clusterUrl, KubernetesConfig, kubernetesProblems } from './kubernetes/config.ts'
@@ -45,6 +46,11 @@ export const StackConfig = Type.Object(
       default: true,
       description:
         'metal: the ports of NATS, schedulers and nodes are open to the hosts that need them alone (nftables)',
+    }),
+    joinFrom: Type.Array(Type.String(), {
+      default: [],
+      description:
+        'metal: prefixes of the addresses from which machines may join as nodes by a token (JSON array, 10.0.0.0/8); none: no machine joins',
     }),
     certificateDays: Type.Integer({
       minimum: 2,
@@ -247,6 +253,7 @@ export const parseStackConfig = (raw: Readonly<Record<string, string>>, around: 
     if (value[key] === undefined && Type.IsOptional(schema)) continue
     if (key === 'hosts' && Array.isArray(value[key])) problems.push(...hostProblems(`${namespace}${key}`, value[key]))
     else if (key === 'pools') problems.push(...poolProblems(`${namespace}${key}`, value[key]))
+    else if (key === 'joinFrom') problems.push(...joinFromProblems(`${namespace}${key}`, value[key]))
     else if (key === 'kubernetes') {
       if (value['target'] === 'kubernetes') problems.push(...kubernetesProblems(`${namespace}${key}`, value[key]))
     } else if (!Value.Check(schema, value[key]))
@@ -316,10 +323,13 @@ const reachableHost = ({ target, listenHost, hosts }: Readonly<Record<string, un
 /** Pure: an IPv6 address in a URL stands in brackets. */
 export const urlHost = (address: string): string => (address.includes(':') ? `[${address}]` : address)
 
-const targetProblems = ({ target, hosts, pools }: StackConfig): string[] => {
+const targetProblems = (config: StackConfig): string[] => {
+  const { target, hosts, pools } = config
   const key = `${namespace}hosts`
   if (target === 'metal') return [...fleetProblems(key, hosts), ...unknownPools(key, hosts, pools)]
-  return hosts.length === 0 ? [] : [`${namespace}hosts: is for ${namespace}target metal alone; the target is ${target}`]
+  return (['hosts', 'joinFrom'] as const)
+    .filter((name) => config[name].length > 0)
+    .map((name) => `${namespace}${name}: is for ${namespace}target metal alone; the target is ${target}`)
 }
 
 const portsUsedTwice = (value: Readonly<Record<string, unknown>>): string[] => {

@@ -6,18 +6,18 @@ import type { StackConfig } from '../config.ts'
 
 /** Who has to reach the ports of each role: pure. The API is for everybody. */
 export const openPorts = (host: HostConfig, config: StackConfig): FirewallSpec['ports'] => {
-  const { callPort, schedulerPort, nodeAgentPort, peerPort, natsPort, natsClusterPort, hosts } = config
+  const { callPort, schedulerPort, nodeAgentPort, peerPort, natsPort, natsClusterPort, hosts, joinFrom } = config
   const addressesOf = (...wanted: Role[]) =>
     hosts
       .filter(({ name, roles }) => name !== host.name && wanted.some((role) => roles.includes(role)))
       .map(internalAddress)
       .toSorted()
   const rules: readonly [Role, number, string[]][] = [
-    ['gateway', callPort, addressesOf('node')],
+    ['gateway', callPort, [...addressesOf('node'), ...joinFrom]],
     ['scheduler', schedulerPort, addressesOf('gateway')],
     ['node', nodeAgentPort, addressesOf('gateway', 'scheduler')],
     ['node', peerPort, addressesOf('node')],
-    ['nats', natsPort, addressesOf('gateway', 'scheduler', 'node')],
+    ['nats', natsPort, [...addressesOf('gateway', 'scheduler', 'node'), ...joinFrom]],
     ['nats', natsClusterPort, addressesOf('nats')],
   ]
   return rules.filter(([role]) => host.roles.includes(role)).map(([, port, from]) => ({ port, from }))

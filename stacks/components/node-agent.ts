@@ -68,6 +68,33 @@ type DefaultedKey =
   | 'seedIdleMs'
   | 'versionCheckpointUnusedMs'
 
+/** What the installation says of every node; what is of its host is beside it. Pure: nodes that join get the same text. */
+export const installationAgentConfig = (config: StackConfig) => ({
+  region: config.region,
+  pools: config.pools,
+  startParallelism: config.startParallelism,
+  network: {
+    never: config.networkNever,
+    platformPorts: [
+      config.schedulerPort,
+      config.callPort,
+      ...(config.target === 'local' ? [] : [config.natsClusterPort, config.peerPort]),
+    ],
+    ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
+  },
+  cache: {
+    mode: config.cache,
+    ...(config.cacheMemoryMiB === undefined ? {} : { memoryMiB: config.cacheMemoryMiB }),
+    forks: config.forks,
+  },
+  ...given(config, ['precreatedSandboxes', 'parkedRestores', 'seeds', 'parkedForks']),
+  versionCheckpoints: config.checkpoints && config.versionCheckpoints,
+  versionCheckpointsMiB: config.versionCheckpointsMiB,
+  codeImagesMiB: config.codeImagesMiB,
+  prefetch: config.prefetch,
+  logLevel: config.logLevel,
+})
+
 export const nodeAgentConfig = (
   site: Site,
   { credentials, nats, runtimes, addon: addonPath, nodeId, capacity, pool, labels }: NodeAgentArgs,
@@ -102,7 +129,6 @@ export const nodeAgentConfig = (
       nats: known.natsConfig,
       environmentKeys: known.sealing.environment,
       verifyingKeys: known.verifying,
-      region: config.region,
       stateDir: agentDir(site),
       runDir: config.runDir,
       runscPath: known.runsc,
@@ -112,28 +138,7 @@ export const nodeAgentConfig = (
       capacity: known.capacity,
       ...(pool === undefined ? {} : { pool }),
       ...(labels === undefined ? {} : { labels }),
-      pools: config.pools,
-      startParallelism: config.startParallelism,
-      network: {
-        never: config.networkNever,
-        platformPorts: [
-          config.schedulerPort,
-          config.callPort,
-          ...(config.target === 'local' ? [] : [config.natsClusterPort, config.peerPort]),
-        ],
-        ...(config.networkResolvers === undefined ? {} : { resolvers: config.networkResolvers }),
-      },
-      cache: {
-        mode: config.cache,
-        ...(config.cacheMemoryMiB === undefined ? {} : { memoryMiB: config.cacheMemoryMiB }),
-        forks: config.forks,
-      },
-      ...given(config, ['precreatedSandboxes', 'parkedRestores', 'seeds', 'parkedForks']),
-      versionCheckpoints: config.checkpoints && config.versionCheckpoints,
-      versionCheckpointsMiB: config.versionCheckpointsMiB,
-      codeImagesMiB: config.codeImagesMiB,
-      prefetch: config.prefetch,
-      logLevel: config.logLevel,
+      ...installationAgentConfig(config),
     }))
 }
 

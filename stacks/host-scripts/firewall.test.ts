@@ -14,6 +14,15 @@ it('a port is open to those who are named, of either family, and to nobody else'
   ])
 })
 
+it('a port is open to prefixes, also to such as hold an address that is named', () => {
+  const rules = ruleSet(spec(['10.0.0.1', '10.0.0.0/8', 'fd00::/8']))
+  expect(rules).toContain(`    tcp dport 9003 ip saddr { 10.0.0.1 } accept
+    tcp dport 9003 ip saddr 10.0.0.0/8 accept
+    tcp dport 9003 ip6 saddr fd00::/8 accept
+    tcp dport 9003 counter drop
+`)
+})
+
 it('that nobody needs is closed', () => {
   expect(ruleSet(spec([]))).not.toContain('saddr')
   expect(ruleSet(spec([]))).toContain('tcp dport 9003 counter drop')

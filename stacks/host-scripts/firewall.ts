@@ -8,6 +8,7 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Type, type Static } from 'typebox'
+import { prefixFamily } from '../join-from.ts'
 import { fileDrift, sayDrift } from './drift.ts'
 import { readInput } from './input.ts'
 import { firewallUnitName, installUnit, removeUnit, unitDrift } from './systemd.ts'
@@ -21,7 +22,7 @@ export const FirewallSpec = Type.Object({
   ports: Type.Array(
     Type.Object({
       port: Type.Integer(),
-      /** IP addresses of the hosts that may connect; this host always may. */
+      /** IP addresses of the hosts that may connect, and prefixes of such; this host always may. */
       from: Type.Array(Type.String()),
     }),
   ),
@@ -38,7 +39,12 @@ const sourceRules = ({ port, from }: FirewallSpec['ports'][number]): string[] =>
   const accept = families.flatMap(([family, addresses]) =>
     addresses.length > 0 ? [`tcp dport ${port} ${family} saddr { ${addresses.join(', ')} } accept`] : [],
   )
-  return [...accept, `tcp dport ${port} counter drop`]
+  // Each by itself: a set must not hold an address twice, and prefixes may hold each other.
+  const prefixes = from.flatMap((prefix) => {
+    const family = prefixFamily(prefix)
+    return family === 0 ? [] : [`tcp dport ${port} ${family === 4 ? 'ip' : 'ip6'} saddr ${prefix} accept`]
+  })
+  return [...accept, ...prefixes, `tcp dport ${port} counter drop`]
 }
 
 /** Replaces the table in one step: no moment without rules. */
