@@ -55,6 +55,25 @@ const specOf = (seen: Seen, name: string): ServiceSpec => {
 const agentConfig = (seen: Seen, name: string): NodeAgentConfig =>
   JSON.parse(specOf(seen, name).files[0]?.content ?? '') as NodeAgentConfig
 
+const natsConfig = (seen: Seen) =>
+  specOf(seen, 'a-nats-process').files.find(({ path }) => path.endsWith('.conf'))?.content
+const secretsOf = (seen: Seen) => [...seen.keys()].filter((key) => key.startsWith('credentials-'))
+
+describe('forkyard:joinFrom', () => {
+  it('gives NATS an issuer of other users, and the stack one more secret', async () => {
+    const before = await runFleet(two)
+    const after = await runFleet(two, { 'forkyard:joinFrom': '["10.8.0.0/16"]' })
+    expect(natsConfig(after)).toMatch(/auth_callout \{ issuer: A[A-Z2-7]{55},/)
+    const added = secretsOf(after).filter((key) => !secretsOf(before).includes(key))
+    expect(added.map((key) => key.split('|')[0])).toEqual(['credentials-joining'])
+    expect(changedCommands(before, after)).toEqual(['a-firewall', 'a-nats-process'])
+  })
+
+  it('is needed for that', async () => {
+    expect(natsConfig(await runFleet(two))).not.toContain('auth_callout')
+  })
+})
+
 describe('a fleet', () => {
   it('has on each host what its roles need, and nothing else', async () => {
     const names = commandsOf(await runFleet(two)).map(({ name }) => name)

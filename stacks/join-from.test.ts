@@ -29,8 +29,9 @@ it('no stack lets machines join by itself', () => {
   expect(parseStackConfig({}, around).joinFrom).toEqual([])
 })
 
+const parse = (text: string) => () => parseStackConfig({ 'forkyard:joinFrom': text }, around)
+
 it('the configuration refuses what is no prefix, and another target', () => {
-  const parse = (text: string) => () => parseStackConfig({ 'forkyard:joinFrom': text }, around)
   expect(parse('["lan"]')).toThrow('forkyard:joinFrom[0]: "lan"')
   expect(parse('lan')).toThrow('forkyard:joinFrom: is not an array')
   expect(parse('["10.0.0.0/8"]')).toThrow('forkyard:joinFrom: is for forkyard:target metal alone; the target is local')

@@ -77,9 +77,12 @@ export class Credentials extends pulumi.ComponentResource {
   readonly signing: pulumi.Output<SigningKeys>
   readonly verifying: pulumi.Output<VerifyingKeys>
 
+  /** 32 bytes, hex: what servers of NATS know joined nodes by (`services/chassis/nats-issuer.ts`). Undefined: no machine joins. */
+  readonly issuerSeed: pulumi.Output<string> | undefined
+
   constructor(
     name: string,
-    { sealingGeneration, protectData }: Pick<StackConfig, 'sealingGeneration' | 'protectData'>,
+    { sealingGeneration, protectData, joinFrom }: Pick<StackConfig, 'sealingGeneration' | 'protectData' | 'joinFrom'>,
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super('forkyard:index:Credentials', name, {}, options)
@@ -106,6 +109,10 @@ export class Credentials extends pulumi.ComponentResource {
     const { values: seeds } = new RandomSecrets(`${name}-signing`, generations.map(seedName), kept)
     this.signing = seeds.apply((all) => generations.map((of) => ({ id: seedName(of), seed: pick(all, seedName(of)) })))
     this.verifying = this.signing.apply((keys) => keys.map(({ id, seed }) => ({ id, key: publicKeyOf(seed) })))
+    this.issuerSeed =
+      joinFrom.length === 0
+        ? undefined
+        : new RandomSecrets(`${name}-joining`, ['issuer'], { parent: this }).values.apply((all) => pick(all, 'issuer'))
     this.registerOutputs({ accessKeyId: this.accessKeyId })
   }
 }

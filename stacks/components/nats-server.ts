@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import * as pulumi from '@pulumi/pulumi'
+import { issuerKey } from '../../services/chassis/nats-issuer.ts'
 import type { NatsConfig } from '../../services/chassis/nats.ts'
 import { urlHost } from '../config.ts'
 import type { Exposure, Site } from '../site.ts'
@@ -45,8 +46,8 @@ export class NatsServer extends pulumi.ComponentResource {
     const paths = { ca: file('ca.pem'), cert: file('cert.pem'), key: file('key.pem') }
     const serverName = `forkyard${site.host.prefix ? `-${site.host.prefix.slice(0, -1)}` : ''}`
     const content = pulumi
-      .all([pulumi.output(credentials.natsPasswords), cluster?.password])
-      .apply(([passwords, password = '']) =>
+      .all([pulumi.output(credentials.natsPasswords), credentials.issuerSeed, cluster?.password])
+      .apply(([passwords, issuerSeed, password = '']) =>
         natsServerConfig({
           serverName,
           address,
@@ -54,6 +55,7 @@ export class NatsServer extends pulumi.ComponentResource {
           storeDir,
           passwords,
           ...(tls ? { tls: paths } : {}),
+          issuer: issuerSeed === undefined ? undefined : issuerKey(issuerSeed),
           peers: cluster && { address, port: natsClusterPort, addresses: cluster.others, password },
         }),
       )

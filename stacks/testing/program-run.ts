@@ -23,13 +23,16 @@ const secretNames = [
   'accessKeyId',
   'secretAccessKey',
   'password',
+  'issuer',
 ].concat(
   ['gateway', 'scheduler', 'node-agent'].map((user) => `nats-${user}`),
   ['sign-1', 'sign-2', 'access-1', 'access-2', 'environment-1', 'environment-2'],
 )
 /** Seeds of keys have to be some. */
 const secretOf = (name: string): string =>
-  name.startsWith('sign-') ? secretMark.padEnd(64, '0') : `${name}-${secretMark}23456789abcdef0123456789abcdef`
+  name.startsWith('sign-') || name === 'issuer'
+    ? secretMark.padEnd(64, '0')
+    : `${name}-${secretMark}23456789abcdef0123456789abcdef`
 
 /** As the stack's authority would; the certificates are none. */
 const issue = ({ subjects }: CertificateInputs) => ({
