@@ -4,7 +4,7 @@ import type { RuntimeName } from '../services/contracts/function.ts'
 import { Certificates } from './components/certificates.ts'
 import { CheckpointImage, checkpointsDir } from './components/checkpoint-image.ts'
 import { ClientFile } from './components/client-file.ts'
-import { ClusterSecret, Credentials, JoiningSecret } from './components/credentials.ts'
+import { ClusterSecret, Credentials } from './components/credentials.ts'
 import { Gateway } from './components/gateway.ts'
 import { HostDirectories } from './components/host-directories.ts'
 import { HostFirewall } from './components/host-firewall.ts'
@@ -67,7 +67,6 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     ssh.waitFor(directories)
     return { host, ssh, machine, site }
   }
-  const joining = config.joinFrom.length > 0 ? new JoiningSecret('joining') : undefined
   const prepared = new Map(hosts.map((host) => [host.name, prepare(host)]))
   const on = (role: Role) => having(hosts, role).flatMap(({ name }) => prepared.get(name) ?? [])
 
@@ -75,7 +74,7 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
   const cluster = natsHosts.length > 1 ? new ClusterSecret('nats-cluster') : undefined
   const servers = natsHosts.map(({ host, site }) => {
     const others = natsHosts.map((other) => internalAddress(other.host)).filter((at) => at !== internalAddress(host))
-    return new NatsServer(site, credentials, cluster && { others, password: cluster.password }, joining)
+    return new NatsServer(site, credentials, cluster && { others, password: cluster.password })
   })
   const nats = natsAccess(
     credentials,
@@ -105,16 +104,16 @@ export const createFleet = (workshop: Site, digests: BuilderDigests): Installati
     return new NodeAgent(place.site, agent, { dependsOn: [addon, ...files] })
   })
 
-  const joiningArgs = joining && {
-    issuerSeed: joining.issuerSeed,
-    callUrls: on('gateway').map(({ site }) => internalUrl(site, config.callPort)),
-    controlAddresses: [
-      ...new Set([...having(hosts, 'gateway'), ...having(hosts, 'scheduler')].map(internalAddress)),
-    ].toSorted(),
-  }
-  const gateways = on('gateway').map(
-    ({ site }) => new Gateway(site, { credentials, nats, schedulerUrls, joining: joiningArgs }),
-  )
+  const joining =
+    config.joinFrom.length === 0
+      ? undefined
+      : {
+          callUrls: on('gateway').map(({ site }) => internalUrl(site, config.callPort)),
+          controlAddresses: [
+            ...new Set([...having(hosts, 'gateway'), ...having(hosts, 'scheduler')].map(internalAddress)),
+          ].toSorted(),
+        }
+  const gateways = on('gateway').map(({ site }) => new Gateway(site, { credentials, nats, schedulerUrls, joining }))
   for (const { name, cordoned, roles } of hosts)
     if (cordoned && roles.includes('node'))
       new NodeCordon(

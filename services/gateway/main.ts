@@ -163,7 +163,10 @@ await runService(
     })
     const address = await app.listen(config.listen)
     const onCall = createCallHandler({ ...deps, tickets, functionBindings })
-    const nodeHop = joining && { isNode: joining.isNode, handle: createNodeHop(joining, logger) }
+    const nodeHop = joining && {
+      isNode: (shown: string | undefined) => joining.isNode(shown),
+      handle: createNodeHop(joining, logger),
+    }
     const calls = config.calls && (await startCallServer(config.calls, limits.requestMs, onCall, nodeHop))
     const leave = calls && announceGateway(connection, calls.url)
     logger.info({ address, calls: calls?.url }, 'listening')

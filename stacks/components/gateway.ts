@@ -3,9 +3,9 @@ import * as pulumi from '@pulumi/pulumi'
 import type { GatewayConfig } from '../../services/gateway/config.ts'
 import { functionUrlDomain } from '../config.ts'
 import type { Site } from '../site.ts'
-import type { Credentials, JoiningSecret } from './credentials.ts'
+import type { Credentials } from './credentials.ts'
 import type { NatsAccess } from './nats-server.ts'
-import { agentSettings } from './node-agent.ts'
+import { installationAgentConfig } from './node-agent.ts'
 import { internalUrl, runNodeService } from './node-service.ts'
 
 export interface GatewayArgs {
@@ -16,7 +16,8 @@ export interface GatewayArgs {
   readonly joining?: JoiningArgs | undefined
 }
 
-export interface JoiningArgs extends Pick<JoiningSecret, 'issuerSeed'> {
+/** How machines join. */
+export interface JoiningArgs {
   /** Of all gateways, as nodes reach them. */
   readonly callUrls: readonly string[]
   /** Of gateways and schedulers, as they reach nodes. */
@@ -55,18 +56,18 @@ const joiningConfig = (
   { config }: Site,
   credentials: Credentials,
   nats: NatsAccess,
-  { issuerSeed, callUrls, controlAddresses }: JoiningArgs,
-): pulumi.Output<NonNullable<GatewayConfig['joining']>> =>
+  { callUrls, controlAddresses }: JoiningArgs,
+) =>
   pulumi
-    .all([issuerSeed, credentials.hops['scheduler-node'], nats.configFor('node-agent')])
+    .all([credentials.issuerSeed, credentials.hops['scheduler-node'], nats.configFor('node-agent')])
     .apply(([seed, schedulerNodeToken, { user: _user, password: _password, ...asNodes }]) => ({
       installation: config.installation,
       urls: [...callUrls],
       schedulerNodeToken,
-      issuerSeed: seed,
+      issuerSeed: seed ?? '',
       nats: asNodes,
       controlAddresses: [...controlAddresses],
-      agent: agentSettings(config),
+      agent: installationAgentConfig(config),
     }))
 
 /** @param callUrl as nodes reach it. Limits stay at the defaults of `services/gateway/config.ts`. */

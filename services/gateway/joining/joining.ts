@@ -55,18 +55,19 @@ const forbidden = () => new PlatformError('FORBIDDEN', 'this node has not joined
 /** Of an `authorization` header, whatever it says. */
 const nodeIdOf = (shown: string | undefined): string => /^Bearer ([A-Za-z0-9-_]{1,64})\./.exec(shown ?? '')?.[1] ?? ''
 
+const wrongCertificate = (why: string) => new PlatformError('INVALID_REQUEST', `certificate: ${why}`)
+
 /** @throws PlatformError INVALID_REQUEST */
 const checkCertificate = (pem: string, now: number): void => {
-  const wrong = (why: string) => new PlatformError('INVALID_REQUEST', `certificate: ${why}`)
   let certificate: X509Certificate
   try {
     certificate = new X509Certificate(pem)
   } catch {
-    throw wrong('it is none')
+    throw wrongCertificate('it is none')
   }
   if (!(Date.parse(certificate.validFrom) <= now + 60_000 && now < Date.parse(certificate.validTo)))
-    throw wrong('it is not valid now')
-  if (certificate.checkHost('node-agent') === undefined) throw wrong('it is not for the name node-agent')
+    throw wrongCertificate('it is not valid now')
+  if (certificate.checkHost('node-agent') === undefined) throw wrongCertificate('it is not for the name node-agent')
 }
 
 /** @returns undefined where the configuration lets nobody join */

@@ -3,7 +3,7 @@
  * is removed is refused at its next connection, and has none for longer than an hour.
  */
 import { timingSafeEqual } from 'node:crypto'
-import type { NatsConnection } from '@nats-io/transport-node'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Logger } from '../../chassis/log.ts'
@@ -62,11 +62,15 @@ export const answerForNatsUsers = ({ connection, joined, issuerSeed, logger, liv
       : { error: 'this node has not joined' }
     return issuer.issue({ sub, aud: server.id, nats: { ...outcome, type: 'authorization_response', version: 2 } })
   }
+  const tell = async (message: Msg): Promise<void> => {
+    const text = await answer(message.string())
+    if (text !== undefined) message.respond(text)
+  }
   const subscription = connection.subscribe(userQuestions, {
     queue: 'gateways',
     callback: (error, message) => {
       if (error) return logger.error({ err: error }, 'who joined nodes are in NATS: the subscription failed')
-      void answer(message.string()).then((text) => text !== undefined && message.respond(text))
+      void tell(message)
     },
   })
   return () => subscription.unsubscribe()

@@ -46,6 +46,14 @@ const bodyOf = async <T extends TSchema>(request: IncomingMessage, schema: T) =>
   throw new PlatformError('INVALID_REQUEST', `${first?.instancePath ?? ''}: ${first?.message ?? 'it does not fit'}`)
 }
 
+const send = (response: ServerResponse, status: number, body: unknown): void => {
+  if (response.destroyed) return
+  const bytes = Buffer.from(JSON.stringify(body))
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length, connection: 'close' })
+    .end(bytes)
+}
+
 export type NodeHopHandler = (request: IncomingMessage, response: ServerResponse) => void
 
 export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger: Logger): NodeHopHandler => {
@@ -66,13 +74,6 @@ export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger
     if (operation === `POST ${refreshPath}`)
       return joining.refresh(request.headers[callHeaders.token], await bodyOf(request, RefreshRequest))
     throw new PlatformError('UNKNOWN_OPERATION', `no such operation: ${operation}`)
-  }
-  const send = (response: ServerResponse, status: number, body: unknown): void => {
-    if (response.destroyed) return
-    const bytes = Buffer.from(JSON.stringify(body))
-    response
-      .writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length, connection: 'close' })
-      .end(bytes)
   }
   return (request, response) => {
     answer(request).then(
