@@ -9,6 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { expect, vi } from 'vitest'
 import { toolPath } from '../../../scripts/setup/paths.ts'
 import type { Premises } from '../../../scripts/place.ts'
+import type { ServiceTls } from '../../../services/chassis/internal-tls.ts'
+import { issuerKey } from '../../../services/chassis/nats-issuer.ts'
+import type { JoinedConfig } from '../../../services/contracts/joining.ts'
+import { natsRoles } from '../../../services/contracts/nats-permissions.ts'
 import type { GatewayConfig } from '../../../services/gateway/config.ts'
 import type { NodeAgentConfig } from '../../../services/node-agent/config.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
@@ -56,6 +60,8 @@ export interface Fleet {
   readonly schedulers: readonly [Member, Member]
   readonly gateways: readonly [Member, Member]
   readonly nodes: Readonly<Record<NodeName, Member>>
+  /** As the installed agent runs; looked up before there are others that run it. */
+  readonly agentProgram: readonly string[]
   readonly remove: () => Promise<void>
 }
 
@@ -72,6 +78,8 @@ export interface Differences {
   readonly scheduler?: Partial<SchedulerConfig>
   readonly gateway?: Partial<GatewayConfig>
   readonly node?: (name: NodeName) => Partial<Record<keyof NodeAgentConfig, unknown>>
+  /** Its agent is not made with the others: it joins by a token. */
+  readonly joiner?: { readonly name: NodeName; readonly gatewayTls: ServiceTls }
 }
 
 export const createFleet = async (
@@ -81,6 +89,7 @@ export const createFleet = async (
 ): Promise<Fleet> => {
   const id = await openFleetPlace()
   const remove = () => removeFleet(id)
+  const agentProgram = programOf(target, 'node-agent')
   try {
     await makeNamespaces(id, nodeNames)
     for (const spec of specsOf(id, target, capacity, differences)) {
@@ -102,15 +111,20 @@ export const createFleet = async (
     schedulers: [member('c1', 'scheduler'), member('c2', 'scheduler')],
     gateways: [member('c1', 'gateway'), member('c2', 'gateway')],
     nodes: { n1: member('n1', 'node-agent'), n2: member('n2', 'node-agent'), n3: member('n3', 'node-agent') },
+    agentProgram,
     remove,
   }
 }
+
+/** With which gateways tell NATS who joined nodes are, 32 bytes, hex. */
+const issuerSeed = randomBytes(32).toString('hex')
 
 /** Ports differ between the hosts of the control plane, which share an address. */
 const ports = {
   nats: 4222,
   scheduler: { c1: 7001, c2: 7002 },
   gateway: { c1: 8001, c2: 8002 },
+  calls: { c1: 8101, c2: 8102 },
   node: 7100,
   peer: 7200,
 } as const
@@ -135,6 +149,22 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
     const command = [...prefix, ...programOf(target, service), '--config']
     return serviceSpec(id, on, service, command, content, { url: `${urlOf(listen.port, listen.host)}/readyz` })
   }
+  const joining = (on: ControlName, tls: ServiceTls) => {
+    const callUrl = (name: ControlName) => urlOf(ports.calls[name]).replace('http:', 'https:')
+    const { region, logLevel, network, cache } = configOf(target, 'node-agent')
+    return {
+      calls: { listen: { host, port: ports.calls[on] }, url: callUrl(on), token: 'c'.repeat(64), tls },
+      joining: {
+        installation: `f${id}`,
+        urls: controlNames.map(callUrl),
+        schedulerNodeToken: configOf(target, 'scheduler').nodeToken,
+        issuerSeed,
+        nats: { servers, replicas: 1 },
+        controlAddresses: [host],
+        agent: { region, logLevel, network, cache },
+      },
+    }
+  }
   const gateway = (on: ControlName): ServiceSpec => {
     const port = ports.gateway[on]
     const stagingDir = join(premisesOf(id, on).stateDir, 'staging')
@@ -145,6 +175,7 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
       stagingDir,
       schedulerUrls,
       calls: undefined,
+      ...(differences.joiner ? joining(on, differences.joiner.gatewayTls) : {}),
       ...differences.gateway,
     })
     return spec(on, 'gateway', changes, { host, port })
@@ -164,16 +195,61 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
   }
   const natsConfig = readFileSync(join(target.stateDir, 'services', 'nats', 'nats-server.conf'), 'utf8')
     .replace(/^listen: .*$/m, `listen: "${host}:${ports.nats}"`)
+    .replace(/^authorization \{$/m, `$&\n${calloutOf(differences)}`)
     .replace(/^ {2}store_dir: .*$/m, `  store_dir: "${join(premisesOf(id, 'c1').stateDir, 'nats')}"`)
   return [
     serviceSpec(id, 'c1', 'nats', [toolPath('nats-server'), '--config'], natsConfig, { tcpPort: ports.nats, host }),
     ...controlNames.map((on) =>
-      spec(on, 'scheduler', () => ({ id: on, ...differences.scheduler }), { host, port: ports.scheduler[on] }),
+      spec(on, 'scheduler', () => ({ id: on, ...verifiers(target, differences), ...differences.scheduler }), {
+        host,
+        port: ports.scheduler[on],
+      }),
     ),
     ...controlNames.map(gateway),
-    ...nodeNames.map(node),
+    ...nodeNames.filter((name) => name !== differences.joiner?.name).map((name) => node(name, nodeNames.indexOf(name))),
   ]
 }
+
+const calloutOf = ({ joiner }: Differences): string => {
+  const users = natsRoles.map((role) => JSON.stringify(role)).join(', ')
+  return joiner ? `  auth_callout { issuer: ${issuerKey(issuerSeed)}, auth_users: [ ${users} ] }` : ''
+}
+
+const verifiers = (target: Premises, { joiner }: Differences) =>
+  joiner ? { verifyingKeys: configOf(target, 'node-agent').verifyingKeys } : {}
+
+/** The agent of a machine of its own, with what it has from a gateway. */
+export const startJoined = async (
+  { id, agentProgram }: Pick<Fleet, 'id' | 'agentProgram'>,
+  target: Premises,
+  on: NodeName,
+  given: { readonly said: JoinedConfig; readonly tls: ServiceTls; readonly capacity: Capacity },
+): Promise<Member> => {
+  const { installation, stateDir, runDir } = premisesOf(id, on)
+  const { runscPath, addonPath, runtimes } = configOf(target, 'node-agent')
+  const config = {
+    ...given.said.agent,
+    listen: { host: nodeAddress(id, nodeNames.indexOf(on)), port: ports.node },
+    tls: given.tls,
+    stateDir: join(stateDir, 'node-agent'),
+    runDir,
+    runscPath,
+    addonPath,
+    cgroupParent: cgroupParent(installation),
+    runtimes,
+    capacity: given.capacity,
+  }
+  const command = [...inNamespace(id, on), ...agentProgram, '--config']
+  const ready = { url: `${joinedUrl(id, on)}/readyz`, tls: { ca: given.tls.cert, name: 'node-agent' } }
+  const spec = serviceSpec(id, on, 'node-agent', command, JSON.stringify(config), ready)
+  for (const { path, content } of spec.files) writeFileIfChanged(path, content)
+  await chooseSupervisor().ensure(spec, false)
+  await waitUntilReady(spec.ready, readyMs)
+  return { premises: premisesOf(id, on), service: 'node-agent' }
+}
+
+export const joinedUrl = (id: string, on: NodeName): string =>
+  `https://${nodeAddress(id, nodeNames.indexOf(on))}:${ports.node}`
 
 /** As the installed service runs, without its configuration. */
 const programOf = (target: Premises, service: NodeService): string[] => {
