@@ -81,7 +81,8 @@ ExecReload=/usr/sbin/nft -f ${rulesFile(spec)}
 WantedBy=sysinit.target
 `
 
-const ensure = async (spec: FirewallSpec): Promise<void> => {
+/** Idempotent. */
+export const ensureFirewall = async (spec: FirewallSpec): Promise<void> => {
   writeFileIfChanged(rulesFile(spec), ruleSet(spec))
   await installUnit(firewallUnitName(spec.installation), unit(spec))
   // Whatever happened to the table meanwhile.
@@ -104,7 +105,8 @@ const check = async (spec: FirewallSpec): Promise<void> => {
   ])
 }
 
-const remove = async (spec: FirewallSpec): Promise<void> => {
+/** Idempotent. */
+export const removeFirewall = async (spec: FirewallSpec): Promise<void> => {
   await removeUnit(firewallUnitName(spec.installation))
   if (existsSync('/usr/sbin/nft'))
     await run('nft', ['delete', 'table', 'inet', tableName(spec.installation)]).catch(() => undefined)
@@ -112,7 +114,7 @@ const remove = async (spec: FirewallSpec): Promise<void> => {
 }
 
 export const firewallCommand = async ([name = '']: readonly string[]): Promise<void> => {
-  const verb = { ensure, check, remove }[name]
+  const verb = { ensure: ensureFirewall, check, remove: removeFirewall }[name]
   if (!verb) throw new Error('usage: firewall ensure|check|remove')
   await verb(readInput(FirewallSpec))
 }

@@ -40,7 +40,8 @@ const refuseTakenPort = async ({ name, ready }: ServiceSpec): Promise<void> => {
   throw new Error(`${where} answers before ${name} was started: another program has its port (stack config: ...Port)`)
 }
 
-const ensure = async (spec: ServiceSpec): Promise<void> => {
+/** Idempotent; resolves when it is ready. @throws Error with the last lines of its log */
+export const ensureService = async (spec: ServiceSpec): Promise<void> => {
   if (!(await supervisor.hasProcesses(spec))) await refuseTakenPort(spec)
   mkdirSync(spec.stateDir, { recursive: true, mode: 0o700 })
   const changed = spec.files.filter(({ path, content }) => writeFileIfChanged(path, content))
@@ -104,7 +105,7 @@ const repair = async (stateDir: string): Promise<void> => {
 }
 
 export const serviceCommand = async ([verb, stateDir]: readonly string[]): Promise<void> => {
-  if (verb === 'ensure') await ensure(readInput(ServiceSpec))
+  if (verb === 'ensure') await ensureService(readInput(ServiceSpec))
   else if (verb === 'check') sayDrift(await check(readInput(ServiceSpec)))
   else if (verb === 'remove') await remove(readInput(ServiceSpec))
   else if (verb === 'repair' && stateDir) await repair(stateDir)
