@@ -11,16 +11,9 @@ import type { HostConfig, Role } from '../host-config.ts'
 import { resultOf } from '../host.ts'
 import { prepareScript, undoScript } from '../ssh/prepare-script.ts'
 import { hostPrograms } from '../ssh/host-programs.ts'
+import { firewallPackages, packagesOf, programPackages } from '../ssh/host-packages.ts'
 import type { HostFile, SshHost } from '../ssh/ssh-host.ts'
 import type { Programs } from '../site.ts'
-
-/** Debian packages: what each role needs of the system beyond its own programs. */
-const packagesOf: Readonly<Record<Role, readonly string[]>> = {
-  gateway: ['erofs-utils'],
-  scheduler: [],
-  node: ['erofs-utils', 'mount', 'util-linux', 'iproute2', 'nftables'],
-  nats: [],
-}
 
 const toolsOf: Readonly<Record<Role, readonly ToolName[]>> = {
   gateway: [],
@@ -67,8 +60,8 @@ export class Machine extends pulumi.ComponentResource {
     super('forkyard:index:Machine', host.name, {}, options)
     const { installation, stateDir, cacheDir } = config
     const packages = [
-      'libstdc++6',
-      ...(config.firewall ? ['nftables'] : []),
+      ...programPackages,
+      ...(config.firewall ? firewallPackages : []),
       ...host.roles.flatMap((role) => packagesOf[role]),
     ]
     const preparation = { installation, stateDir, packages: [...new Set(packages)] }

@@ -17,10 +17,11 @@ import { shareOfMemory, urlHost } from '../config.ts'
 import { ensureFirewall } from '../host-scripts/firewall.ts'
 import { cgroupParent } from '../host-scripts/leftovers.ts'
 import { ensureService } from '../host-scripts/service.ts'
-import { makeNodeCheckpoints, raiseKernelSettings, type Say } from '../node-machine.ts'
+import { makeNodeCheckpoints, type Say } from '../node-machine.ts'
+import { prepareScript } from '../ssh/prepare-script.ts'
 import { authorityOf } from './authority.ts'
 import { bundlePaths, openBundle } from './node-bundle.ts'
-import { machine, paths } from './machine.ts'
+import { machine, paths, preparation } from './machine.ts'
 
 export interface JoinWish {
   readonly name: string
@@ -40,23 +41,6 @@ const Received = Type.Object({
   listen: Type.Object({ host: Type.String(), port: Type.Integer() }),
 })
 type Received = Static<typeof Received>
-
-const programs = ['openssl', 'nft', 'ip', 'systemctl'] as const
-
-/** @throws Error that says what is missing */
-const checkMachine = (): void => {
-  if (process.getuid?.() !== 0) throw new Error('root is needed')
-  if (!existsSync('/run/systemd/system')) throw new Error('systemd must be process 1')
-  const missing = programs.filter((program) => {
-    try {
-      execFileSync('/bin/sh', ['-c', `command -v ${program}`], { stdio: 'ignore' })
-      return false
-    } catch {
-      return true
-    }
-  })
-  if (missing.length > 0) throw new Error(`missing on this machine: ${missing.join(', ')}`)
-}
 
 const readToken = (text: string): JoinToken => {
   const content = joinTokenContent(text.trim())
@@ -101,10 +85,11 @@ const configOf = (received: Received, ofMachine: MachineConfig): MachineConfig =
 
 /** @param bundle directory @returns id of the node */
 export const joinInstallation = async (bundle: string, wish: JoinWish, say: Say): Promise<string> => {
-  checkMachine()
+  if (process.getuid?.() !== 0) throw new Error('root is needed')
   const manifest = await openBundle(bundle)
   const at = (path: string): string => join(bundle, path)
-  mkdirSync(machine.stateDir, { recursive: true, mode: 0o700 })
+  // Packages, kernel settings, directories; whatever is in the way it says itself.
+  execFileSync('/bin/sh', ['-c', prepareScript(preparation)], { stdio: ['ignore', 'ignore', 'inherit'] })
   let received = readReceived()
   if (received) say(`this machine has joined as ${received.said.nodeId} already: going on with that`)
   else {
@@ -113,8 +98,6 @@ export const joinInstallation = async (bundle: string, wish: JoinWish, say: Say)
     say(`joined as ${received.said.nodeId}`)
   }
   const { said, listen } = received
-  const raised = Object.entries(raiseKernelSettings(say)).map(([name, value]) => `${name} = ${value}\n`)
-  if (raised.length > 0) writeFileSync(paths.sysctl, raised.join(''))
   const images = Object.fromEntries(
     manifest.runtimes.map((runtime) => {
       const path = bundlePaths.image(runtime)

@@ -1,5 +1,7 @@
 /** Where a machine that joined has what it has. One of an installation is on it, so the names are always the same. */
 import { join } from 'node:path'
+import { firewallPackages, packagesOf, programPackages } from '../ssh/host-packages.ts'
+import type { PrepareArgs } from '../ssh/prepare-script.ts'
 
 export const machine = {
   installation: 'joined',
@@ -13,5 +15,11 @@ export const paths = {
   config: join(machine.stateDir, 'services', 'node-agent', 'config.json'),
   agentState: join(machine.stateDir, 'node-agent'),
   checkpoints: join(machine.stateDir, 'checkpoints'),
-  sysctl: '/etc/sysctl.d/60-forkyard-joined.conf',
 } as const
+
+/** As that of a host over SSH; openssl makes the node's certificate. */
+export const preparation: PrepareArgs = {
+  installation: machine.installation,
+  stateDir: machine.stateDir,
+  packages: [...new Set([...programPackages, ...packagesOf.node, ...firewallPackages, 'openssl'])],
+}

@@ -42,7 +42,8 @@ const wishOf = (args: readonly string[]): JoinWish => {
     },
   })
   const { name = '', address = '', port = '9002', instances = '256' } = values
-  if (!Value.Check(NodeName, name)) throw new Error(`--name '${values.name ?? ''}': lower-case letters, digits and - are expected`)
+  if (!Value.Check(NodeName, name))
+    throw new Error(`--name '${values.name ?? ''}': lower-case letters, digits and - are expected`)
   if (isIP(address) === 0) throw new Error(`--address '${address}': an IP address is expected`)
   const memory = values['memory-mib']
   return {
