@@ -183,6 +183,17 @@ describe('a joined node that was taken over', () => {
     expect(await refused(() => nats.publish('$KV.nodes.node.x_y', '{}'))).toContain('Permissions Violation')
   })
 
+  it('is known to NATS by its own password alone, and nobody that did not join is known', async () => {
+    const { servers, user, password } = configOf(fleet.nodes.n3.premises, 'node-agent').nats
+    const asked = [
+      { user, pass: `${password.slice(1)}0` },
+      { user: `${user}x`, pass: password },
+      { user: 'node-agent', pass: password },
+    ]
+    for (const who of asked)
+      await expect(connect({ servers, ...who, reconnect: false })).rejects.toThrow('Authorization Violation')
+  })
+
   it('cannot be in another pool than it joined for, nor at another node’s address', async () => {
     const [leader] = fleet.schedulers
     const refusals = () => metricOf(leader.premises, 'scheduler', 'forkyard_scheduler_refused_reports_total')
