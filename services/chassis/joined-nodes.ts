@@ -1,4 +1,5 @@
 /** Nodes that joined by a token, followed in the store: who they are, and how to deal with each. */
+import { isDeepStrictEqual } from 'node:util'
 import type { KvEntry } from '@nats-io/kv'
 import { Compile } from 'typebox/compile'
 import { derivedToken, JoinedNode } from '../contracts/joining.ts'
@@ -50,6 +51,8 @@ export const followJoinedNodes = (
       if (was && byUrl.get(was.url)?.nodeId === was.nodeId) byUrl.delete(was.url)
       if (is) byUrl.set(is.url, is)
       const nodeId = (is ?? was)?.nodeId
+      // Read again, and the same.
+      if (isDeepStrictEqual(was, is)) return
       if (nodeId !== undefined) changed(nodeId, [...new Set([was, is].flatMap((node) => (node ? [node.url] : [])))])
     },
   })

@@ -129,6 +129,30 @@ describe('forkyard invoke', () => {
   })
 })
 
+describe('forkyard node', () => {
+  it('prints a token alone on stdout, for a file, with what it was wished for', async () => {
+    answer = (_seen, response) =>
+      sendJson(response, 201, { token: 'fyjoin1.x', tokenId: '0', expiresAt: '2026-12-01T00:00:00.000Z' })
+    const wish = ['--ttl', '5m', '--pool', 'edge', '--label', 'zone=a', '--label', 'rack=1']
+    const { code, stdout, stderr } = await forkyard('node', 'token', ...wish)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'fyjoin1.x\n' })
+    expect(stderr).toContain('until 2026-12-01')
+    expect(seen[0]?.url.pathname).toBe('/forkyard/v1/node-tokens')
+    const body: unknown = JSON.parse(seen[0]?.body.toString() ?? '')
+    expect(body).toEqual({ ttlSeconds: 300, pool: 'edge', labels: { zone: 'a', rack: '1' } })
+  })
+
+  it('lists nodes, and removes one', async () => {
+    const node = { nodeId: 'y_a', url: 'https://a', pool: 'edge', labels: {}, joinedAt: 'now', by: 'arn' }
+    answer = ({ method }, response) =>
+      method === 'GET' ? sendJson(response, 200, { nodes: [node] }) : response.writeHead(204).end()
+    expect((await forkyard('node', 'list')).stdout).toMatch(/^NODE .*\ny_a +edge +https:\/\/a +now +arn\n$/)
+    expect((await forkyard('node', 'remove', 'y_a')).stdout).toContain('y_a is removed')
+    expect(seen.at(-1)?.method).toBe('DELETE')
+    expect(seen.at(-1)?.url.pathname).toBe('/forkyard/v1/joined-nodes/y_a')
+  })
+})
+
 describe('forkyard logs', () => {
   it('signs its request, and prints a line a record', async () => {
     const record = { at: 0, version: '1', instanceId: 'i', stream: 'stdout', line: 'hello' }

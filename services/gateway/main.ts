@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kvm } from '@nats-io/kv'
-import { configPath, readConfig } from '../chassis/config-file.ts'
+import { ConfigError, configPath, readConfig } from '../chassis/config-file.ts'
 import { createMetrics, drainServer } from '../chassis/http-server.ts'
 import { followJoinedNodes, trustOfNodes } from '../chassis/joined-nodes.ts'
 import { createLogger } from '../chassis/log.ts'
@@ -37,6 +37,8 @@ import { BodyBudget } from './routes/read-body.ts'
 import { createSchedulerClient } from './scheduler-client.ts'
 
 const config = readConfig(GatewayConfig, configPath())
+if (config.joining && !config.calls)
+  throw new ConfigError(configPath(), '/joining needs /calls: machines join over that port')
 const logger = createLogger('gateway', config.logLevel)
 
 /** An invocation that takes longer than this after SIGTERM is cut off; the supervisor would kill the process soon after. */
@@ -96,8 +98,6 @@ await runService(
     })
     access.start()
     const scheduler = createSchedulerClient(schedulerUrls, internalToken, internalCa)
-    if (config.joining && !config.calls)
-      throw new Error('joining: machines join over the port of calls, which is missing')
     const joined = followJoinedNodes({ kv: store.nodes, connection, logger, verifier: signer }, (_nodeId, urls) => {
       for (const url of urls) nodes.changed(url)
     })

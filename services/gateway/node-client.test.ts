@@ -187,6 +187,27 @@ describe('a node that gives no signs of life', () => {
   })
 })
 
+describe('a node that is trusted in another way now', () => {
+  it('answers what it has, and what comes next goes over another connection', async () => {
+    const answer = ask('before', { mayWait: false })
+    await arrived('before')
+    const connections = ends.length
+    client.changed(url)
+    handler.resolve()
+    expect(await answer).toBe('answer to before')
+    expect(await ask('after', { mayWait: false })).toBe('answer to after')
+    expect(ends.length).toBeGreaterThan(connections)
+  })
+
+  it('takes along what it has when it is lost', async () => {
+    const answer = ask('before', { mayWait: false })
+    await arrived('before')
+    client.changed(url)
+    pause()
+    await expect(answer).rejects.toMatchObject({ code: 'INSTANCE_LOST' })
+  })
+})
+
 it('an agent that knows no such link gets its requests in whole', async () => {
   await app.close()
   watched = false

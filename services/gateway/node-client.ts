@@ -78,7 +78,10 @@ export interface NodeClientOptions {
 export const createNodeClient = ({ trustOf, onLost, times = {} }: NodeClientOptions): NodeClient => {
   const authorization = (nodeUrl: string): string => `Bearer ${trustOf(nodeUrl).token}`
   const pools = new Map<string, Pool>()
+  /** Replaced ones, until their requests are answered: they are lost with the node like others. */
+  const replaced = new Map<Pool, string>()
   const lose = (nodeUrl: string, error: NodeLost): void => {
+    for (const [old, of] of replaced) if (of === nodeUrl) void old.destroy(error)
     const pool = pools.get(nodeUrl)
     pools.delete(nodeUrl)
     void pool?.destroy(error)
@@ -163,12 +166,14 @@ export const createNodeClient = ({ trustOf, onLost, times = {} }: NodeClientOpti
     changed: (nodeUrl) => {
       const pool = pools.get(nodeUrl)
       pools.delete(nodeUrl)
+      if (!pool) return
+      replaced.set(pool, nodeUrl)
       // Requests that it has are answered.
-      void pool?.close()
+      void pool.close().finally(() => replaced.delete(pool))
     },
     close: async () => {
       watch.close()
-      await Promise.all([...pools.values()].map(async (pool) => pool.destroy()))
+      await Promise.all([...pools.values(), ...replaced.keys()].map(async (pool) => pool.destroy()))
     },
   }
 }

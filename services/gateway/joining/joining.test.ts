@@ -117,6 +117,8 @@ describe('a token', () => {
 describe('a machine is refused, and its token is good for another try', () => {
   it.each([
     ['without TLS', { url: 'http://192.0.2.1:7100' }, 'INVALID_REQUEST'],
+    ['at an address that is spelled in another way', { url: 'https://192.0.2.1:07100' }, 'INVALID_REQUEST'],
+    ['at what is no address', { url: 'https://[' }, 'INVALID_REQUEST'],
     ['without a certificate', { certificate: undefined }, 'INVALID_REQUEST'],
     ['with what is no certificate', { certificate: pair.cert.replace(/M/g, 'N') }, 'INVALID_REQUEST'],
     ['at the address of another node', { url: 'https://192.0.2.7:7100' }, 'ALREADY_EXISTS'],
@@ -139,9 +141,9 @@ describe('a machine is refused, and its token is good for another try', () => {
   })
 })
 
-describe('a node that joined', () => {
-  const shown = (nodeId = 'yard_a') => `Bearer ${nodeBearer(testJoining.calls.token, nodeId)}`
+const shown = (nodeId = 'yard_a') => `Bearer ${nodeBearer(testJoining.calls.token, nodeId)}`
 
+describe('a node that joined', () => {
   it('asks for what is said of it, and changes its certificate', async () => {
     const joining = gateway()
     const first = await joining.join(requestOf(await tokenOf(joining)))

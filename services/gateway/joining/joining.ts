@@ -100,6 +100,9 @@ export const createJoining = (deps: JoiningDeps): Joining | undefined => {
   const checkRequest = async ({ url, certificate }: JoinRequest, nodeId: string): Promise<void> => {
     if (nodeId.length > 64) throw new PlatformError('INVALID_REQUEST', `name: ${nodeId} has more than 64 characters`)
     const secure = authority !== undefined
+    // Another spelling of an address would be another address to whoever compares.
+    if (!URL.canParse(url) || new URL(url).origin !== url)
+      throw new PlatformError('INVALID_REQUEST', `url: ${url} is not written as https://192.0.2.1:9002 is`)
     if (new URL(url).protocol !== (secure ? 'https:' : 'http:'))
       throw new PlatformError('INVALID_REQUEST', `url: nodes here listen ${secure ? 'with' : 'without'} TLS`)
     if ((certificate !== undefined) !== secure)
@@ -164,7 +167,13 @@ export const createJoining = (deps: JoiningDeps): Joining | undefined => {
       if (certificate === undefined || certificate === node.certificates[0]) return configOf(node)
       if (authority === undefined) throw new PlatformError('INVALID_REQUEST', 'certificate: there is no TLS here')
       checkCertificate(certificate, Date.now())
-      await write({ ...node, certificates: [certificate, ...node.certificates.slice(0, 1)] }, revision)
+      const certificates = [certificate, ...node.certificates.slice(0, 1)]
+      try {
+        await write({ ...node, certificates }, revision)
+      } catch (error) {
+        if (isConflict(error)) throw new PlatformError('UNAVAILABLE', `the record of ${nodeId} is being changed`)
+        throw error
+      }
       return configOf(node)
     },
     isNode: (shown) => {

@@ -1,7 +1,6 @@
 /** Hop in from machines that join and nodes that have joined, on the port for calls. */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { toPlatformError } from '../../chassis/http-server.ts'
 import type { Logger } from '../../chassis/log.ts'
@@ -18,31 +17,46 @@ import {
 import type { Joining } from './joining.ts'
 
 const maxBodyBytes = 16 * 1024
-/** Secrets have 256 bits, so this is for the log's sake and the store's. */
+/** Of one address. Secrets have 256 bits, so this is for the log's sake and the store's. */
 const maxFailures = 10
-const failuresWithinMs = 1_000
+const failuresWithinMs = 10_000
+const schemas = { join: Compile(JoinRequest), refresh: Compile(RefreshRequest) }
 
 /** Whether a request is this hop's. Functions cannot send the header. */
 export const isNodeHop = ({ headers }: IncomingMessage): boolean => headers[hopHeader.name] === hopHeader.value
 
-/** @throws PlatformError REQUEST_TOO_LARGE, INVALID_REQUEST */
-const bodyOf = async <T extends TSchema>(request: IncomingMessage, schema: T) => {
+interface Schema<T> {
+  Check(value: unknown): value is T
+  Errors(value: unknown): readonly { readonly instancePath: string; readonly message: string }[]
+}
+
+/** The connection is still there for the answer when it is too much. @throws PlatformError REQUEST_TOO_LARGE */
+const bytesOf = (request: IncomingMessage): Promise<Buffer> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const parts: Buffer[] = []
   let bytes = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
+  request.on('data', (part: Buffer) => {
     bytes += part.length
-    if (bytes > maxBodyBytes) throw new PlatformError('REQUEST_TOO_LARGE', `a body has at most ${maxBodyBytes} bytes`)
-    parts.push(part)
-  }
-  const compiled = Compile(schema)
+    if (bytes <= maxBodyBytes) return void parts.push(part)
+    request.pause()
+    reject(new PlatformError('REQUEST_TOO_LARGE', `a body has at most ${maxBodyBytes} bytes`))
+  })
+  request.once('end', () => resolve(Buffer.concat(parts)))
+  request.once('error', reject)
+  return promise
+}
+
+/** @throws PlatformError REQUEST_TOO_LARGE, INVALID_REQUEST */
+const bodyOf = async <T>(request: IncomingMessage, schema: Schema<T>): Promise<T> => {
+  const bytes = await bytesOf(request)
   let value: unknown
   try {
-    value = JSON.parse(Buffer.concat(parts).toString())
+    value = JSON.parse(bytes.toString())
   } catch {
     throw new PlatformError('INVALID_REQUEST', 'the body is no JSON')
   }
-  if (compiled.Check(value)) return value
-  const [first] = compiled.Errors(value)
+  if (schema.Check(value)) return value
+  const [first] = schema.Errors(value)
   throw new PlatformError('INVALID_REQUEST', `${first?.instancePath ?? ''}: ${first?.message ?? 'it does not fit'}`)
 }
 
@@ -57,14 +71,21 @@ const send = (response: ServerResponse, status: number, body: unknown): void => 
 export type NodeHopHandler = (request: IncomingMessage, response: ServerResponse) => void
 
 export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger: Logger): NodeHopHandler => {
-  let failures: number[] = []
+  /** Times by address. */
+  const failures = new Map<string, number[]>()
+  const recent = (address: string): number[] => {
+    for (const [of, times] of failures)
+      if (performance.now() - (times.at(-1) ?? 0) > failuresWithinMs) failures.delete(of)
+    return (failures.get(address) ?? []).filter((at) => performance.now() - at < failuresWithinMs)
+  }
   const join = async (request: IncomingMessage): Promise<JoinedConfig> => {
-    failures = failures.filter((at) => performance.now() - at < failuresWithinMs)
-    if (failures.length >= maxFailures) throw new PlatformError('TOO_MANY_REQUESTS', 'too many machines were refused')
+    const address = request.socket.remoteAddress ?? ''
+    if (recent(address).length >= maxFailures)
+      throw new PlatformError('TOO_MANY_REQUESTS', `${address} was refused too often`)
     try {
-      return await joining.join(await bodyOf(request, JoinRequest))
+      return await joining.join(await bodyOf(request, schemas.join))
     } catch (error) {
-      failures.push(performance.now())
+      failures.set(address, [...recent(address), performance.now()])
       throw error
     }
   }
@@ -72,15 +93,16 @@ export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger
     const operation = `${request.method} ${request.url}`
     if (operation === `POST ${joinPath}`) return join(request)
     if (operation === `POST ${refreshPath}`)
-      return joining.refresh(request.headers[callHeaders.token], await bodyOf(request, RefreshRequest))
+      return joining.refresh(request.headers[callHeaders.token], await bodyOf(request, schemas.refresh))
     throw new PlatformError('UNKNOWN_OPERATION', `no such operation: ${operation}`)
   }
   return (request, response) => {
+    const { remoteAddress: from } = request.socket
     answer(request).then(
       (config) => send(response, 200, config),
       (thrown: unknown) => {
         const error = toPlatformError(thrown)
-        const about = { err: thrown, code: error.code, requestId: randomUUID(), from: request.socket.remoteAddress }
+        const about = { err: thrown, code: error.code, requestId: randomUUID(), from }
         logger.warn(about, 'a machine was refused as a node')
         send(response, error.entry.status, error.toBody())
       },

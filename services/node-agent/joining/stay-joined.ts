@@ -46,6 +46,8 @@ export class StayJoined {
   readonly #times: typeof times
   readonly #stop = new AbortController()
   #tls: ServiceTls | undefined
+  /** Made, and not known to be in the record: its answer may have been lost, so it is not made twice. */
+  #pending: KeyPair | undefined
   /** The installation does not know this node any more. */
   removed = false
 
@@ -100,7 +102,8 @@ export class StayJoined {
   async #dueCertificate(): Promise<KeyPair | undefined> {
     const { config, now = Date.now } = this.#deps
     if (!this.#tls || !isDue(this.#tls.cert, now())) return undefined
-    return makeCertificate(config.nodeId, config.listen.host, this.#times.certificateDays)
+    this.#pending ??= await makeCertificate(config.nodeId, config.listen.host, this.#times.certificateDays)
+    return this.#pending
   }
 
   /** Any gateway will do. @throws PlatformError */
@@ -127,6 +130,7 @@ export class StayJoined {
     const { configFile, useCertificate, logger } = this.#deps
     if (!this.#tls) return
     this.#tls = { ...this.#tls, ...pair }
+    this.#pending = undefined
     const before = read(configFile)
     write(configFile, { ...before, tls: this.#tls })
     useCertificate(pair)
