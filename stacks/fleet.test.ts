@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { GatewayConfig } from '../services/gateway/config.ts'
 import type { NodeAgentConfig } from '../services/node-agent/config.ts'
 import { parseStackConfig } from './config.ts'
 import { createFleet } from './fleet.ts'
@@ -66,7 +67,15 @@ describe('forkyard:joinFrom', () => {
     expect(natsConfig(after)).toMatch(/auth_callout \{ issuer: A[A-Z2-7]{55},/)
     const added = secretsOf(after).filter((key) => !secretsOf(before).includes(key))
     expect(added.map((key) => key.split('|')[0])).toEqual(['credentials-joining'])
-    expect(changedCommands(before, after)).toEqual(['a-firewall', 'a-nats-process'])
+    // No node that is there hears of it.
+    const changed = ['a-firewall', 'a-gateway-process', 'a-nats-process', 'a-scheduler-process']
+    expect(changedCommands(before, after)).toEqual(changed)
+    const of = (name: string) => JSON.parse(specOf(after, name).files[0]?.content ?? '') as Partial<GatewayConfig>
+    expect(of('a-gateway-process').joining).toMatchObject({
+      urls: [of('a-gateway-process').calls?.url],
+      agent: { region: 'us-east-1', cache: { mode: 'adaptive' } },
+    })
+    expect(of('a-scheduler-process')).toHaveProperty('verifyingKeys')
   })
 
   it('is needed for that', async () => {

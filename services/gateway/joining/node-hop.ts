@@ -37,9 +37,11 @@ const bytesOf = (request: IncomingMessage): Promise<Buffer> => {
   let bytes = 0
   request.on('data', (part: Buffer) => {
     bytes += part.length
-    if (bytes <= maxBodyBytes) return void parts.push(part)
-    request.pause()
-    reject(new PlatformError('REQUEST_TOO_LARGE', `a body has at most ${maxBodyBytes} bytes`))
+    if (bytes <= maxBodyBytes) parts.push(part)
+    else {
+      request.pause()
+      reject(new PlatformError('REQUEST_TOO_LARGE', `a body has at most ${maxBodyBytes} bytes`))
+    }
   })
   request.once('end', () => resolve(Buffer.concat(parts)))
   request.once('error', reject)
