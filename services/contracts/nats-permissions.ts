@@ -104,5 +104,14 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
   'node-agent': nodePermissions('node-agent', '*'),
 }
 
-/** Those of a node that joined: it reports in no other's name, and hears nothing that is for others. */
-export const joinedNodePermissions = (nodeId: string): NatsPermissions => nodePermissions(nodeId, nodeId)
+/**
+ * Those of a node that joined: it reports in no other's name, and hears nothing that is for others. Where nodes copy code from each other is not
+ * for it to say or to know: that hop has one token for all.
+ */
+export const joinedNodePermissions = (nodeId: string): NatsPermissions => {
+  const { publish, subscribe } = nodePermissions(nodeId, nodeId)
+  return {
+    publish: { allow: publish.allow.filter((subject) => subject !== subjects.nodeHere(nodeId)) },
+    subscribe: { allow: subscribe.allow.filter((subject) => subject !== subjects.allNodesHere) },
+  }
+}

@@ -83,9 +83,11 @@ export const listenToReports = (deps: ReportListenerDeps): ReportListener => {
       return true
     }
     metrics.refusedReports.inc()
-    if (objected.get(subject) !== why && objected.size < maxObjected)
-      logger.error({ subject, nodeId: told.nodeId, why }, 'reports: what a node tells does not count')
+    if (objected.get(subject) === why) return false
+    // Too many to remember: they are all told once more.
+    if (objected.size >= maxObjected) objected.clear()
     objected.set(subject, why)
+    logger.error({ subject, nodeId: told.nodeId, why }, 'reports: what a node tells does not count')
     return false
   }
   const takeReport = (message: Msg): void => {

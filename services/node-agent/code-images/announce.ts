@@ -3,6 +3,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { Compile } from 'typebox/compile'
 import { subscribeLastingly } from '../../chassis/lasting-subscription.ts'
 import { NodeHere, nodeHereEveryMs } from '../../contracts/code-images.ts'
+import { isJoinedId } from '../../contracts/joining.ts'
 import { subjects } from '../../contracts/subjects.ts'
 import type { Peers } from './peers.ts'
 
@@ -22,8 +23,8 @@ export const announceNode = (
   }
   const end = subscribeLastingly(connection, subjects.allNodesHere, (message) => {
     const here = parse(message.string())
-    // By its own name alone.
-    if (here && message.subject === subjects.nodeHere(here.nodeId)) peers.heard(here)
+    // By its own name alone. One that joined has no token of this hop, and is to be shown none.
+    if (here && !isJoinedId(here.nodeId) && message.subject === subjects.nodeHere(here.nodeId)) peers.heard(here)
     onPeers(peers.size)
   })
   say(false)

@@ -81,6 +81,8 @@ it('nodes hear of each other, each of the others by their own names alone', () =
   const here = { nodeId: 'm', url: 'http://m', leaving: false }
   say('node.*.here', JSON.stringify(here), 'node.m.here')
   say('node.*.here', JSON.stringify(here), 'node.x.here')
+  // One that joined by a token is no peer, whatever it says.
+  say('node.*.here', JSON.stringify({ ...here, nodeId: 'y_a' }), 'node.y_a.here')
   say('node.*.here', '{', 'node.m.here')
   say('node.*.here', JSON.stringify({ ...here, url: 'ftp://m' }), 'node.m.here')
   expect(known).toEqual([here])

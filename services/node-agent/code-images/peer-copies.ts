@@ -81,6 +81,8 @@ export class PeerCopies {
 
   /** @returns nothing where the node does not have it, or has no hand free */
   async #ask({ url }: Peer, digest: string, signal: AbortSignal): Promise<Readable | undefined> {
+    // What is not TLS asks for no certificate, and would be told the token.
+    if (this.#deps.ca !== undefined && new URL(url).protocol !== 'https:') throw new Error(`${url} is not TLS`)
     const headers = { ...protocolHeaders, authorization: `Bearer ${this.#deps.token}` }
     const request: Dispatcher.RequestOptions = { method: 'GET', path: codeImagePath(digest), headers, signal }
     const { statusCode, headers: said, body } = await this.#agent.request({ ...request, origin: url })

@@ -168,6 +168,17 @@ describe('its certificate', () => {
     expect(begun).toBe(0)
   })
 
+  it('is switched to later, where the file could not be written', async () => {
+    start(soonOver, () => Date.now() + dayMs * 0.7)
+    rmSync(file())
+    await untilAsked(2)
+    expect(used).toEqual([])
+    writeFileSync(file(), JSON.stringify({ ...ofInstallation(), ...ofMachine(soonOver) }))
+    await vi.waitFor(() => expect(used.length).toBeGreaterThan(0), 5_000)
+    expect(new Set(asked.flatMap(({ body }) => body.certificate ?? [])).size).toBe(1)
+    expect(written().tls?.cert).toBe(used[0]?.cert)
+  })
+
   it('stays where no gateway took the other one', async () => {
     answer = { status: 503, body: { code: 'UNAVAILABLE', message: 'no' } }
     start(soonOver, () => Date.now() + dayMs * 0.7)

@@ -129,11 +129,12 @@ export class StayJoined {
   #switchTo(pair: KeyPair): void {
     const { configFile, useCertificate, logger } = this.#deps
     if (!this.#tls) return
-    this.#tls = { ...this.#tls, ...pair }
-    this.#pending = undefined
-    const before = read(configFile)
-    write(configFile, { ...before, tls: this.#tls })
+    const tls = { ...this.#tls, ...pair }
+    // What fails here is done again with the next refresh.
+    write(configFile, { ...read(configFile), tls })
     useCertificate(pair)
+    this.#tls = tls
+    this.#pending = undefined
     logger.info('joined: this node has another certificate')
   }
 
@@ -157,6 +158,7 @@ const read = (file: string): MachineConfig => JSON.parse(readFileSync(file, 'utf
 
 const write = (file: string, config: MachineConfig): void => {
   const part = `${file}.part`
-  writeFileSync(part, JSON.stringify(config), { mode: 0o600 })
+  // On the disk before it takes the other one's place: a power cut leaves one of the two.
+  writeFileSync(part, JSON.stringify(config), { mode: 0o600, flush: true })
   renameSync(part, file)
 }

@@ -181,6 +181,9 @@ describe('a joined node that was taken over', () => {
     expect(await refused(() => nats.publish('node.n1.report', '{}'))).toContain('Permissions Violation')
     expect(await refused(() => void nats.subscribe('node.n1.report-now'))).toContain('Permissions Violation')
     expect(await refused(() => nats.publish('$KV.nodes.node.x_y', '{}'))).toContain('Permissions Violation')
+    // Other nodes would show the token of their hop to whoever is there.
+    expect(await refused(() => nats.publish(`node.${nodeId}.here`, '{}'))).toContain('Permissions Violation')
+    expect(await refused(() => void nats.subscribe('node.*.here'))).toContain('Permissions Violation')
   })
 
   it('is known to NATS by its own password alone, and nobody that did not join is known', async () => {
