@@ -16,7 +16,7 @@ import { runtimeNames } from '../contracts/function.ts'
 import type { NodeAgentConfig } from './config.ts'
 import { FileDigests } from './file-digests.ts'
 import type { NodeGatewayEvents } from './instance.ts'
-import { StayJoined } from './joining/stay-joined.ts'
+import type { StayJoined } from './joining/stay-joined.ts'
 import { LogPublisher } from './logs/log-publisher.ts'
 import { UsageJournal } from './metering/usage-journal.ts'
 import { UsagePublisher } from './metering/usage-publisher.ts'
@@ -42,8 +42,8 @@ import type { SandboxHost } from './sandbox/sandbox.ts'
 
 export interface AgentDeps {
   readonly config: NodeAgentConfig
-  /** Path of the file that it was read from. */
-  readonly configFile: string
+  /** Of a node that joined by a token; started already. */
+  readonly stayJoined?: StayJoined | undefined
   readonly logger: Logger
   readonly metrics: Registry
   readonly store: Store
@@ -60,7 +60,7 @@ const answerGraceMs = 5_000
 /** Listens, and reports the node once everything of an earlier run is gone. */
 export const startAgent = async ({
   config: given,
-  configFile,
+  stayJoined,
   logger,
   metrics,
   store,
@@ -197,21 +197,14 @@ export const startAgent = async ({
         : store.connection.isClosed()
           ? 'nats'
           : journal.problem
-  const stayJoined =
-    given.joined &&
-    new StayJoined({
-      config: given,
-      configFile,
-      logger,
-      useCertificate: ({ cert, key }) =>
-        (app.server as unknown as TlsServer).setSecureContext({ cert, key, minVersion: 'TLSv1.3' }),
-      // As a supervisor does it: what it has is answered first.
-      beginAnew: () => process.kill(process.pid, 'SIGTERM'),
-    })
   const explainer = { nodeId, plan, cache, starter, scheduler, revisions }
-  const { internalToken, schedulerToken, tls } = config
+  const { internalToken, schedulerToken } = config
+  const tls = stayJoined?.tls ?? config.tls
   const tokens = { internalToken, schedulerToken }
   const app = buildApp({ logger, metrics, ...tokens, gateway, scheduler, fence, cordon, explainer, notReady, tls })
+  if (stayJoined)
+    stayJoined.useCertificate = ({ cert, key }) =>
+      (app.server as unknown as TlsServer).setSecureContext({ cert, key, minVersion: 'TLSv1.3' })
   const address = await app.listen(config.listen)
   const reporter: Reporter = new Reporter({
     connection: store.connection,
@@ -227,7 +220,6 @@ export const startAgent = async ({
     all: () => scheduler.reports(),
   })
   reporter.start()
-  stayJoined?.start()
   await code.open()
   scheduler.fill()
   logger.info({ address, runtimes: Object.keys(config.runtimes) }, 'listening')

@@ -66,11 +66,11 @@ const start = (pair = own, now?: () => number, more: object = {}): void => {
     config: Value.Parse(NodeAgentConfig, Value.Default(NodeAgentConfig, structuredClone(config))),
     configFile: file(),
     logger,
-    useCertificate: (next) => void used.push(next),
     beginAnew: () => void begun++,
     times: { everyMs: 50, againMs: 20, spreadMs: 10 },
     ...(now ? { now } : {}),
   })
+  stay.useCertificate = (next) => void used.push(next)
   stay.start()
 }
 

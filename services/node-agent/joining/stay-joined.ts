@@ -20,8 +20,6 @@ export interface StayJoinedDeps {
   /** Path of the file that `config` was read from. */
   readonly configFile: string
   readonly logger: Logger
-  /** For connections from now on. */
-  readonly useCertificate: (pair: KeyPair) => void
   /** Ends this process, whose supervisor starts another with the file of then. */
   readonly beginAnew: () => void
   /** For tests. */
@@ -45,6 +43,8 @@ export class StayJoined {
   readonly #deps: StayJoinedDeps
   readonly #times: typeof times
   readonly #stop = new AbortController()
+  /** For connections from now on; told of each other certificate. */
+  useCertificate: (pair: KeyPair) => void = () => undefined
   #tls: ServiceTls | undefined
   /** Made, and not known to be in the record: its answer may have been lost, so it is not made twice. */
   #pending: KeyPair | undefined
@@ -57,6 +57,12 @@ export class StayJoined {
     this.#tls = deps.config.tls
   }
 
+  /** As it is now: it may be another one by the time the agent listens. */
+  get tls(): ServiceTls | undefined {
+    return this.#tls
+  }
+
+  /** To be started before NATS is connected to: who was removed, or has other servers by now, does not get in there, and learns why here. */
   start(): void {
     this.#run().catch((err: unknown) => {
       if (!this.#stop.signal.aborted) this.#deps.logger.error({ err }, 'joined: this node asks no more')
@@ -127,12 +133,12 @@ export class StayJoined {
 
   /** The gateway has it in the record, beside the one before. */
   #switchTo(pair: KeyPair): void {
-    const { configFile, useCertificate, logger } = this.#deps
+    const { configFile, logger } = this.#deps
     if (!this.#tls) return
     const tls = { ...this.#tls, ...pair }
     // What fails here is done again with the next refresh.
     write(configFile, { ...read(configFile), tls })
-    useCertificate(pair)
+    this.useCertificate(pair)
     this.#tls = tls
     this.#pending = undefined
     logger.info('joined: this node has another certificate')
