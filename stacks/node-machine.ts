@@ -9,21 +9,17 @@ import { kernelSettings } from './ssh/prepare-script.ts'
 
 export type Say = (line: string) => void
 
-/** @returns those that were too low, with what they are now to be */
-export const raiseKernelSettings = (say: Say): Record<string, number> => {
-  const raised: Record<string, number> = {}
+export const raiseKernelSettings = (say: Say): void => {
   for (const [name, wanted] of Object.entries(kernelSettings)) {
     const path = `/proc/sys/${name.replaceAll('.', '/')}`
     if (Number(readFileSync(path, 'utf8')) >= wanted) continue
     try {
       writeFileSync(path, String(wanted))
-      raised[name] = wanted
       say(`${name} is raised to ${wanted}`)
     } catch (error) {
       say(`${name} cannot be raised to ${wanted}: ${(error as Error).message}`)
     }
   }
-  return raised
 }
 
 export interface CheckpointPlace {

@@ -1,9 +1,6 @@
 /** The token of the internal hops. */
-import { timingSafeEqual } from 'node:crypto'
+import { equalSecrets } from './equal-secrets.ts'
 
 /** `authorization: Bearer <token>`, compared in constant time. */
-export const isBearer = (header: string | undefined, token: string): boolean => {
-  const wanted = Buffer.from(`Bearer ${token}`)
-  const given = Buffer.from(header ?? '')
-  return given.length === wanted.length && timingSafeEqual(given, wanted)
-}
+export const isBearer = (header: string | undefined, token: string): boolean =>
+  equalSecrets(header ?? '', `Bearer ${token}`)

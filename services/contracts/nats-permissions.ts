@@ -55,20 +55,15 @@ const nodePermissions = (user: string, node: string): NatsPermissions => ({
       'logs.>',
       'audit.>',
       subjects.nodeReport(node),
-      subjects.nodeHere(node),
       subjects.nodeFiles(node),
     ],
   },
   subscribe: {
-    allow: [
-      `${inboxPrefix(user)}.>`,
-      subjects.reportNow,
-      subjects.nodeReportNow(node),
-      subjects.gatewayHere,
-      subjects.allNodesHere,
-    ],
+    allow: [`${inboxPrefix(user)}.>`, subjects.reportNow, subjects.nodeReportNow(node), subjects.gatewayHere],
   },
 })
+
+const everyNode = nodePermissions('node-agent', '*')
 
 export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
   /** Makes streams and buckets, and writes all but what nodes report. */
@@ -101,17 +96,15 @@ export const natsPermissions: Readonly<Record<NatsRole, NatsPermissions>> = {
     },
     subscribe: { allow: [inbox('scheduler'), subjects.allNodeReports, subjects.allNodeFiles] },
   },
-  'node-agent': nodePermissions('node-agent', '*'),
+  /** Nodes of the stack copy code from each other, and say where. */
+  'node-agent': {
+    publish: { allow: [...everyNode.publish.allow, subjects.allNodesHere] },
+    subscribe: { allow: [...everyNode.subscribe.allow, subjects.allNodesHere] },
+  },
 }
 
 /**
  * Those of a node that joined: it reports in no other's name, and hears nothing that is for others. Where nodes copy code from each other is not
  * for it to say or to know: that hop has one token for all.
  */
-export const joinedNodePermissions = (nodeId: string): NatsPermissions => {
-  const { publish, subscribe } = nodePermissions(nodeId, nodeId)
-  return {
-    publish: { allow: publish.allow.filter((subject) => subject !== subjects.nodeHere(nodeId)) },
-    subscribe: { allow: subscribe.allow.filter((subject) => subject !== subjects.allNodesHere) },
-  }
-}
+export const joinedNodePermissions = (nodeId: string): NatsPermissions => nodePermissions(nodeId, nodeId)

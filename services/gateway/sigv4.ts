@@ -4,9 +4,9 @@
  * The request is signed again, by AWS's own signer, from exactly what was received, and the two signatures are compared. Two steps,
  * so that nothing is buffered for callers who are not known: `readClaim` needs the head alone, `verify` the body.
  */
-import { timingSafeEqual } from 'node:crypto'
 import { Sha256Node } from '@smithy/core/checksum'
 import { SignatureV4 } from '@smithy/signature-v4'
+import { equalSecrets } from '../chassis/equal-secrets.ts'
 import type { Role } from '../contracts/access.ts'
 import { PlatformError } from '../contracts/errors.ts'
 
@@ -127,9 +127,7 @@ export const verify = async (claim: Claim, bodySha256: string): Promise<AccessKe
     },
   )
   const expected = /Signature=([0-9a-f]{64})$/.exec(signed.headers['authorization'] ?? '')?.[1] ?? ''
-  const given = Buffer.from(claim.signature)
-  const wanted = Buffer.from(expected)
-  if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
+  if (!equalSecrets(claim.signature, expected))
     badSignature(
       'The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.',
     )

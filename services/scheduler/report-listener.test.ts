@@ -7,7 +7,7 @@ import { subjects } from '../contracts/subjects.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Fleet } from './fleet.ts'
 import { createSchedulerMetrics } from './metrics.ts'
-import { nobodyJoined } from './vouched-reports.ts'
+import { nobodyJoined } from './testing/nobody-joined.ts'
 import { listenToReports } from './report-listener.ts'
 
 const report = (seq: number, full: boolean): NodeReport => ({

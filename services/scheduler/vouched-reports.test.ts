@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { JoinedNode } from '../contracts/joining.ts'
-import { nobodyJoined, objection } from './vouched-reports.ts'
+import { nobodyJoined } from './testing/nobody-joined.ts'
+import { objection } from './vouched-reports.ts'
 
 const record: JoinedNode = {
   nodeId: 'y_a',

@@ -24,6 +24,3 @@ export const objection = (
   if (pool !== undefined && pool !== record.pool) return `it joined for another pool, ${record.pool}`
   return undefined
 }
-
-/** Where no node can join. */
-export const nobodyJoined: Pick<JoinedNodes, 'get' | 'byUrl'> = { get: () => undefined, byUrl: () => undefined }

@@ -49,7 +49,7 @@ const tlsBlock = ({ ca, cert, key }: NatsTls, extra = ''): string =>
   `tls {\n  ca_file: ${text(ca)}\n  cert_file: ${text(cert)}\n  key_file: ${text(key)}\n${extra}}\n`
 
 /** Users that are not of the services themselves. */
-const calloutBlock = (issuer: string): string =>
+export const calloutBlock = (issuer: string): string =>
   `  auth_callout { issuer: ${issuer}, auth_users: [ ${natsRoles.map((role) => text(role)).join(', ')} ] }\n`
 
 /** Peers prove themselves by certificate and by password. */

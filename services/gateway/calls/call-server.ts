@@ -47,9 +47,10 @@ export const startCallServer = async (
   }
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     try {
+      const joins = joining && isNodeHop(request)
+      if (!joins) requireNode(request, token, joining)
       requireProtocol(request)
-      if (joining && isNodeHop(request)) return joining.handle(request, response)
-      requireNode(request, token, joining)
+      if (joins) return joining.handle(request, response)
       handle(request, response)
     } catch (error) {
       refuseCall(response, toPlatformError(error), randomUUID())

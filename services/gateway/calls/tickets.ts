@@ -2,8 +2,9 @@
  * Tickets of invocations (`contracts/calls.ts`), made and checked by gateways: an HMAC over what they say, under keys that follow from those that
  * sign the registry's entries. All gateways have these; nodes have only their public halves, from which nothing follows.
  */
-import { createHmac, hkdfSync, timingSafeEqual, type KeyObject, createSecretKey } from 'node:crypto'
+import { createHmac, hkdfSync, type KeyObject, createSecretKey } from 'node:crypto'
 import { Compile } from 'typebox/compile'
+import { equalSecrets } from '../../chassis/equal-secrets.ts'
 import type { SigningKeys } from '../../chassis/signing.ts'
 import { Ticket, ticketPayload } from '../../contracts/calls.ts'
 import { PlatformError } from '../../contracts/errors.ts'
@@ -34,7 +35,7 @@ export const createTickets = (keys: SigningKeys): Tickets => {
       const key = byId.get(id)
       const given = Buffer.from(text.slice(at + 1), 'base64url')
       const wanted = key && macOf(key, text.slice(0, Math.max(0, at)))
-      if (kind !== format || !wanted || given.length !== wanted.length || !timingSafeEqual(given, wanted))
+      if (kind !== format || !wanted || !equalSecrets(given, wanted))
         throw new PlatformError('FORBIDDEN', 'the call shows no ticket of this installation')
       const ticket = schema.Parse(ticketPayload(text))
       if (now <= ticket.deadlineAt) return ticket

@@ -1,7 +1,8 @@
 /** Tokens with which machines become nodes: made by operators, good once and for a while. Of a token the store has a hash. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { KV, KvEntry } from '@nats-io/kv'
 import { Value } from 'typebox/value'
+import { equalSecrets } from '../../chassis/equal-secrets.ts'
 import { isConflict } from '../../chassis/nats.ts'
 import type { Signer } from '../../chassis/signing.ts'
 import { PlatformError } from '../../contracts/errors.ts'
@@ -66,7 +67,7 @@ export const createJoinTokens = (kv: KV, signer: Signer, now: () => number = Dat
       const entry = await kv.get(joinTokenKey(tokenId))
       const record = entry?.operation === 'PUT' ? read(entry) : undefined
       if (!entry || !record || record.expiresAt <= now()) throw refused()
-      if (!timingSafeEqual(Buffer.from(record.secretHash), Buffer.from(hashOf(secret)))) throw refused()
+      if (!equalSecrets(hashOf(secret), record.secretHash)) throw refused()
       return {
         record,
         use: async () => {

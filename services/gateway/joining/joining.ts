@@ -178,7 +178,7 @@ export const createJoining = (deps: JoiningDeps): Joining | undefined => {
     },
     isNode: (shown) => {
       const nodeId = nodeIdOf(shown)
-      return isBearer(shown, nodeBearer(calls.token, nodeId)) && joined.get(nodeId) !== undefined
+      return joined.get(nodeId) !== undefined && isBearer(shown, nodeBearer(calls.token, nodeId))
     },
     nodes: () => joined.all(),
     remove: async (nodeId) => {

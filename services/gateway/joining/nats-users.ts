@@ -2,10 +2,10 @@
  * Who joined nodes are in NATS: a server that is asked for a user that its configuration does not know asks a gateway (NATS' auth callout). One that
  * is removed is refused at its next connection, and has none for longer than an hour.
  */
-import { timingSafeEqual } from 'node:crypto'
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { equalSecrets } from '../../chassis/equal-secrets.ts'
 import type { Logger } from '../../chassis/log.ts'
 import type { JoinedNodes } from '../../chassis/joined-nodes.ts'
 import { claimsOf, createNatsIssuer } from '../../chassis/nats-issuer.ts'
@@ -41,7 +41,7 @@ export interface NatsUsersDeps {
 export const answerForNatsUsers = ({ connection, joined, issuerSeed, logger, livesMs = userMs }: NatsUsersDeps) => {
   const issuer = createNatsIssuer(issuerSeed)
   const isNode = async (user: string, pass: string): Promise<boolean> => {
-    if (!isJoinedId(user) || !isSame(pass, derivedToken(issuerSeed, user))) return false
+    if (!isJoinedId(user) || !equalSecrets(pass, derivedToken(issuerSeed, user))) return false
     return (await joined.confirm(user)) !== undefined
   }
   const answer = async (text: string): Promise<string | undefined> => {
@@ -74,9 +74,4 @@ export const answerForNatsUsers = ({ connection, joined, issuerSeed, logger, liv
     },
   })
   return () => subscription.unsubscribe()
-}
-
-const isSame = (given: string, wanted: string): boolean => {
-  const [a, b] = [Buffer.from(given), Buffer.from(wanted)]
-  return a.length === b.length && timingSafeEqual(a, b)
 }

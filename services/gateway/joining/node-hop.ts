@@ -1,7 +1,6 @@
 /** Hop in from machines that join and nodes that have joined, on the port for calls. */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Compile } from 'typebox/compile'
 import { toPlatformError } from '../../chassis/http-server.ts'
 import type { Logger } from '../../chassis/log.ts'
 import { callHeaders } from '../../contracts/calls.ts'
@@ -14,52 +13,27 @@ import {
   RefreshRequest,
   type JoinedConfig,
 } from '../../contracts/joining.ts'
+import { parseJson } from '../routes/code-body.ts'
+import { readBody } from '../routes/read-body.ts'
+import { compileSchema } from '../routes/validate.ts'
 import type { Joining } from './joining.ts'
 
-const maxBodyBytes = 16 * 1024
 /** Of one address. Secrets have 256 bits, so this is for the log's sake and the store's. */
 const maxFailures = 10
 const failuresWithinMs = 10_000
-const schemas = { join: Compile(JoinRequest), refresh: Compile(RefreshRequest) }
 
 /** Whether a request is this hop's. Functions cannot send the header. */
 export const isNodeHop = ({ headers }: IncomingMessage): boolean => headers[hopHeader.name] === hopHeader.value
 
-interface Schema<T> {
-  Check(value: unknown): value is T
-  Errors(value: unknown): readonly { readonly instancePath: string; readonly message: string }[]
-}
-
-/** The connection is still there for the answer when it is too much. @throws PlatformError REQUEST_TOO_LARGE */
-const bytesOf = (request: IncomingMessage): Promise<Buffer> => {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  const parts: Buffer[] = []
-  let bytes = 0
-  request.on('data', (part: Buffer) => {
-    bytes += part.length
-    if (bytes <= maxBodyBytes) parts.push(part)
-    else {
-      request.pause()
-      reject(new PlatformError('REQUEST_TOO_LARGE', `a body has at most ${maxBodyBytes} bytes`))
-    }
-  })
-  request.once('end', () => resolve(Buffer.concat(parts)))
-  request.once('error', reject)
-  return promise
-}
+const limit = { key: 'body of a node', bytes: 16 * 1024 }
+const stalledMs = 10_000
+const checks = { join: compileSchema(JoinRequest, 'body'), refresh: compileSchema(RefreshRequest, 'body') }
 
 /** @throws PlatformError REQUEST_TOO_LARGE, INVALID_REQUEST */
-const bodyOf = async <T>(request: IncomingMessage, schema: Schema<T>): Promise<T> => {
-  const bytes = await bytesOf(request)
-  let value: unknown
-  try {
-    value = JSON.parse(bytes.toString())
-  } catch {
-    throw new PlatformError('INVALID_REQUEST', 'the body is no JSON')
-  }
-  if (schema.Check(value)) return value
-  const [first] = schema.Errors(value)
-  throw new PlatformError('INVALID_REQUEST', `${first?.instancePath ?? ''}: ${first?.message ?? 'it does not fit'}`)
+const bodyOf = async (request: IncomingMessage, check: typeof checks.join): Promise<unknown> => {
+  const outcome = check(parseJson(await readBody(request, limit, stalledMs)))
+  if ('error' in outcome) throw outcome.error
+  return outcome.value
 }
 
 const send = (response: ServerResponse, status: number, body: unknown): void => {
@@ -85,7 +59,7 @@ export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger
     if (recent(address).length >= maxFailures)
       throw new PlatformError('TOO_MANY_REQUESTS', `${address} was refused too often`)
     try {
-      return await joining.join(await bodyOf(request, schemas.join))
+      return await joining.join((await bodyOf(request, checks.join)) as JoinRequest)
     } catch (error) {
       failures.set(address, [...recent(address), performance.now()])
       throw error
@@ -95,7 +69,10 @@ export const createNodeHop = (joining: Pick<Joining, 'join' | 'refresh'>, logger
     const operation = `${request.method} ${request.url}`
     if (operation === `POST ${joinPath}`) return join(request)
     if (operation === `POST ${refreshPath}`)
-      return joining.refresh(request.headers[callHeaders.token], await bodyOf(request, schemas.refresh))
+      return joining.refresh(
+        request.headers[callHeaders.token],
+        (await bodyOf(request, checks.refresh)) as RefreshRequest,
+      )
     throw new PlatformError('UNKNOWN_OPERATION', `no such operation: ${operation}`)
   }
   return (request, response) => {

@@ -4,10 +4,11 @@
  * there is one manifest for each, and it is the last that was made here.
  */
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual, type KeyObject } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { SealingKeys } from '../../chassis/sealing.ts'
+import { writeWhole } from '../../chassis/write-whole.ts'
 
 const hex32 = Type.String({ pattern: '^[0-9a-f]{64}$' })
 const Stored = Type.Object(
@@ -66,9 +67,7 @@ export class CheckpointIndex {
     const [key] = this.#keys
     if (!key) throw new Error('there is no key to authenticate with')
     const stored = { manifests: Object.fromEntries(this.#manifests), mac: macOf(key, this.#manifests).toString('hex') }
-    const partial = `${this.#path}.partial`
-    writeFileSync(partial, JSON.stringify(stored), { mode: 0o600 })
-    renameSync(partial, this.#path)
+    writeWhole(this.#path, JSON.stringify(stored))
   }
 
   #read(onForeign: (error: unknown) => void): Map<string, string> {

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
+import { ofInstallation, ofMachine } from './testing/joined-config.ts'
 
 const main = join(import.meta.dirname, '..', 'main.ts')
 
@@ -21,25 +22,7 @@ it('a node that was removed while it was off learns of it when it begins', async
   await once(gateway.listen(0, '127.0.0.1'), 'listening')
   const { port } = gateway.address() as AddressInfo
   const file = join(dir, 'config.json')
-  const config = {
-    nodeId: 'y_a',
-    listen: { host: '127.0.0.1', port: 0 },
-    internalToken: 'i'.repeat(64),
-    schedulerToken: 's'.repeat(64),
-    callToken: `y_a.${'c'.repeat(64)}`,
-    // Nobody listens there.
-    nats: { servers: ['nats://127.0.0.1:1'], user: 'y_a', password: 'p' },
-    environmentKeys: [{ id: 'environment-1', key: '1'.repeat(64) }],
-    verifyingKeys: [{ id: 'sign-1', key: '2'.repeat(64) }],
-    joined: { urls: [`http://127.0.0.1:${port}`] },
-    stateDir: dir,
-    runDir: '/run/none',
-    runscPath: '/none',
-    addonPath: '/none',
-    cgroupParent: 'none',
-    runtimes: {},
-    capacity: { memoryMiB: 1024 },
-  }
+  const config = { ...ofInstallation({ urls: [`http://127.0.0.1:${port}`] }), ...ofMachine() }
   writeFileSync(file, JSON.stringify(config))
   const agent = spawn(process.execPath, [main, '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] })
   let log = ''

@@ -13,6 +13,7 @@ import { issueCertificates } from '../../../stacks/components/issue-certificates
 import { NodeAgentConfig } from '../config.ts'
 import { isDue, makeCertificate, type KeyPair } from './certificate.ts'
 import { StayJoined } from './stay-joined.ts'
+import { ofInstallation, ofMachine } from './testing/joined-config.ts'
 
 const logger = pino({ level: 'silent' })
 const issued = issueCertificates(
@@ -33,34 +34,17 @@ let stay: StayJoined | undefined
 let begun: number
 let used: KeyPair[]
 
-const ofInstallation = (more: object = {}) => ({
-  nodeId: 'y_a',
-  internalToken: 'i'.repeat(64),
-  schedulerToken: 's'.repeat(64),
-  callToken: `y_a.${'c'.repeat(64)}`,
-  nats: { servers: ['nats://127.0.0.1:1'], user: 'y_a', password: 'p' },
-  environmentKeys: [{ id: 'environment-1', key: '1'.repeat(64) }],
-  verifyingKeys: [{ id: 'sign-1', key: '2'.repeat(64) }],
-  joined: { urls: [urlOf()], authority: issued.authority.cert },
+const said = (more: object = {}) => ({
+  ...ofInstallation({ urls: [urlOf()], authority: issued.authority.cert }),
   ...more,
 })
 const urlOf = (): string => `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-const ofMachine = (pair: KeyPair) => ({
-  listen: { host: '127.0.0.1', port: 0 },
-  tls: { ca: issued.authority.cert, ...pair },
-  stateDir: '/s',
-  runDir: '/r',
-  runscPath: '/runsc',
-  addonPath: '/addon',
-  cgroupParent: 'c',
-  runtimes: {},
-  capacity: { memoryMiB: 1024 },
-})
+const machineWith = (pair: KeyPair) => ofMachine({ ca: issued.authority.cert, ...pair })
 const file = () => join(dir, 'config.json')
 const written = () => JSON.parse(readFileSync(file(), 'utf8')) as NodeAgentConfig
 
 const start = (pair = own, now?: () => number, more: object = {}): void => {
-  const config = { ...ofInstallation(more), ...ofMachine(pair) }
+  const config = { ...said(more), ...machineWith(pair) }
   writeFileSync(file(), JSON.stringify(config), { mode: 0o600 })
   stay = new StayJoined({
     config: Value.Parse(NodeAgentConfig, Value.Default(NodeAgentConfig, structuredClone(config))),
@@ -91,7 +75,7 @@ beforeEach(async () => {
     void take()
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  answer = { status: 200, body: { nodeId: 'y_a', agent: ofInstallation(), controlAddresses: [] } }
+  answer = { status: 200, body: { nodeId: 'y_a', agent: said(), controlAddresses: [] } }
 })
 afterEach(() => {
   stay?.close()
@@ -113,10 +97,10 @@ describe('a node that joined', () => {
 
   it('begins anew with other keys, which are in its file first', async () => {
     const environmentKeys = [{ id: 'environment-2', key: '3'.repeat(64) }]
-    answer = { status: 200, body: { nodeId: 'y_a', agent: ofInstallation({ environmentKeys }), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ environmentKeys }), controlAddresses: [] } }
     start()
     await vi.waitFor(() => expect(begun).toBeGreaterThan(0), 5_000)
-    expect(written()).toMatchObject({ environmentKeys, runscPath: '/runsc', tls: { cert: own.cert } })
+    expect(written()).toMatchObject({ environmentKeys, runscPath: '/none/runsc', tls: { cert: own.cert } })
     expect(statSync(file()).mode & 0o777).toBe(0o600)
   })
 
@@ -127,7 +111,7 @@ describe('a node that joined', () => {
   })
 
   it('does not take what is no configuration', async () => {
-    answer = { status: 200, body: { nodeId: 'y_a', agent: ofInstallation({ nats: 'none' }), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ nats: 'none' }), controlAddresses: [] } }
     start()
     const before = readFileSync(file(), 'utf8')
     await untilAsked(3)
@@ -139,7 +123,7 @@ describe('a node that joined', () => {
     answer = { status: 403, body: { code: 'FORBIDDEN', message: 'removed' } }
     start()
     await vi.waitFor(() => expect(stay?.removed).toBe(true), 5_000)
-    answer = { status: 200, body: { nodeId: 'y_a', agent: ofInstallation(), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said(), controlAddresses: [] } }
     await vi.waitFor(() => expect(stay?.removed).toBe(false), 5_000)
     expect(begun).toBe(0)
   })
@@ -173,7 +157,7 @@ describe('its certificate', () => {
     rmSync(file())
     await untilAsked(2)
     expect(used).toEqual([])
-    writeFileSync(file(), JSON.stringify({ ...ofInstallation(), ...ofMachine(soonOver) }))
+    writeFileSync(file(), JSON.stringify({ ...said(), ...machineWith(soonOver) }))
     await vi.waitFor(() => expect(used.length).toBeGreaterThan(0), 5_000)
     expect(new Set(asked.flatMap(({ body }) => body.certificate ?? [])).size).toBe(1)
     expect(written().tls?.cert).toBe(used[0]?.cert)

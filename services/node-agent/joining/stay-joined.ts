@@ -2,11 +2,12 @@
  * A node that joined asks a gateway now and then for what the installation says of it: other keys, pools or settings are written into its
  * configuration, and it begins anew with them. Before its certificate is over it makes another.
  */
-import { renameSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Value } from 'typebox/value'
 import type { ServiceTls } from '../../chassis/internal-tls.ts'
 import type { Logger } from '../../chassis/log.ts'
+import { writeWhole } from '../../chassis/write-whole.ts'
 import { callHeaders } from '../../contracts/calls.ts'
 import { PlatformError } from '../../contracts/errors.ts'
 import { refreshPath, type JoinedConfig } from '../../contracts/joining.ts'
@@ -162,9 +163,4 @@ export class StayJoined {
 
 const read = (file: string): MachineConfig => JSON.parse(readFileSync(file, 'utf8')) as MachineConfig
 
-const write = (file: string, config: MachineConfig): void => {
-  const part = `${file}.part`
-  // On the disk before it takes the other one's place: a power cut leaves one of the two.
-  writeFileSync(part, JSON.stringify(config), { mode: 0o600, flush: true })
-  renameSync(part, file)
-}
+const write = (file: string, config: MachineConfig): void => writeWhole(file, JSON.stringify(config), true)

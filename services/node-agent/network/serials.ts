@@ -2,10 +2,11 @@
  * The highest number of each signed record that this node has seen, on its own disk: whoever can write to the store can put an earlier record
  * back, signature and all, but not make the node forget that there was a later one.
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { Logger } from '../../chassis/log.ts'
+import { writeWhole } from '../../chassis/write-whole.ts'
 
 /** An earlier record has come in the place of a later one. */
 export class ReplayError extends Error {
@@ -45,10 +46,8 @@ export class Serials {
   #write(): void {
     clearImmediate(this.#writing)
     this.#writing = undefined
-    const partial = `${this.#path}.partial`
     try {
-      writeFileSync(partial, JSON.stringify(Object.fromEntries(this.#seen)), { mode: 0o600 })
-      renameSync(partial, this.#path)
+      writeWhole(this.#path, JSON.stringify(Object.fromEntries(this.#seen)))
     } catch (err) {
       this.#logger.error({ err }, 'what was seen of policies and bindings could not be written down')
     }

@@ -1,7 +1,8 @@
 /** Whether this node is cordoned. It outlives the agent and every scheduler, because it is the node that keeps it and tells it in its reports. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { Value } from 'typebox/value'
 import type { Logger } from '../../chassis/log.ts'
+import { writeWhole } from '../../chassis/write-whole.ts'
 import { Cordon } from '../../contracts/node.ts'
 
 export class NodeCordon {
@@ -24,10 +25,8 @@ export class NodeCordon {
 
   /** On disk before it holds. @throws Error when it cannot be written: nobody is to believe it then. */
   set(cordon: Cordon | undefined): void {
-    if (cordon) {
-      writeFileSync(`${this.#path}.partial`, JSON.stringify(cordon))
-      renameSync(`${this.#path}.partial`, this.#path)
-    } else rmSync(this.#path, { force: true })
+    if (cordon) writeWhole(this.#path, JSON.stringify(cordon))
+    else rmSync(this.#path, { force: true })
     this.#current = cordon
     this.#logger.warn({ cordon: cordon ?? null }, cordon ? 'the node is cordoned' : 'the node is cordoned no more')
     this.#onChange()

@@ -12,10 +12,10 @@ import type { Premises } from '../../../scripts/place.ts'
 import type { ServiceTls } from '../../../services/chassis/internal-tls.ts'
 import { issuerKey } from '../../../services/chassis/nats-issuer.ts'
 import type { JoinedConfig } from '../../../services/contracts/joining.ts'
-import { natsRoles } from '../../../services/contracts/nats-permissions.ts'
 import type { GatewayConfig } from '../../../services/gateway/config.ts'
 import type { NodeAgentConfig } from '../../../services/node-agent/config.ts'
 import type { SchedulerConfig } from '../../../services/scheduler/config.ts'
+import { calloutBlock } from '../../../stacks/components/nats-config.ts'
 import { cgroupParent } from '../../../stacks/host-scripts/leftovers.ts'
 import { waitUntilReady } from '../../../stacks/host-scripts/readiness.ts'
 import type { ServiceSpec } from '../../../stacks/host-scripts/service-spec.ts'
@@ -195,7 +195,7 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
   }
   const natsConfig = readFileSync(join(target.stateDir, 'services', 'nats', 'nats-server.conf'), 'utf8')
     .replace(/^listen: .*$/m, `listen: "${host}:${ports.nats}"`)
-    .replace(/^authorization \{$/m, `$&\n${calloutOf(differences)}`)
+    .replace(/^authorization \{$/m, `$&\n${differences.joiner ? calloutBlock(issuerKey(issuerSeed)) : ''}`)
     .replace(/^ {2}store_dir: .*$/m, `  store_dir: "${join(premisesOf(id, 'c1').stateDir, 'nats')}"`)
   return [
     serviceSpec(id, 'c1', 'nats', [toolPath('nats-server'), '--config'], natsConfig, { tcpPort: ports.nats, host }),
@@ -208,11 +208,6 @@ const specsOf = (id: string, target: Premises, capacity: Capacity, differences: 
     ...controlNames.map(gateway),
     ...nodeNames.filter((name) => name !== differences.joiner?.name).map((name) => node(name, nodeNames.indexOf(name))),
   ]
-}
-
-const calloutOf = ({ joiner }: Differences): string => {
-  const users = natsRoles.map((role) => JSON.stringify(role)).join(', ')
-  return joiner ? `  auth_callout { issuer: ${issuerKey(issuerSeed)}, auth_users: [ ${users} ] }` : ''
 }
 
 const verifiers = (target: Premises, { joiner }: Differences) =>

@@ -1,8 +1,9 @@
 /** Habits outlive the agent: what it learned is in a file of its state directory. Losing it loses nothing but that. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { Logger } from '../../../chassis/log.ts'
+import { writeWhole } from '../../../chassis/write-whole.ts'
 import type { History } from './history.ts'
 
 const SavedHistory = Type.Object({
@@ -44,8 +45,7 @@ export class HabitsFile {
   /** All or nothing. Never throws: a full disk costs what was learned since the last time. */
   write(habits: SavedHabits): void {
     try {
-      writeFileSync(`${this.#path}.partial`, JSON.stringify(habits))
-      renameSync(`${this.#path}.partial`, this.#path)
+      writeWhole(this.#path, JSON.stringify(habits))
     } catch (err) {
       this.#logger.warn({ err }, 'habits could not be saved')
     }
