@@ -1,11 +1,12 @@
 /** Makes this machine a node, by a token; run again, it finishes what was begun. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { ServiceTls } from '../../services/chassis/internal-tls.ts'
+import { writeWhole } from '../../services/chassis/write-whole.ts'
 import { JoinedConfig, joinPath, JoinToken, joinTokenContent } from '../../services/contracts/joining.ts'
 import type { RuntimeName } from '../../services/contracts/function.ts'
 import type { NodeAgentConfig } from '../../services/node-agent/config.ts'
@@ -73,7 +74,7 @@ const ask = async (wish: JoinWish, say: Say): Promise<Received> => {
   throw problem
 }
 
-/** @param checkpoints found or made; none: every start is a boot */
+/** The agent's, but for its checkpoints. */
 const configOf = (received: Received, ofMachine: MachineConfig): MachineConfig => {
   const before = existsSync(paths.config)
     ? (JSON.parse(readFileSync(paths.config, 'utf8')) as MachineConfig)
@@ -94,7 +95,8 @@ export const joinInstallation = async (bundle: string, wish: JoinWish, say: Say)
   if (received) say(`this machine has joined as ${received.said.nodeId} already: going on with that`)
   else {
     received = await ask(wish, say)
-    writeFileSync(paths.received, JSON.stringify(received), { mode: 0o600 })
+    // The token is used: half of it would be a join that nobody can go on with.
+    writeWhole(paths.received, JSON.stringify(received), true)
     say(`joined as ${received.said.nodeId}`)
   }
   const { said, listen } = received

@@ -65,8 +65,10 @@ try {
   if (verb === 'join') {
     const bundle = dirname(import.meta.dirname)
     process.stdout.write(`${await joinInstallation(bundle, wishOf(args), say)} is ready\n`)
-  } else if (verb === 'leave') await leaveInstallation(say)
-  else {
+  } else if (verb === 'leave') {
+    await leaveInstallation()
+    process.stdout.write('nothing of a node is on this machine\n')
+  } else {
     process.stderr.write(usage)
     process.exitCode = 2
   }

@@ -86,6 +86,8 @@ describe('a machine that joins', () => {
     const foreign = { ...content, authority: '0'.repeat(64) }
     const text = `fyjoin1.${Buffer.from(JSON.stringify(foreign)).toString('base64url')}`
     await expect(joinAs(other, 'edge-1', text)).rejects.toThrow(/does not come from the authority/)
+    // Whatever state it is in.
+    await other.ssh(`printf '{' > ${machine.stateDir}/received.json`)
     await other.ssh('/opt/forkyard-node/forkyard-node leave')
     expect(await traces(other)).toEqual(bare)
   })
