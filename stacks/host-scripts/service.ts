@@ -15,7 +15,7 @@ import { explaining } from './explaining.ts'
 import { readInput } from './input.ts'
 import { isReady, waitUntilReady } from './readiness.ts'
 import { ServiceSpec } from './service-spec.ts'
-import { chooseSupervisor } from './supervisor.ts'
+import { chooseSupervisor, type Supervisor } from './supervisor.ts'
 import { writeFileIfChanged } from './write-file.ts'
 
 const supervisor = chooseSupervisor()
@@ -33,16 +33,23 @@ const waitOrExplain = async (spec: ServiceSpec): Promise<void> => {
   }
 }
 
-/** Somebody else's answer must not pass for the service's own. */
-const refuseTakenPort = async ({ name, ready }: ServiceSpec): Promise<void> => {
-  if (!(await isReady(ready))) return
+/**
+ * Somebody else's answer must not pass for the service's own. Whose it is, is asked after it: a host that boots may start the service at
+ * any moment.
+ */
+export const refuseTakenPort = async (
+  spec: ServiceSpec,
+  supervised: Pick<Supervisor, 'hasProcesses'>,
+): Promise<void> => {
+  const { name, ready } = spec
+  if (!(await isReady(ready)) || (await supervised.hasProcesses(spec))) return
   const where = 'url' in ready ? ready.url : `port ${ready.tcpPort}`
   throw new Error(`${where} answers before ${name} was started: another program has its port (stack config: ...Port)`)
 }
 
 /** Idempotent; resolves when it is ready. @throws Error with the last lines of its log */
 export const ensureService = async (spec: ServiceSpec): Promise<void> => {
-  if (!(await supervisor.hasProcesses(spec))) await refuseTakenPort(spec)
+  await refuseTakenPort(spec, supervisor)
   mkdirSync(spec.stateDir, { recursive: true, mode: 0o700 })
   const changed = spec.files.filter(({ path, content }) => writeFileIfChanged(path, content))
   if (spec.user) await giveToUser(spec, spec.user)

@@ -129,10 +129,9 @@ export class SystemdSupervisor implements Supervisor {
   }
 
   async hasProcesses(spec: ServiceSpec): Promise<boolean> {
-    return exec('systemctl', ['is-active', '--quiet', unitName(spec)]).then(
-      () => true,
-      () => false,
-    )
+    // One that is still starting, or stopping, is not `active`, but may answer.
+    const { stdout } = await exec('systemctl', ['show', '--property=MainPID', '--value', unitName(spec)])
+    return Number(stdout) > 0
   }
 
   drift(spec: ServiceSpec): Promise<string[]> {
