@@ -61,6 +61,10 @@ export async function* bytesOf({ body }: Pick<NodeReply, 'body'>): AsyncGenerato
   }
 }
 
+/** (`buffer` of node:stream/consumers goes by way of a Blob, which costs more than the rest of the answer.) */
+export const allBytes = async (bytes: AsyncIterable<Buffer>): Promise<Buffer> =>
+  Buffer.concat(await Array.fromAsync(bytes))
+
 /** For operators: one try, and not for long. */
 const explainMs = 2_000
 

@@ -1,12 +1,11 @@
 /** The function's answer as the answer of its URL: whole with a length, or streamed with the timing in the trailer. */
 import type { ServerResponse } from 'node:http'
-import { buffer } from 'node:stream/consumers'
 import { PlatformError } from '../../contracts/errors.ts'
 import type { GatewayDeps } from '../deps.ts'
 import type { Invoked } from '../invoke/invoker.ts'
-import { sendStream, single } from '../invoke/send-stream.ts'
+import { sendStream } from '../invoke/send-stream.ts'
 import { serverTiming, type GatewayPhases } from '../invoke/server-timing.ts'
-import { bytesOf, type NodeReply } from '../node-client.ts'
+import { allBytes, bytesOf, type NodeReply } from '../node-client.ts'
 import { sendFunctionError } from './error-reply.ts'
 import { splitResponse } from './response.ts'
 
@@ -33,7 +32,7 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
     )
   const { failedAtOnce } = reply
   if (failedAtOnce !== undefined) {
-    await buffer(bytesOf(reply))
+    await allBytes(bytesOf(reply))
     observe()
     const timing = serverTiming(phases, reply.report())
     return sendFunctionError(response, failedAtOnce, reply.report(), {
@@ -45,7 +44,7 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
   const bytes = bytesOf(reply)
   const { head, body } = await splitResponse(bytes)
   const noBody = response.req.method === 'HEAD' || bodiless.has(head.status)
-  const whole = streamed && !noBody ? undefined : await buffer(body)
+  const whole = streamed && !noBody ? undefined : await allBytes(body)
   if (whole) observe()
   const { 'content-length': declared, 'server-timing': own, ...headers } = head.headers
   const timing = serverTiming(phases, whole ? reply.report() : undefined)
@@ -60,7 +59,7 @@ export const sendAnswer = async (deps: GatewayDeps, answer: Answer): Promise<voi
       'server-timing': own === undefined ? timing : [own, timing].flat().join(', '),
       ...lengthOf(response.req.method === 'HEAD', declared, noBody ? undefined : whole),
     },
-    body: whole ? single(noBody ? Buffer.alloc(0) : whole) : unlessFailed(body, reply),
+    body: whole ? (noBody ? Buffer.alloc(0) : whole) : unlessFailed(body, reply),
     ...(whole
       ? {}
       : {

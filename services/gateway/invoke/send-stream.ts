@@ -4,7 +4,8 @@ import type { ServerResponse } from 'node:http'
 export interface StreamedAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | readonly string[]>>
-  readonly body: AsyncIterable<Uint8Array>
+  /** Bytes that are there already go out with the head, in one write. */
+  readonly body: Uint8Array | AsyncIterable<Uint8Array>
   /** Names that `trailers` will give. Sent only where HTTP has them: chunked, HTTP/1.1. */
   readonly trailerNames?: readonly string[]
   /** Called once the body has ended. */
@@ -24,13 +25,10 @@ export const sendStream = async (response: ServerResponse, answer: StreamedAnswe
     ...(withTrailers ? { trailer: trailerNames.join(', ') } : {}),
   })
   try {
-    response.flushHeaders()
-    for await (const chunk of body) {
-      // In slices, so that the time for one is the time for progress.
-      for (let at = 0; at < chunk.length; at += sliceBytes) {
-        if (response.destroyed) return
-        if (!response.write(chunk.subarray(at, at + sliceBytes))) await waitFor(response, 'drain', stalledMs)
-      }
+    if (body instanceof Uint8Array) await writeSlices(response, body, stalledMs)
+    else {
+      response.flushHeaders()
+      for await (const chunk of body) await writeSlices(response, chunk, stalledMs)
     }
     if (withTrailers && trailers) response.addTrailers({ ...trailers() })
     await ended(response, stalledMs)
@@ -41,6 +39,12 @@ export const sendStream = async (response: ServerResponse, answer: StreamedAnswe
 }
 
 const sliceBytes = 64 * 1024
+
+/** In slices, so that the time for one is the time for progress. */
+const writeSlices = async (response: ServerResponse, bytes: Uint8Array, stalledMs: number): Promise<void> => {
+  for (let at = 0; at < bytes.length && !response.destroyed; at += sliceBytes)
+    if (!response.write(bytes.subarray(at, at + sliceBytes))) await waitFor(response, 'drain', stalledMs)
+}
 
 const ended = async (response: ServerResponse, stalledMs: number): Promise<void> => {
   if (response.destroyed) return
@@ -60,8 +64,3 @@ const waitFor = (response: ServerResponse, event: 'drain' | 'finish', stalledMs:
     const timer = setTimeout(() => response.destroy(), stalledMs)
     response.once(event, done).once('close', done)
   })
-
-/** An answer that is whole already. */
-export async function* single(body: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (body.length > 0) yield body
-}

@@ -1,9 +1,8 @@
 /** The answer of an invocation in buffered mode, as Lambda's Invoke gives it. */
-import { buffer } from 'node:stream/consumers'
 import type { GatewayDeps } from '../deps.ts'
-import { bytesOf } from '../node-client.ts'
+import { allBytes, bytesOf } from '../node-client.ts'
 import type { Invocation } from './invoker.ts'
-import { single, type StreamedAnswer } from './send-stream.ts'
+import type { StreamedAnswer } from './send-stream.ts'
 import { serverTiming } from './server-timing.ts'
 
 export interface AnswerWish {
@@ -27,7 +26,7 @@ export const wholeAnswer = async (
     waitedMs,
     sentAt,
   } = await invoker.invoke({ ...invocation, responseMode: 'buffered' })
-  const answer = await buffer(bytesOf(reply))
+  const answer = await allBytes(bytesOf(reply))
   const report = reply.report()
   const functionError = reply.functionError()
   const logTail = tail ? report?.logTail : undefined
@@ -46,7 +45,7 @@ export const wholeAnswer = async (
       ...(functionError === undefined ? {} : { 'x-amz-function-error': functionError }),
       ...(logTail === undefined ? {} : { 'x-amz-log-result': logTail }),
     },
-    body: single(answer),
+    body: answer,
     stalledMs: config.limits.stalledMs,
   }
 }

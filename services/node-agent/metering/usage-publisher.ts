@@ -11,6 +11,8 @@ export interface UsagePublisherDeps {
   readonly acknowledged: (record: UsageRecord) => void
   readonly parallel?: number
   readonly retryMs?: number
+  /** How long a record waits for others, and lets the answer of its invocation go first. */
+  readonly delayMs?: number
 }
 
 export class UsagePublisher {
@@ -18,6 +20,7 @@ export class UsagePublisher {
   readonly #queue: UsageRecord[] = []
   #active = 0
   #pause: NodeJS.Timeout | undefined
+  #soon: NodeJS.Timeout | undefined
   #idle: (() => void)[] = []
   #closed = false
 
@@ -31,11 +34,12 @@ export class UsagePublisher {
 
   publish(record: UsageRecord): void {
     this.#queue.push(record)
-    this.#pump()
+    this.#soon ??= setTimeout(() => this.#pump(), this.#deps.delayMs ?? 20)
   }
 
   /** Resolves when everything is acknowledged, or after `graceMs`; what is left is in the journal. */
   async close(graceMs: number): Promise<void> {
+    this.#pump()
     if (this.pending > 0) {
       const timer = Promise.withResolvers<void>()
       const handle = setTimeout(timer.resolve, graceMs)
@@ -44,9 +48,12 @@ export class UsagePublisher {
     }
     this.#closed = true
     clearTimeout(this.#pause)
+    clearTimeout(this.#soon)
   }
 
   #pump(): void {
+    clearTimeout(this.#soon)
+    this.#soon = undefined
     while (!this.#closed && !this.#pause && this.#active < (this.#deps.parallel ?? 64)) {
       const record = this.#queue.shift()
       if (!record) break

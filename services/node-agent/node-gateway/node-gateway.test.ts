@@ -44,10 +44,17 @@ let app: FastifyInstance
 let journal: UsageJournal
 let gateway: ReturnType<typeof createNodeGateway>
 let records: UsageRecord[]
+let usage: UsagePublisher
 let killed: SandboxExit[]
 let endpoints: InstanceEndpoint[]
 let willServe: boolean
 let refusal: PlatformError | undefined
+
+/** All that will be: no record is on its way any more. */
+const metered = async (): Promise<readonly UsageRecord[]> => {
+  await usage.close(1_000)
+  return records
+}
 
 beforeEach(async () => {
   limits.responseBytes = 1000
@@ -64,7 +71,7 @@ beforeEach(async () => {
   const js = { publish } as unknown as JetStreamClient
   const logger = pino({ level: 'silent' })
   journal = new UsageJournal({ dir: join(dir, 'usage') })
-  const usage = new UsagePublisher({ js, logger, acknowledged: (record) => journal.acknowledged(record) })
+  usage = new UsagePublisher({ js, logger, acknowledged: (record) => journal.acknowledged(record) })
   const logs = new LogPublisher({ js, logger, onDropped: () => undefined })
   const events = {
     stateChanged: () => undefined,
@@ -186,7 +193,7 @@ test('an instance pulls the request, answers, and usage is on record once', asyn
   expect(Buffer.from(String(report['logTail']), 'base64').toString()).toMatch(
     /^START RequestId: one[^]*REPORT RequestId: one/,
   )
-  expect(records).toMatchObject([{ invocationId: 'one', outcome: 'ok', attempt: 1 }])
+  expect(await metered()).toMatchObject([{ invocationId: 'one', outcome: 'ok', attempt: 1 }])
 })
 
 const ticketOf = (name: string, hops: number): string => {
@@ -293,7 +300,7 @@ test('past its time-out the invocation is answered and the sandbox condemned', a
   expect(headers['forkyard-function-error']).toBe('Unhandled')
   expect(JSON.parse(body)).toMatchObject({ errorType: 'Sandbox.Timedout' })
   expect(killed).toMatchObject([{ reason: 'timeout' }])
-  expect(records).toMatchObject([{ outcome: 'timeout', billedMs: 20 }])
+  expect(await metered()).toMatchObject([{ outcome: 'timeout', billedMs: 20 }])
 })
 
 test('the end of the sandbox fails what it was working on, with the evidence', async () => {
@@ -386,5 +393,5 @@ test('a request whose last byte is held is asked for it when an instance takes i
   await instance.call('POST', answerPath('one'), '"done"')
   expect((await reply).body).toBe('"done"')
   expect(askedFor).toEqual(['never', 'one'])
-  expect(records.map(({ invocationId }) => invocationId)).toEqual(['one'])
+  expect((await metered()).map(({ invocationId }) => invocationId)).toEqual(['one'])
 })

@@ -144,14 +144,15 @@ export class Cgroup {
 
   evidence(): CgroupEvidence {
     const { memory, pids } = this.#dirs
-    const [events, peak, limit] =
-      this.#version === 2
-        ? ['memory.events', 'memory.peak', 'memory.max']
-        : ['memory.oom_control', 'memory.max_usage_in_bytes', 'memory.limit_in_bytes']
+    const [events, limit] =
+      this.#version === 2 ? ['memory.events', 'memory.max'] : ['memory.oom_control', 'memory.limit_in_bytes']
     const oomKills = Number(/^oom_kill (\d+)$/m.exec(read(join(memory, events)))?.[1] ?? 0)
-    const inMiB = (file: string) => Math.ceil((Number(read(join(memory, file))) || 0) / mib)
     const refusedPids = Number(/^max (\d+)$/m.exec(read(join(pids, 'pids.events')))?.[1] ?? 0)
-    return { oomKills, refusedPids, peakMiB: inMiB(peak), limitMiB: inMiB(limit) }
+    return { oomKills, refusedPids, peakMiB: this.peakMiB(), limitMiB: this.#inMiB(limit) }
+  }
+
+  peakMiB(): number {
+    return this.#inMiB(this.#version === 2 ? 'memory.peak' : 'memory.max_usage_in_bytes')
   }
 
   /** What the group holds now, without what the page cache could give back at once. */
@@ -186,6 +187,10 @@ export class Cgroup {
       await delay(round < 10 ? 2 : 25)
     }
     throw new Error(`control group ${this.#dirs.memory} does not empty`)
+  }
+
+  #inMiB(file: string): number {
+    return Math.ceil((Number(read(join(this.#dirs.memory, file))) || 0) / mib)
   }
 
   #remove(): boolean {

@@ -162,7 +162,7 @@ export class Sandbox implements InstanceBody {
   }
 
   peakMemoryMiB(): number {
-    return this.#cgroup.evidence().peakMiB
+    return this.#cgroup.peakMiB()
   }
 
   memoryMiB(): number {
