@@ -20,28 +20,36 @@ export interface Direct {
   readonly at: number
 }
 
+export type Ask = (event: object) => Promise<Direct>
+
 /** @throws Error when the node has no instance of the function */
-export const askNode = async (node: Member, name: string, event: object): Promise<Direct> => {
+export const pathTo = async (node: Member, name: string): Promise<Ask> => {
   const { listen, internalToken } = configOf(node.premises, 'node-agent')
   const [instance] = (await instancesOn(node)).filter(({ revision }) => revision.name === name)
   if (!instance) throw new Error(`no instance of ${name}`)
-  const from = performance.now()
-  const reply = await request(`http://${listen.host}:${listen.port}/v1/invocations/${uniqueName('past')}`, {
-    method: 'POST',
-    body: JSON.stringify(event),
-    headers: {
-      authorization: `Bearer ${internalToken}`,
-      'content-type': 'application/octet-stream',
-      'forkyard-revision': JSON.stringify(instance.revision),
-      'forkyard-deadline-at': String(Date.now() + 90_000),
-      'forkyard-timeout-ms': '60000',
-      'forkyard-kind': 'event',
-      'forkyard-response-mode': 'buffered',
-      'forkyard-function-arn': 'arn:aws:lambda:us-east-1:000000000000:function:f',
-    },
-    headersTimeout: 0,
-  })
-  await reply.body.dump()
-  const at = performance.now()
-  return { status: reply.statusCode, tookMs: at - from, at }
+  return async (event) => {
+    const from = performance.now()
+    const reply = await request(`http://${listen.host}:${listen.port}/v1/invocations/${uniqueName('past')}`, {
+      method: 'POST',
+      body: JSON.stringify(event),
+      headers: {
+        authorization: `Bearer ${internalToken}`,
+        'content-type': 'application/octet-stream',
+        'forkyard-revision': JSON.stringify(instance.revision),
+        'forkyard-deadline-at': String(Date.now() + 90_000),
+        'forkyard-timeout-ms': '60000',
+        'forkyard-kind': 'event',
+        'forkyard-response-mode': 'buffered',
+        'forkyard-function-arn': 'arn:aws:lambda:us-east-1:000000000000:function:f',
+      },
+      headersTimeout: 0,
+    })
+    await reply.body.dump()
+    const at = performance.now()
+    return { status: reply.statusCode, tookMs: at - from, at }
+  }
 }
+
+/** @throws Error when the node has no instance of the function */
+export const askNode = async (node: Member, name: string, event: object): Promise<Direct> =>
+  (await pathTo(node, name))(event)
