@@ -129,7 +129,7 @@ describe('at half of the peak', () => {
     console.log('half of the peak', { peak: brief, direct: direct.length, added, ...count(outcomes) })
     expect(count(outcomes)).toEqual({ ok: outcomes.length })
     // 5 ms at the 99th percentile, on a machine that does nothing else; of this one a share of the call is asked.
-    expect(times(outcomes, 0.5) / times(direct, 0.5)).toBeLessThan(1.1)
+    expect(times(outcomes, 0.5) / times(direct, 0.5)).toBeLessThan(1.2)
     expect(times(outcomes, 0.99) / times(direct, 0.99)).toBeLessThan(1.5)
   }, 240_000)
 
