@@ -2,12 +2,12 @@
  * What three nodes can do, half of it, and three times as much. The peak is what the nodes have places for, not what this machine has CPU for:
  * the function holds its instance and does nothing.
  */
+import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { signedFetch } from '../../../services/cli/signed-fetch.ts'
 import { percentile } from '../../bench/statistics.ts'
 import { createSignedClient } from '../../bench/signed-invocation.ts'
-import { DeleteFunctionCommand } from '@aws-sdk/client-lambda'
 import { createFunction, invoke, lambdaClient, uniqueName } from '../../support/lambda.ts'
 import { installation } from '../installation.ts'
 import { connectionOf, createFleet, leaderOf, nodesOf, residentMiB, type Fleet } from './fleet.ts'
@@ -21,9 +21,10 @@ const places = 3 * capacity.instances
 const holdMs = 500
 /** Answers a second that the places are good for. */
 const most = places / (holdMs / 1000)
-/** At half of the peak, where latencies are compared: so brief that the processes on the way are as awake as under load they are. */
+/** Where latencies are compared: so brief that the processes on the way are awake, as they are under load. */
 const briefMs = 100
 const halfPeakMs = 120_000
+const comparedMs = 60_000
 const name = uniqueName('overload')
 
 let fleet: Fleet
@@ -68,21 +69,30 @@ const untilPlaces = () =>
 
 const kept = { MemorySize: 128, Timeout: 60, Tags: { 'forkyard:keep-alive-ms': '600000' } }
 
-/** The way past the gateway to an instance that no load is placed on: of a function of its own, in one of the places. */
-const withDirect = async (use: (ask: Ask) => Promise<void>): Promise<void> => {
+/**
+ * Ways past the gateway to an instance that no load is placed on: of a function of its own, in one of the places. It ends where the load
+ * needs that for a moment: then `find` makes another.
+ */
+const withDirect = async (use: (find: () => Promise<Ask>) => Promise<void>): Promise<void> => {
   const [first] = connections()
   if (!first) throw new Error('no gateway')
   const client = lambdaClient(first)
   const beside = uniqueName('beside')
-  await createFunction(client, beside, echo, kept)
-  try {
+  const find = async (): Promise<Ask> => {
     await invoke(client, beside, { n: 0 })
     const held = await Promise.all(
       Object.values(fleet.nodes).map(async (node) => ({ node, instances: await instancesOn(node) })),
     )
     const its = held.find(({ instances }) => instances.some(({ revision }) => revision.name === beside))
     if (!its) throw new Error('it has no instance')
-    await use(await pathTo(its.node, beside))
+    return pathTo(its.node, beside)
+  }
+  await createFunction(client, beside, echo, kept)
+  try {
+    await find()
+    // What a deploy leaves to be done: its code on other nodes, a checkpoint of the version.
+    await delay(5_000)
+    await use(find)
   } finally {
     await client.send(new DeleteFunctionCommand({ FunctionName: beside }))
   }
@@ -110,27 +120,42 @@ const times = (outcomes: readonly { readonly tookMs: number }[], share: number):
   )
 
 describe('at half of the peak', () => {
-  it('nothing is refused for two minutes, and the platform adds little to a call of the node itself', async () => {
+  it('nothing is refused for two minutes', async () => {
+    const running = load(peak / 2)
+    await delay(halfPeakMs)
+    const outcomes = await running.stop()
+    console.log('half of the peak', { peak, ...count(outcomes) })
+    expect(count(outcomes)).toEqual({ ok: outcomes.length })
+  }, 180_000)
+
+  it('the platform adds little to a call of the node itself', async () => {
     const brief = await measurePeak(8_000, briefMs)
-    const running = load(brief / 2, briefMs)
-    await delay(2_000)
-    const from = performance.now()
-    const direct: Direct[] = []
-    await withDirect(async (ask) => {
-      for (let n = 0; performance.now() - from < halfPeakMs; n++) {
+    await withDirect(async (find) => {
+      const running = load(brief / 2, briefMs)
+      await delay(2_000)
+      let ask = await find()
+      const from = performance.now()
+      const direct: Direct[] = []
+      for (let n = 0; performance.now() - from < comparedMs; n++) {
         // As the load does it, they come when nobody is awake for the one before.
         await delay(Math.random() * 100)
-        direct.push(await ask({ n, holdMs: briefMs }))
+        const asked = await ask({ n, holdMs: briefMs })
+        if (asked.status === 200) direct.push(asked)
+        else ask = await find()
       }
+      const outcomes = since(await running.stop(), from)
+      const answered = outcomes.filter(({ what }) => what === 'ok')
+      const shares = [0.5, 0.99] as const
+      const added = shares.map((share) => Math.round((times(answered, share) - times(direct, share)) * 10) / 10)
+      console.log('half of the peak, brief calls', { peak: brief, direct: direct.length, added, ...count(outcomes) })
+      expect(direct.length).toBeGreaterThan(comparedMs / 1000)
+      // So many come in a moment that a pause of this machine, of a fifth of a second, is more than there are places for.
+      expect(answered.length).toBeGreaterThan(outcomes.length * 0.99)
+      // 5 ms at the 99th percentile, on a machine that does nothing else; of this one a share of the call is asked.
+      expect(times(answered, 0.5) / times(direct, 0.5)).toBeLessThan(1.2)
+      expect(times(answered, 0.99) / times(direct, 0.99)).toBeLessThan(1.5)
     })
-    const outcomes = await running.stop()
-    const shares = [0.5, 0.99] as const
-    const added = shares.map((share) => Math.round((times(outcomes, share) - times(direct, share)) * 10) / 10)
-    console.log('half of the peak', { peak: brief, direct: direct.length, added, ...count(outcomes) })
-    expect(count(outcomes)).toEqual({ ok: outcomes.length })
-    // 5 ms at the 99th percentile, on a machine that does nothing else; of this one a share of the call is asked.
-    expect(times(outcomes, 0.5) / times(direct, 0.5)).toBeLessThan(1.2)
-    expect(times(outcomes, 0.99) / times(direct, 0.99)).toBeLessThan(1.5)
+    await untilPlaces()
   }, 240_000)
 
   it('negative control: half of the peak on one node instead of three is too much, and is seen to be', async () => {
