@@ -55,9 +55,9 @@ export const connectNats = (config: NatsConfig, name: string): Promise<NatsConne
     // A way that is open again is found by the next attempt, not by one that has waited ever longer.
     timeout: 5_000,
     pingInterval: 5_000,
+    maxPingOut: 2,
     // Else each request takes two stacks for the errors it might end with: half of what it costs.
     noAsyncTraces: true,
-    maxPingOut: 2,
     // By name, because addresses are no names to TLS: any server of the installation has it.
     ...(config.tls ? { tls: { ca: config.tls.ca, servername: config.tls.name } as TlsOptions } : {}),
   })
