@@ -1,6 +1,5 @@
 /** Takes events from the queue and runs them through the same path as any invocation; acknowledges when the outcome is committed. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { buffer } from 'node:stream/consumers'
 import type { Consumer, JsMsg } from '@nats-io/jetstream'
 import type { KV } from '@nats-io/kv'
 import type { Logger } from '../../chassis/log.ts'
@@ -10,7 +9,7 @@ import { defaultEventInvoke } from '../function-record.ts'
 import type { Invoker } from '../invoke/invoker.ts'
 import { findVersion } from '../lookup.ts'
 import type { GatewayMetrics } from '../metrics.ts'
-import { bytesOf } from '../node-client.ts'
+import { allBytes, bytesOf } from '../node-client.ts'
 import type { Registry } from '../registry.ts'
 import { resolveVersion } from '../resolve.ts'
 import { nextStep, outcomeOfError, type AttemptOutcome } from './next-step.ts'
@@ -148,7 +147,7 @@ const attempt = async (
       hops,
       signal: giveBack,
     })
-    const answer = await buffer(bytesOf(reply))
+    const answer = await allBytes(bytesOf(reply))
     const type = reply.functionError()
     return type === undefined ? { kind: 'ok' } : { kind: 'failed', type, message: answer.toString('utf8', 0, 1024) }
   } catch (error) {

@@ -11,9 +11,10 @@ export interface UsagePublisherDeps {
   readonly acknowledged: (record: UsageRecord) => void
   readonly parallel?: number
   readonly retryMs?: number
-  /** How long a record waits for others, and lets the answer of its invocation go first. */
-  readonly delayMs?: number
 }
+
+/** How long a record waits for others, and lets the answer of its invocation go first. */
+const delayMs = 20
 
 export class UsagePublisher {
   readonly #deps: UsagePublisherDeps
@@ -34,7 +35,7 @@ export class UsagePublisher {
 
   publish(record: UsageRecord): void {
     this.#queue.push(record)
-    this.#soon ??= setTimeout(() => this.#pump(), this.#deps.delayMs ?? 20)
+    this.#soon ??= setTimeout(() => this.#pump(), delayMs)
   }
 
   /** Resolves when everything is acknowledged, or after `graceMs`; what is left is in the journal. */

@@ -264,17 +264,15 @@ const serviceSpec = (
 ): ServiceSpec => {
   const { installation, stateDir } = premisesOf(id, on)
   const path = join(stateDir, 'services', name, 'config.json')
-  const common = { installation, stateDir, ownedPaths: [], readyTimeoutMs: readyMs, graceMs: 35_000 }
-  const rank = name === 'scheduler' ? { first: true } : {}
-  return {
-    ...common,
-    ...rank,
-    name,
-    command: [...command, path],
-    files: [{ path, content }],
-    ready,
-    privileges: 'root',
+  const common = {
+    installation,
+    stateDir,
+    ownedPaths: [],
+    readyTimeoutMs: readyMs,
+    graceMs: 35_000,
+    first: name === 'scheduler',
   }
+  return { ...common, name, command: [...command, path], files: [{ path, content }], ready, privileges: 'root' }
 }
 
 /** Another process of the member runs, and is ready. */
