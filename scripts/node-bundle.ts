@@ -9,13 +9,20 @@ import { runtimeNames } from '../services/contracts/function.ts'
 import { fileDigest } from '../services/node-agent/file-digests.ts'
 import { buildAddon } from '../services/node-agent/native/build.ts'
 import { bundleService } from '../stacks/bundle.ts'
+import { paths } from '../stacks/join/machine.ts'
 import { bundlePaths, type BundleManifest } from '../stacks/join/node-bundle.ts'
 import { cacheDir, repoRoot, toolPath } from './setup/paths.ts'
 import { prepareMachine } from './setup/prepare.ts'
 import { run } from './setup/run.ts'
 
+/** `run` is for the agent's unit: an agent whose port cannot be shut to others does not begin. */
 const command = `#!/bin/sh
+set -e
 here=$(dirname "$(readlink -f "$0")")
+if [ "$1" = run ]; then
+  "$here/bin/node" "$here/${bundlePaths.installer}" shut-port
+  exec "$here/bin/node" "$here/${bundlePaths.agent}" --config "${paths.config}"
+fi
 exec "$here/bin/node" "$here/${bundlePaths.installer}" "$@"
 `
 

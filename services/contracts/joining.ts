@@ -116,8 +116,6 @@ export const JoinedConfig = Type.Object(
     nodeId: Type.String(),
     /** Members of `NodeAgentConfig`. */
     agent: Type.Record(Type.String(), Type.Unknown()),
-    /** IP addresses of gateways and schedulers, which are to reach the agent's port, and nobody else. */
-    controlAddresses: Type.Array(Type.String()),
   },
   { additionalProperties: false },
 )

@@ -48,11 +48,14 @@ export const NodeAgentConfig = Type.Object(
     ),
     /** Absent: plain connections, for an installation on one machine. */
     tls: Type.Optional(ServiceTls),
-    /** Of a node that joined by a token: which gateways it asks what the installation says of it. */
+    /** Of a node that joined by a token. */
     joined: Type.Optional(
       Type.Object(
         {
+          /** Of gateways, which it asks what the installation says of it. */
           urls: Type.Array(Type.String({ pattern: '^https?://' }), { minItems: 1 }),
+          /** IP addresses of gateways and schedulers: nobody else reaches its port. For who starts the agent (`stacks/join`). */
+          controlAddresses: Type.Array(Type.String()),
           /** Issuer of the gateways' certificates (PEM). Absent: plain connections. */
           authority: Type.Optional(Type.String()),
         },

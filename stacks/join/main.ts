@@ -1,14 +1,17 @@
-/** `forkyard-node join|leave`, from the bundle in which it lies. */
+/** `forkyard-node join|upgrade|leave`, from the bundle in which it lies. */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Value } from 'typebox/value'
 import { NodeName } from '../../services/contracts/joining.ts'
+import { shutConfiguredPort } from './firewall.ts'
 import { joinInstallation, type JoinWish } from './join.ts'
 import { leaveInstallation } from './leave.ts'
+import { upgradeNode } from './upgrade.ts'
 
 const usage = `usage: forkyard-node join --token-file FILE|- --name NAME --address IP [--port N] [--memory-mib N] [--instances N]
+       forkyard-node upgrade   this machine's node, to the release of this bundle
        forkyard-node leave
 
   --token-file  of \`forkyard node token\`; - is standard input. Not needed to go on with a join that was cut short
@@ -61,10 +64,15 @@ const wishOf = (args: readonly string[]): JoinWish => {
 }
 
 const [verb, ...args] = process.argv.slice(2)
+const bundle = dirname(import.meta.dirname)
 try {
   if (verb === 'join') {
-    const bundle = dirname(import.meta.dirname)
     process.stdout.write(`${await joinInstallation(bundle, wishOf(args), say)} is ready\n`)
+  } else if (verb === 'upgrade') {
+    process.stdout.write(`${await upgradeNode(bundle, say)} is ready\n`)
+  } else if (verb === 'shut-port') {
+    // For the agent's unit.
+    await shutConfiguredPort()
   } else if (verb === 'leave') {
     await leaveInstallation()
     process.stdout.write('nothing of a node is on this machine\n')

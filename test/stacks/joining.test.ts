@@ -8,6 +8,7 @@ import { run } from '../../scripts/setup/run.ts'
 import { machine } from '../../stacks/join/machine.ts'
 import { createFunction, invoke, lambdaClient } from '../support/lambda.ts'
 import type { LabHost } from './lab/lab-host.ts'
+import { underLoad } from './lab/load.ts'
 import { LabStack } from './lab/lab-stack.ts'
 import { createLab, type Lab } from './lab/lab.ts'
 import { left, nodesOf, traces } from './lab/remote.ts'
@@ -32,13 +33,13 @@ const forkyard = (...args: readonly string[]): Promise<string> =>
   })
 const makeToken = async (): Promise<string> => (await forkyard('node', 'token', '--pool', edge, '--ttl', '10m')).trim()
 /** @param token its text, which goes over standard input */
-const joinAs = (host: LabHost, name: string, token: string): Promise<string> =>
+const joinAs = (host: LabHost, name: string, token: string, bundleDir = '/opt/forkyard-node'): Promise<string> =>
   host.ssh(
-    `/opt/forkyard-node/forkyard-node join --token-file - --name ${name} --address ${host.address} --memory-mib 1024 --instances 8 2>&1 <<'EOF'\n${token}\nEOF`,
+    `${bundleDir}/forkyard-node join --token-file - --name ${name} --address ${host.address} --memory-mib 1024 --instances 8 2>&1 <<'EOF'\n${token}\nEOF`,
   )
 const ids = async () => (await nodesOf(control, stack)).map((node) => node.nodeId)
-const reach = (from: LabHost, port: number): Promise<boolean> =>
-  from.ssh(`timeout 2 bash -c '</dev/tcp/${control.address}/${port}'`).then(
+const reach = (from: LabHost, to: LabHost, port: number): Promise<boolean> =>
+  from.ssh(`timeout 2 bash -c '</dev/tcp/${to.address}/${port}'`).then(
     () => true,
     () => false,
   )
@@ -73,10 +74,10 @@ afterAll(async () => {
 
 describe('a machine that joins', () => {
   it('reaches calls and NATS, from where machines may join, and nothing else', async () => {
-    expect([await reach(other, 9005), await reach(other, 9003)]).toEqual([true, true])
-    expect([await reach(other, 9001), await reach(other, 9002)]).toEqual([false, false])
+    expect([await reach(other, control, 9005), await reach(other, control, 9003)]).toEqual([true, true])
+    expect([await reach(other, control, 9001), await reach(other, control, 9002)]).toEqual([false, false])
     // Negative control: an address that is not in `joinFrom`.
-    expect([await reach(stranger, 9005), await reach(stranger, 9003)]).toEqual([false, false])
+    expect([await reach(stranger, control, 9005), await reach(stranger, control, 9003)]).toEqual([false, false])
   })
 
   it('is refused with what is no token, and nothing is left of it', async () => {
@@ -139,11 +140,45 @@ describe('a machine that joins', () => {
     })
   })
 
+  it('takes another release under load without a failed request, and stays what it is', async () => {
+    // Whatever is in the way of that leaves the machine as it was.
+    await expect(stranger.ssh('/opt/forkyard-node/forkyard-node upgrade 2>&1')).rejects.toThrow(/has not joined/)
+    const gatewayToo = stack.hostConfig(stranger, { roles: ['gateway'] })
+    const hosts = [
+      stack.hostConfig(control, { roles: ['gateway', 'scheduler', 'nats', 'node'], pool: edge }),
+      gatewayToo,
+    ]
+    expect(await reach(stranger, other, 9002)).toBe(false)
+    stack.configure({ hosts })
+    await stack.up()
+    const before = JSON.parse(await forkyard('node', 'list', '--json')) as unknown
+    const next = join(lab.dir, other.name, 'opt/next')
+    await run('mkdir', [next])
+    await run('tar', ['-xzf', bundle, '-C', next, '--strip-components=1'], { timeoutMs: 120_000 })
+    const load = { connection: stack.connection, name: 'at-the-edge', say }
+    const { result, calls, failed } = await underLoad(load, () => other.ssh('/opt/next/forkyard-node upgrade 2>&1'))
+    expect(result).toContain(`${nodeId} is ready`)
+    expect(result).toContain('/opt/forkyard-node is used no longer')
+    expect([failed, calls > 50]).toEqual([[], true])
+    expect(JSON.parse(await forkyard('node', 'list', '--json'))).toEqual(before)
+    const agent = await other.ssh('readlink /proc/$(systemctl show -P MainPID forkyard-joined-node-agent)/exe')
+    expect(agent).toContain('/opt/next/bin/node')
+    await other.ssh('rm -r /opt/forkyard-node')
+    await vi.waitFor(async () => expect(await ids()).toContain(nodeId), { timeout: 30_000, interval: 500 })
+  })
+
+  it('lets in a gateway that was not there when it joined', async () => {
+    await vi.waitFor(async () => expect(await reach(stranger, other, 9002)).toBe(true), {
+      timeout: 90_000,
+      interval: 2_000,
+    })
+  })
+
   it('goes on where a run was cut short, without another token', async () => {
     await other.ssh(
       'systemctl stop forkyard-joined-node-agent && rm /etc/systemd/system/forkyard-joined-node-agent.service',
     )
-    const said = await joinAs(other, 'edge-1', 'none')
+    const said = await joinAs(other, 'edge-1', 'none', '/opt/next')
     expect(said).toContain(`has joined as ${nodeId} already`)
     expect(said).toContain(`${nodeId} is ready`)
   })
@@ -152,7 +187,7 @@ describe('a machine that joins', () => {
     await forkyard('drain', nodeId, '--timeout', '1m')
     await forkyard('node', 'remove', nodeId)
     await vi.waitFor(async () => expect(await ids()).not.toContain(nodeId), { timeout: 10_000, interval: 200 })
-    await other.ssh('/opt/forkyard-node/forkyard-node leave')
+    await other.ssh('/opt/next/forkyard-node leave')
     expect(await left(other, machine)).toEqual([])
     expect(await traces(other)).toEqual(bare)
   })

@@ -91,9 +91,12 @@ export const createJoining = (deps: JoiningDeps): Joining | undefined => {
       nats: { ...settings.nats, user: nodeId, password: derivedToken(settings.issuerSeed, nodeId) },
       environmentKeys: config.sealing.environment,
       verifyingKeys: config.signing.map(({ id, seed }) => ({ id, key: publicKeyOf(seed) })),
-      joined: { urls: settings.urls, ...(authority === undefined ? {} : { authority }) },
+      joined: {
+        urls: settings.urls,
+        controlAddresses: settings.controlAddresses,
+        ...(authority === undefined ? {} : { authority }),
+      },
     },
-    controlAddresses: settings.controlAddresses,
   })
 
   /** @throws PlatformError INVALID_REQUEST, ALREADY_EXISTS */

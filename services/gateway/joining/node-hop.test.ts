@@ -11,7 +11,7 @@ import { createNodeHop } from './node-hop.ts'
 
 const token = 'c'.repeat(32)
 const own = 'Bearer y_a.own'
-const said = { nodeId: 'y_a', agent: {}, controlAddresses: [] }
+const said = { nodeId: 'y_a', agent: {} }
 const body = { tokenId: '0'.repeat(16), secret: '1'.repeat(64), name: 'a', url: 'http://192.0.2.1:1' }
 
 let server: CallServer

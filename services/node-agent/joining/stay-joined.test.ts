@@ -75,7 +75,7 @@ beforeEach(async () => {
     void take()
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  answer = { status: 200, body: { nodeId: 'y_a', agent: said(), controlAddresses: [] } }
+  answer = { status: 200, body: { nodeId: 'y_a', agent: said() } }
 })
 afterEach(() => {
   stay?.close()
@@ -97,11 +97,23 @@ describe('a node that joined', () => {
 
   it('begins anew with other keys, which are in its file first', async () => {
     const environmentKeys = [{ id: 'environment-2', key: '3'.repeat(64) }]
-    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ environmentKeys }), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ environmentKeys }) } }
     start()
     await vi.waitFor(() => expect(begun).toBeGreaterThan(0), 5_000)
     expect(written()).toMatchObject({ environmentKeys, runscPath: '/none/runsc', tls: { cert: own.cert } })
     expect(statSync(file()).mode & 0o777).toBe(0o600)
+  })
+
+  it('begins anew where gateways moved, so that its port is opened to them', async () => {
+    const controlAddresses = ['192.0.2.7']
+    const agent = said()
+    answer = {
+      status: 200,
+      body: { nodeId: 'y_a', agent: { ...agent, joined: { ...agent.joined, controlAddresses } } },
+    }
+    start()
+    await vi.waitFor(() => expect(begun).toBeGreaterThan(0), 5_000)
+    expect(written()).toMatchObject({ joined: { urls: [urlOf()], controlAddresses } })
   })
 
   it('forgets what the installation says no more', async () => {
@@ -111,7 +123,7 @@ describe('a node that joined', () => {
   })
 
   it('does not take what is no configuration', async () => {
-    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ nats: 'none' }), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said({ nats: 'none' }) } }
     start()
     const before = readFileSync(file(), 'utf8')
     await untilAsked(3)
@@ -123,13 +135,13 @@ describe('a node that joined', () => {
     answer = { status: 403, body: { code: 'FORBIDDEN', message: 'removed' } }
     start()
     await vi.waitFor(() => expect(stay?.removed).toBe(true), 5_000)
-    answer = { status: 200, body: { nodeId: 'y_a', agent: said(), controlAddresses: [] } }
+    answer = { status: 200, body: { nodeId: 'y_a', agent: said() } }
     await vi.waitFor(() => expect(stay?.removed).toBe(false), 5_000)
     expect(begun).toBe(0)
   })
 
   it('tells nothing to a gateway of another authority', async () => {
-    start(own, undefined, { joined: { urls: [urlOf()], authority: foreign } })
+    start(own, undefined, { joined: { ...said().joined, authority: foreign } })
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(asked).toEqual([])
     expect(stay?.removed).toBe(false)

@@ -11,7 +11,7 @@ export const ofInstallation = (joined: { readonly urls: readonly string[]; reado
   nats: { servers: ['nats://127.0.0.1:1'], user: 'y_a', password: 'p' },
   environmentKeys: [{ id: 'environment-1', key: '1'.repeat(64) }],
   verifyingKeys: [{ id: 'sign-1', key: '2'.repeat(64) }],
-  joined,
+  joined: { ...joined, controlAddresses: ['127.0.0.1'] },
 })
 
 /** @param tls absent: plain connections */
