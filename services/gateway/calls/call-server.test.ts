@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, request as ask, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { issueCertificates } from '../../../stacks/components/issue-certificates.ts'
 import { createFunctionCaller, type FunctionCaller } from '../../node-agent/bindings/function-calls.ts'
@@ -48,7 +49,7 @@ afterAll(async () => {
 const answerOf = async ({ port }: CallServer, ca: string, shown = token): Promise<[number, string]> => {
   const gateways = new Gateways()
   gateways.heard({ url: `https://127.0.0.1:${port}`, leaving: false })
-  caller = createFunctionCaller({ gateways, token: shown, ca })
+  caller = createFunctionCaller({ gateways, token: shown, ca, logger: pino({ level: 'silent' }) })
   try {
     // As functions do, for whom the name is no address.
     const { port: at } = proxy.address() as AddressInfo

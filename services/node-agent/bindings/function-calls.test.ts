@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { CallingInvocation } from '../node-gateway/calling-invocation.ts'
 import { createFunctionCaller, type FunctionCaller } from './function-calls.ts'
@@ -15,6 +16,7 @@ let gateways: Gateways
 let calling: CallingInvocation | undefined
 let handle: (request: IncomingMessage, response: ServerResponse) => void
 const used = vi.fn<Used>()
+const logger = pino({ level: 'silent' })
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 const urlOf = (server: Server): string => `http://127.0.0.1:${portOf(server)}`
 const listening = async (server: Server): Promise<Server> => {
@@ -35,7 +37,7 @@ beforeEach(async () => {
   gateway = await listening(createServer((request, response) => handle(request, response)))
   handle = (request, response) => void echo(request, response)
   gateways = new Gateways()
-  caller = createFunctionCaller({ gateways, token: 'the token', ca: undefined })
+  caller = createFunctionCaller({ gateways, token: 'the token', ca: undefined, logger })
   proxy = await listening(
     createServer((request, response) => void caller.forward({ request, response, name: 'other', calling, used })),
   )
@@ -94,7 +96,7 @@ describe('a call of another function', () => {
     expect(used.mock.calls).toEqual([['refused']])
     calling = { ticket: 't', traceparent: undefined, shared: true }
     await caller.close()
-    caller = createFunctionCaller({ gateways, token: undefined, ca: undefined })
+    caller = createFunctionCaller({ gateways, token: undefined, ca: undefined, logger })
     expect((await call('/')).status).toBe(503)
   })
 
@@ -134,8 +136,11 @@ describe('a call of another function', () => {
       times++
       request.once('data', () => request.socket.destroy())
     }
+    const told = vi.spyOn(logger, 'warn')
     expect((await call('/', { method: 'POST', body: 'once' })).status).toBe(502)
     expect(times).toBe(1)
+    // Why, is the operator's to know.
+    expect(told.mock.calls).toMatchObject([[{ err: expect.any(Error) as Error, binding: 'other' }, expect.any(String)]])
   })
 
   it('is given up with the function that made it', async () => {

@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool, type Dispatcher } from 'undici'
 import { clientTls } from '../../chassis/internal-tls.ts'
+import type { Logger } from '../../chassis/log.ts'
 import { callHeaders, platformHeaderPrefix } from '../../contracts/calls.ts'
 import { protocolHeaders } from '../../contracts/protocol.ts'
 import type { CallingInvocation } from '../node-gateway/calling-invocation.ts'
@@ -36,11 +37,13 @@ export interface FunctionCallerDeps {
   readonly token: string | undefined
   /** See `clientTls`. */
   readonly ca: string | undefined
+  readonly logger: Logger
 }
 
 /** As long as a gateway that is restarted may be away. */
 const patienceMs = 10_000
 const backoffMs = 100
+const brokeOff = 'the call broke off'
 const connectMs = 2_000
 /** What the one who is called must be. undici takes it from the header `host` else, and that is the name that the function called. */
 const called = { servername: 'gateway' } as const
@@ -48,7 +51,7 @@ const called = { servername: 'gateway' } as const
 const notFound = ['ENOTFOUND', 'EAI_AGAIN']
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', ...notFound])
 
-export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps): FunctionCaller => {
+export const createFunctionCaller = ({ gateways, token, ca, logger }: FunctionCallerDeps): FunctionCaller => {
   const pools = new Map<string, Pool>()
   const poolOf = (url: string): Pool => {
     const known = pools.get(url)
@@ -99,10 +102,13 @@ export const createFunctionCaller = ({ gateways, token, ca }: FunctionCallerDeps
       response.writeHead(reply.statusCode, withoutPlatform(answeredHeaders(reply.headers)))
       await pipeline(reply.body, response)
     } catch (error) {
-      if (gone.signal.aborted || response.headersSent) return void response.destroy()
+      if (gone.signal.aborted) return void response.destroy()
       const known = error instanceof RefusedRequest
+      // The function is told that it did, not why.
+      if (!known) logger.warn({ err: error, binding: name, traceparent: calling?.traceparent }, brokeOff)
+      if (response.headersSent) return void response.destroy()
       if (known && error.status === 403) used('refused')
-      refuse(response, known ? error.status : 502, `binding ${name}: ${known ? error.message : 'the call broke off'}`)
+      refuse(response, known ? error.status : 502, `binding ${name}: ${known ? error.message : brokeOff}`)
     }
   }
   return {

@@ -151,7 +151,7 @@ const start = async (deps: NetworkDeps, undo: Undo): Promise<RunningNetwork> => 
   const sweeping = setInterval(() => network.sweep(), sweepMs)
   undo.push(() => clearInterval(sweeping))
   const reach = new Reach(() => host.guards)
-  const functionCalls = createFunctionCaller({ gateways, token: config.callToken, ca: config.tls?.ca })
+  const functionCalls = createFunctionCaller({ gateways, token: config.callToken, ca: config.tls?.ca, logger })
   const proxy = { nodeId, addresses: proxies, network, bound, reach, calls: functionCalls, callers, audit, logger }
   undo.push(await startBindingProxy(proxy))
   const onChange = (key: string, policy: NetworkPolicy | undefined): void => {
