@@ -91,7 +91,15 @@ export const createNodeClient = ({ trustOf, onLost, times = {} }: NodeClientOpti
     void pool?.destroy(error)
     onLost?.(nodeUrl)
   }
-  const watch = new NodeWatch({ trustOf, onLost: lose, times })
+  /** Requests that it has are answered. */
+  const replace = (nodeUrl: string): void => {
+    const pool = pools.get(nodeUrl)
+    pools.delete(nodeUrl)
+    if (!pool) return
+    replaced.set(pool, nodeUrl)
+    void pool.close().finally(() => replaced.delete(pool))
+  }
+  const watch = new NodeWatch({ trustOf, onLost: lose, onForgotten: replace, times })
   const poolOf = (nodeUrl: string): Pool => {
     const known = pools.get(nodeUrl)
     if (known) return known
@@ -167,14 +175,7 @@ export const createNodeClient = ({ trustOf, onLost, times = {} }: NodeClientOpti
         throw new PlatformError('UNAVAILABLE', `the node at ${nodeUrl} does not answer`, undefined, { cause })
       }
     },
-    changed: (nodeUrl) => {
-      const pool = pools.get(nodeUrl)
-      pools.delete(nodeUrl)
-      if (!pool) return
-      replaced.set(pool, nodeUrl)
-      // Requests that it has are answered.
-      void pool.close().finally(() => replaced.delete(pool))
-    },
+    changed: replace,
     close: async () => {
       watch.close()
       await Promise.all([...pools.values(), ...replaced.keys()].map(async (pool) => pool.destroy()))

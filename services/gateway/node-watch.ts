@@ -17,6 +17,8 @@ export interface NodeWatchOptions {
   readonly trustOf: TrustOf
   /** Once for each loss. What was sent to the node is not answered any more. */
   readonly onLost: (nodeUrl: string, error: NodeLost) => void
+  /** It has not been there for long, and nobody asked for it: it may be gone for good. */
+  readonly onForgotten: (nodeUrl: string) => void
   /** For tests. */
   readonly times?: Partial<typeof times>
 }
@@ -36,10 +38,14 @@ const times = {
   patienceMs: 1_000,
   /** An agent that has no such link may be replaced by one that does. */
   askAgainMs: 30_000,
+  /** Nobody asks for a node that is gone for so long. */
+  forgetMs: 600_000,
 }
 
 interface Watched {
   readonly link: LinkClient
+  /** `performance.now()`. */
+  usedAt: number
   attempt: Promise<Reach> | undefined
   /** Until this `performance.now()`. */
   unwatchedUntil: number
@@ -61,8 +67,9 @@ export class NodeWatch {
   /** At once where the link is there. @throws NodeUnreachable */
   reach(nodeUrl: string): Reach | Promise<Reach> {
     const node = this.#nodes.get(nodeUrl) ?? this.#add(nodeUrl)
+    node.usedAt = performance.now()
     if (node.link.isOpen) return 'watched'
-    if (performance.now() < node.unwatchedUntil) return 'unwatched'
+    if (node.usedAt < node.unwatchedUntil) return 'unwatched'
     const attempt = this.#open(nodeUrl, node)
     return node.doubtful ? refuse(nodeUrl, attempt) : patiently(nodeUrl, attempt, this.#times.patienceMs)
   }
@@ -73,14 +80,25 @@ export class NodeWatch {
   }
 
   #add(nodeUrl: string): Watched {
+    // Here, because it is with other nodes that those would pile up which are gone.
+    this.#forgetGone()
     const { connectMs, silenceMs } = this.#times
     const trust = () => this.#options.trustOf(nodeUrl)
     const common = { url: nodeUrl, trust, path: livenessLink, service: 'node-agent', connectMs, silenceMs } as const
     const onClose = (error: Error | undefined): void => void this.#broke(nodeUrl, node, error)
     const link = new LinkClient({ ...common, onClose })
-    const node: Watched = { link, attempt: undefined, unwatchedUntil: 0, doubtful: false }
+    const node: Watched = { link, usedAt: 0, attempt: undefined, unwatchedUntil: 0, doubtful: false }
     this.#nodes.set(nodeUrl, node)
     return node
+  }
+
+  #forgetGone(): void {
+    const since = performance.now() - this.#times.forgetMs
+    for (const [nodeUrl, { link, attempt, usedAt }] of this.#nodes) {
+      if (link.isOpen || attempt || usedAt > since) continue
+      this.#nodes.delete(nodeUrl)
+      this.#options.onForgotten(nodeUrl)
+    }
   }
 
   /** One attempt at a time. */

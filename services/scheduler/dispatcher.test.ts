@@ -16,6 +16,7 @@ let fleet: Fleet
 let dispatcher: Dispatcher
 /** Start commands that the nodes have not answered yet. */
 let unanswered: { command: StartInstance; answer: () => void }[]
+let forgotten: string[]
 
 const asked = (tenant: string, id: string, name = 'f'): PlacementRequest => ({
   invocationId: id,
@@ -56,13 +57,14 @@ beforeEach(() => {
   now = 1_000_000
   seq = 0
   unanswered = []
+  forgotten = []
   fleet = new Fleet()
   const nodes = {
     start: (_url: string, command: StartInstance) =>
       new Promise<void>((resolve) => void unanswered.push({ command, answer: resolve })),
     end: async () => undefined,
     cordon: async () => undefined,
-    forget: () => undefined,
+    forget: (url: string) => void forgotten.push(url),
     close: async () => undefined,
   }
   dispatcher = new Dispatcher({
@@ -74,6 +76,17 @@ beforeEach(() => {
     waiting: { all: 100, perFunction: 50 },
     now: () => now,
   })
+})
+
+it('the link to a node is given up when its agent is at another address, or silent', () => {
+  report({ full: true })
+  report({ url: 'http://a' })
+  expect(forgotten).toEqual([])
+  report({ full: true, epoch: 'f', url: 'http://b' })
+  expect(forgotten).toEqual(['http://a'])
+  now += 10_000
+  dispatcher.tick(5_000)
+  expect(forgotten).toEqual(['http://a', 'http://b'])
 })
 
 /** Places until something has to wait. @returns the first that does */

@@ -151,10 +151,13 @@ export class Dispatcher {
 
   /** Takes a report in. @returns false when a full one is needed. */
   report(report: NodeReport): boolean {
-    const { fleet, metrics } = this.#deps
+    const { fleet, nodes, metrics } = this.#deps
     for (const { state, reason } of [...report.instances, ...(report.changed ?? [])])
       if (state === 'ended') metrics.instancesEnded.inc({ reason: reason ?? 'unknown' })
+    const before = fleet.node(report.nodeId)?.url
     const inOrder = fleet.apply(report, this.#now())
+    // An agent that began anew may be somewhere else.
+    if (before !== undefined && before !== fleet.node(report.nodeId)?.url) nodes.forget(before)
     this.#serve()
     this.#endIdle()
     return inOrder
