@@ -111,6 +111,15 @@ describe('a bomb of memory', () => {
       `export const handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
     ],
     [
+      // The kernel kills what has most, and that is not what the function waits in.
+      'in one child',
+      `import { spawn } from 'node:child_process'
+export const handler = async () => {
+  spawn('/bin/sh', ['-c', 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'], { stdio: 'ignore' })
+  await new Promise(() => setInterval(() => {}, 1000))
+}`,
+    ],
+    [
       'in its children',
       `import { spawn } from 'node:child_process'
 export const handler = async () => {

@@ -31,6 +31,7 @@ test.each([
   writeFileSync(join(dirOf('pids'), 'pids.events'), 'max 7\n')
   writeFileSync(join(dirOf('memory'), marker ? 'memory.events' : 'memory.oom_control'), 'oom 3\noom_kill 2\n')
   expect(group.evidence()).toMatchObject({ oomKills: 2, refusedPids: 7 })
+  expect([group.oomKills(), group.diesWhole]).toEqual([2, marker !== ''])
 })
 
 test('a group tells the CPU time of its processes, and none without any', () => {

@@ -143,12 +143,21 @@ export class Cgroup {
   }
 
   evidence(): CgroupEvidence {
-    const { memory, pids } = this.#dirs
-    const [events, limit] =
-      this.#version === 2 ? ['memory.events', 'memory.max'] : ['memory.oom_control', 'memory.limit_in_bytes']
-    const oomKills = Number(/^oom_kill (\d+)$/m.exec(read(join(memory, events)))?.[1] ?? 0)
+    const { pids } = this.#dirs
+    const limitMiB = this.#inMiB(this.#version === 2 ? 'memory.max' : 'memory.limit_in_bytes')
     const refusedPids = Number(/^max (\d+)$/m.exec(read(join(pids, 'pids.events')))?.[1] ?? 0)
-    return { oomKills, refusedPids, peakMiB: this.peakMiB(), limitMiB: this.#inMiB(limit) }
+    return { oomKills: this.oomKills(), refusedPids, peakMiB: this.peakMiB(), limitMiB }
+  }
+
+  /** Times the kernel killed in this group for lack of memory. */
+  oomKills(): number {
+    const events = this.#version === 2 ? 'memory.events' : 'memory.oom_control'
+    return Number(/^oom_kill (\d+)$/m.exec(read(join(this.#dirs.memory, events)))?.[1] ?? 0)
+  }
+
+  /** Whether the kernel kills all of the group when it has no memory left. On v1 it kills one process, for which the others may wait for ever. */
+  get diesWhole(): boolean {
+    return this.#version === 2
   }
 
   peakMiB(): number {

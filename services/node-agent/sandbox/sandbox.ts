@@ -56,6 +56,9 @@ export class SandboxError extends Error {
   override readonly name = 'SandboxError'
 }
 
+/** So late a sandbox ends of which the kernel killed one process for lack of memory. */
+const memoryLookMs = 500
+
 export const runscRoot = (runDir: string): string => join(runDir, 'runsc')
 
 const ownCode = (runDir: string, id: string): string => join(instanceDir(runDir, id), 'code.erofs')
@@ -215,6 +218,17 @@ export class Sandbox implements InstanceBody {
       (status) => ended(describeWaitStatus(status)),
       () => ended('the sandbox was killed'),
     )
+    if (!this.#cgroup.diesWhole) this.#watchMemory()
+  }
+
+  /** What the kernel would do on v2: without one of its processes the sandbox ends. */
+  #watchMemory(): void {
+    const look = setInterval(() => {
+      if (this.#cgroup.oomKills() > 0)
+        void this.end({ reason: 'out-of-memory', detail: 'one of its processes was killed' })
+    }, memoryLookMs)
+    look.unref()
+    void this.exited.then(() => clearInterval(look))
   }
 
   async #runsc(...args: string[]): Promise<void> {
